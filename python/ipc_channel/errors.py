@@ -1,0 +1,160 @@
+"""What can go wrong on a channel, and how a session can end.
+
+Every error has a ``code``, the same string in every language (spec/errors.md)::
+
+    IPCChannelError
+    ├── LocalError                     a mistake of this end: nothing was sent
+    │   ├── BadRendezvousError         bad-rendezvous      also ValueError
+    │   ├── EmptyMessageError          empty-message       also ValueError
+    │   ├── MessageTooLargeError       message-too-large   also ValueError
+    │   ├── NotConnectedError          not-connected       also ConnectionError, ValueError
+    │   ├── ChannelClosedError         closed              also ConnectionError
+    │   ├── ConnectInProgressError     busy                also RuntimeError
+    │   └── WrongLoopError             wrong-loop          also RuntimeError
+    ├── PeerError                      the peer, or the connection to it
+    │   ├── TruncatedError             truncated           also asyncio.IncompleteReadError
+    │   ├── ResetError                 reset               also ConnectionResetError
+    │   ├── FrameTooLargeError         too-large           also ValueError
+    │   └── PeerGoneError              peer-gone           also BrokenPipeError
+    ├── ConnectTimeoutError            timeout             also TimeoutError
+    └── HelperError                    helper-failed       also RuntimeError
+
+The built-in bases are what a caller of ``aea.helpers.pipe`` may already catch.
+Something that is not bytes-like raises a plain :class:`TypeError`, an option
+out of range a plain :class:`ValueError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import enum
+from typing import ClassVar, Self
+
+
+class EndReason(enum.StrEnum):
+    """What ended a session, as the reader saw it (spec/session.md)."""
+
+    CLEAN = "clean"
+    """The peer said with a close frame that it sends nothing more."""
+    EOF = "eof"
+    """The stream ended between two frames, without a close frame."""
+    TRUNCATED = "truncated"
+    """The stream ended inside a frame."""
+    RESET = "reset"
+    """The connection was reset."""
+    TOO_LARGE = "too_large"
+    """The peer announced a message over ``max_message_size``."""
+    LOCAL = "local"
+    """This end was closed."""
+
+
+class IPCChannelError(Exception):
+    """Base of all errors of this library."""
+
+    code: ClassVar[str] = "error"
+    """Stable string that names the kind of error in every language."""
+
+    def again(self) -> Self:
+        """Return a copy to raise once more: a raised error keeps its traceback."""
+        error = copy.copy(self)
+        error.__cause__ = self.__cause__
+        return error
+
+
+class LocalError(IPCChannelError):
+    """A mistake of this end; nothing was sent and nothing is lost."""
+
+
+class BadRendezvousError(LocalError, ValueError):
+    """The rendezvous can never work: malformed, not ours, or not what it should be."""
+
+    code = "bad-rendezvous"
+
+
+class EmptyMessageError(LocalError, ValueError):
+    """An empty message cannot be sent: it would read as the end."""
+
+    code = "empty-message"
+
+
+class MessageTooLargeError(LocalError, ValueError):
+    """A message over ``max_message_size`` was given to ``write``."""
+
+    code = "message-too-large"
+
+
+class NotConnectedError(LocalError, ConnectionError, ValueError):
+    """The channel was used before a successful ``connect``."""
+
+    code = "not-connected"
+
+
+class ChannelClosedError(LocalError, ConnectionError):
+    """The channel was closed by this end."""
+
+    code = "closed"
+
+
+class ConnectInProgressError(LocalError, RuntimeError):
+    """``connect`` was called while another ``connect`` waits."""
+
+    code = "busy"
+
+
+class WrongLoopError(LocalError, RuntimeError):
+    """The channel belongs to another event loop than the running one."""
+
+    code = "wrong-loop"
+
+
+class PeerError(IPCChannelError):
+    """The peer broke the protocol, or the connection to it broke."""
+
+
+class TruncatedError(PeerError, asyncio.IncompleteReadError):
+    """The stream ended inside a frame.
+
+    ``partial`` holds the bytes of the header or payload that arrived and
+    ``expected`` says how many there should have been.
+    """
+
+    code = "truncated"
+
+    def __init__(self, part: str, partial: bytes, expected: int) -> None:
+        super().__init__(partial, expected)
+        self.part = part
+        self.args = (f"stream ended after {len(partial)} of the {expected} {part} bytes",)
+
+    def __reduce__(self) -> tuple[type[TruncatedError], tuple[str, bytes, int | None]]:
+        return type(self), (self.part, self.partial, self.expected)
+
+
+class ResetError(PeerError, ConnectionResetError):
+    """The connection was reset: the peer died, or closed without reading all."""
+
+    code = "reset"
+
+
+class FrameTooLargeError(PeerError, ValueError):
+    """A received header announces a message over ``max_message_size``."""
+
+    code = "too-large"
+
+
+class PeerGoneError(PeerError, BrokenPipeError):
+    """A write failed: the peer does not read any more."""
+
+    code = "peer-gone"
+
+
+class ConnectTimeoutError(IPCChannelError, TimeoutError):
+    """``async with channel`` found nobody within the timeout."""
+
+    code = "timeout"
+
+
+class HelperError(IPCChannelError, RuntimeError):
+    """A helper could not be started, or ended before it connected."""
+
+    code = "helper-failed"

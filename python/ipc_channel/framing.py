@@ -1,0 +1,220 @@
+"""The wire format, without any I/O (spec/framing.md).
+
+A frame is a 4-byte unsigned big-endian length N and N bytes of payload.
+N = 0 is the close frame: "I send nothing more".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from ipc_channel.errors import (
+    EmptyMessageError,
+    EndReason,
+    FrameTooLargeError,
+    MessageTooLargeError,
+    PeerError,
+    TruncatedError,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+HEADER_SIZE = 4
+"""Bytes of a header."""
+MAX_LENGTH = 2**32 - 1
+"""The largest length a header can state."""
+DEFAULT_MAX_MESSAGE_SIZE = 64 * 2**20
+"""Limit of a message in bytes unless another is set."""
+CLOSE_FRAME = bytes(HEADER_SIZE)
+"""The frame that ends a direction."""
+
+# A reader reserves at most this much ahead of what has arrived (FRM-8 allows 1 MiB).
+_RESERVE = 512 * 2**10
+
+_header = struct.Struct("!I")
+encode_header = _header.pack
+"""``encode_header(length)`` gives the header of a payload of ``length`` bytes."""
+
+
+def check_max_message_size(value: int) -> int:
+    """Return ``value``, or raise ValueError or TypeError if it is no possible limit."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"max_message_size is an int, not {type(value).__name__}")
+    if not 1 <= value <= MAX_LENGTH:
+        raise ValueError(f"max_message_size is {value}, not within 1 and {MAX_LENGTH}")
+    return value
+
+
+def message_bytes(data: Buffer, max_message_size: int) -> bytes:
+    """Return the payload that ``data`` stands for.
+
+    Anything but bytes is copied, since its owner may change it while it waits
+    to be sent. The limit is checked before the copy.
+
+    Raises TypeError, EmptyMessageError or MessageTooLargeError.
+    """
+    if type(data) is not bytes:
+        try:
+            view = memoryview(data)
+        except TypeError:
+            kind = type(data).__name__
+            raise TypeError(f"a message is bytes-like, not {kind}") from None
+        with view:
+            _check_size(view.nbytes, max_message_size)
+            return view.tobytes()
+    _check_size(len(data), max_message_size)
+    return data
+
+
+def _check_size(size: int, max_message_size: int) -> None:
+    if size > max_message_size:
+        raise MessageTooLargeError(
+            f"message of {size} bytes exceeds the limit of {max_message_size}"
+        )
+    if not size:
+        raise EmptyMessageError("an empty message would read as the end of the channel")
+
+
+class Decoder:
+    """Turns a byte stream, cut anywhere, into messages.
+
+    It never raises for what a peer sends: ``messages`` holds what arrived
+    whole, and once ``end`` is set, ``error`` says what was wrong, or is None
+    for an orderly end. Bytes fed after the end are ignored.
+    """
+
+    __slots__ = ("_head", "_payload", "end", "error", "max_message_size", "messages")
+
+    def __init__(self, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> None:
+        self.max_message_size = check_max_message_size(max_message_size)
+        self.messages: deque[bytes] = deque()
+        self.end: EndReason | None = None
+        self.error: PeerError | None = None
+        self._head = b""  # the begun header: at most three bytes
+        self._payload: _Payload | None = None  # the begun payload
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        if self.end is not None:
+            return
+        start = 0
+        if self._payload is not None:
+            start = self._payload.take(data)
+            self._finish_payload()
+        elif self._head:
+            data = self._head + data
+            self._head = b""
+        self._split(data, start)
+
+    def room(self) -> memoryview | None:
+        """Return where the rest of a begun payload goes, to be read into in place.
+
+        None if no payload has begun. Call :meth:`filled` after writing to it.
+        """
+        return None if self._payload is None else self._payload.room
+
+    def filled(self, count: int) -> None:
+        """Take the first ``count`` bytes that were put into :meth:`room`."""
+        if self._payload is None:
+            raise ValueError("no payload has begun")
+        self._payload.advance(count)
+        self._finish_payload()
+
+    def feed_eof(self) -> None:
+        """Take the end of the stream."""
+        if self.end is not None:
+            return
+        if self._payload is not None:
+            error = TruncatedError("payload", self._payload.close(), self._payload.size)
+        elif self._head:
+            error = TruncatedError("header", self._head, HEADER_SIZE)
+        else:
+            self._stop(EndReason.EOF)
+            return
+        self._stop(EndReason.TRUNCATED, error)
+
+    def _split(self, data: bytes, start: int) -> None:
+        """Cut ``data[start:]`` into frames; keep what is begun but not whole."""
+        size = len(data)
+        limit = self.max_message_size
+        append = self.messages.append
+        unpack = _header.unpack_from
+        while (body := start + HEADER_SIZE) <= size:
+            length: int = unpack(data, start)[0]
+            if not 0 < length <= limit:
+                self._refuse(length)
+                return
+            start = body + length
+            if start > size:
+                self._payload = _Payload(length)
+                self._payload.take(data[body:])
+                return
+            append(data[body:start])
+        if start < size:
+            self._head = data[start:]
+
+    def _finish_payload(self) -> None:
+        if self._payload is not None and self._payload.filled == self._payload.size:
+            self.messages.append(self._payload.close())
+            self._payload = None
+
+    def _refuse(self, length: int) -> None:
+        if length == 0:
+            self._stop(EndReason.CLEAN)
+            return
+        text = f"frame of {length} bytes exceeds the limit of {self.max_message_size}"
+        self._stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
+
+    def _stop(self, end: EndReason, error: PeerError | None = None) -> None:
+        self.end, self.error = end, error
+        self._head, self._payload = b"", None
+
+
+class _Payload:
+    """A payload of which a part has arrived, in a buffer that grows as it arrives.
+
+    BytesIO is the one writable buffer that hands its content out as bytes
+    without another copy, which matters from about 1 MiB on.
+    """
+
+    __slots__ = ("_buffer", "filled", "room", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.filled = 0
+        self._buffer = BytesIO()
+        self.room = memoryview(b"")
+        self._reserve()
+
+    def take(self, data: bytes) -> int:
+        """Copy what belongs to this payload from ``data``; return how much it was."""
+        used = 0
+        while used < len(data) and self.filled < self.size:
+            count = min(len(data) - used, len(self.room))
+            self.room[:count] = memoryview(data)[used : used + count]
+            self.advance(count)
+            used += count
+        return used
+
+    def advance(self, count: int) -> None:
+        self.filled += count
+        self.room = self.room[count:]
+        if not self.room and self.filled < self.size:
+            self._reserve()
+
+    def close(self) -> bytes:
+        """Return what has arrived."""
+        self.room = memoryview(b"")
+        self._buffer.truncate(self.filled)
+        return self._buffer.getvalue()
+
+    def _reserve(self) -> None:
+        self.room = memoryview(b"")  # a buffer with a view on it cannot grow
+        reserved = min(self.size, self.filled + _RESERVE)
+        self._buffer.seek(reserved - 1)
+        self._buffer.write(b"\0")
+        self.room = self._buffer.getbuffer()[self.filled :]

@@ -1,0 +1,149 @@
+"""Start a helper process, meet it, and end it (spec/rendezvous.md, "Helpers")."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from ipc_channel import rendezvous
+from ipc_channel.endpoint import check_seconds
+from ipc_channel.errors import HelperError
+from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannel
+
+
+class Helper:
+    """A helper process and this end of the channel to it.
+
+    ``async with Helper(["./helper"], make_ipc_channel()) as channel:`` starts
+    the process with its rendezvous in ``IPC_CHANNEL_IN`` and
+    ``IPC_CHANNEL_OUT``, connects, and on leaving closes the channel and waits
+    for the process to end.
+
+    Arguments:
+        command: program and arguments.
+        channel: the server that the helper is to connect to; closed by :meth:`stop`.
+        env: environment of the process besides the rendezvous; by default ours.
+        cwd: its working directory; by default ours.
+        timeout: seconds within which it has to connect; by default 10.
+        grace: seconds that it gets to end by itself once the channel is
+            closed, and again after SIGTERM, before it is killed; by default 5.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        channel: IPCChannel,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        timeout: float = PIPE_CONN_TIMEOUT,
+        grace: float = 5.0,
+    ) -> None:
+        if isinstance(command, str) or not command:
+            raise TypeError("command is a non-empty sequence of strings")
+        self.command = list(command)
+        self.channel = channel
+        self.process: asyncio.subprocess.Process | None = None
+        self._env = dict(os.environ if env is None else env)
+        self._cwd = cwd
+        self._timeout = check_seconds("timeout", timeout)
+        self._grace = check_seconds("grace", grace)
+
+    async def start(self) -> IPCChannel:
+        """Start the process and return the connected channel.
+
+        May be called again after the process has ended, on the same channel.
+        Raises HelperError if it cannot be started, ends before it connects or
+        does not connect in time; it has then been ended.
+        """
+        if self.process is not None and self.process.returncode is None:
+            raise HelperError(
+                f"helper {self.command[0]} (pid {self.process.pid}) is running"
+            )
+        told = rendezvous.to_environment(self.channel.out_path, self.channel.in_path)
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.command,
+                env=self._env | told,
+                cwd=self._cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        except OSError as error:
+            raise HelperError(f"cannot start helper {self.command[0]}: {error}") from error
+        try:
+            await self._meet(self.process)
+        except BaseException:
+            await self._end_process(self.process, grace=0)
+            raise
+        return self.channel
+
+    async def stop(self) -> int | None:
+        """Close the channel, wait for the process to end, and return its exit status.
+
+        It is negative for a signal, and None if the process was never started.
+        """
+        try:
+            await self.channel.close()
+        finally:
+            if self.process is not None:
+                await self._end_process(self.process, self._grace)
+        return None if self.process is None else self.process.returncode
+
+    async def __aenter__(self) -> IPCChannel:
+        try:
+            return await self.start()
+        except BaseException:
+            await self.channel.close()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def _meet(self, process: asyncio.subprocess.Process) -> None:
+        """Wait for the helper to connect, or to end, whichever comes first."""
+        connecting = asyncio.ensure_future(self.channel.connect(self._timeout))
+        ending = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait({connecting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                # It may have connected, spoken and left in the meantime.
+                await asyncio.wait({connecting}, timeout=0.1)
+            if not connecting.done():
+                raise HelperError(
+                    f"helper {self.command[0]} ended with status {ending.result()} "
+                    "before it connected"
+                )
+            if not connecting.result():
+                raise HelperError(
+                    f"helper {self.command[0]} did not connect in {self._timeout} s"
+                )
+        finally:
+            for task in (connecting, ending):
+                task.cancel()
+            await asyncio.wait({connecting, ending})
+
+    async def _end_process(self, process: asyncio.subprocess.Process, grace: float) -> None:
+        """Wait for the process to end; past ``grace``, ask it to, then make it."""
+        for number in (None, signal.SIGTERM):
+            if number is not None:
+                _signal(process, number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await process.wait()
+                    return
+        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)

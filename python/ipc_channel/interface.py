@@ -1,0 +1,127 @@
+"""The two interfaces of a channel, for those who write or type against them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from ipc_channel.errors import ConnectTimeoutError, EndReason, IPCChannelError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PIPE_CONN_TIMEOUT: Final = 10.0
+"""Seconds that ``connect`` waits for the other end unless told otherwise."""
+
+
+class IPCChannelClient(ABC):
+    """One end of a channel: the client, which is told its rendezvous.
+
+    Besides the four methods, ``async with channel:`` connects and closes, and
+    ``async for message in channel:`` reads until an orderly end.
+    """
+
+    @abstractmethod
+    async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
+        """Wait until the other end is there (spec/rendezvous.md).
+
+        ``timeout`` is in seconds; 0 tries once. Returns True, or False when
+        nobody came within the timeout, after which it may be called again.
+        While connected it returns True at once. After a session has ended it
+        waits for the next peer, and what was left unread is dropped.
+
+        Raises BadRendezvousError if the rendezvous can never work,
+        ConnectInProgressError, ChannelClosedError or WrongLoopError on
+        misuse, ValueError or TypeError for a timeout that is no duration.
+        """
+
+    @abstractmethod
+    async def write(self, data: Buffer) -> None:
+        """Send ``data``, any bytes-like object of 1 byte or more, as one message.
+
+        Waits while the peer does not read. If cancelled, the message is sent
+        whole or not at all. Any number of tasks may write.
+
+        Raises TypeError, EmptyMessageError or MessageTooLargeError, after
+        which the channel is as before; NotConnectedError or
+        ChannelClosedError; PeerGoneError or ResetError once the peer has gone
+        (spec/session.md).
+        """
+
+    @abstractmethod
+    async def read(self) -> bytes | None:
+        """Return the next message, or None at an orderly end.
+
+        ``end_reason`` tells a clean end from others. A cancelled read loses
+        nothing. Any number of tasks may read; each message goes to one.
+
+        Raises TruncatedError, ResetError or FrameTooLargeError after all
+        messages that arrived whole were read, NotConnectedError before
+        ``connect`` (spec/session.md). An end is the same however often it is
+        asked for.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Send what was written and the close frame, then free everything.
+
+        Waits for at most ``linger`` seconds for a peer that does not read.
+        Legal in every state, any number of times. A pending read gets None,
+        a pending write ChannelClosedError.
+        """
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        """What ended the last session; None while it lives, and before the first."""
+        return None
+
+    @property
+    def last_exception(self) -> IPCChannelError | None:
+        """The error that ended the last session; None if it lives or ended orderly."""
+        return None
+
+    async def __aenter__(self) -> Self:
+        """Connect; raise ConnectTimeoutError if nobody comes within the default timeout."""
+        try:
+            if not await self.connect():
+                raise ConnectTimeoutError(f"nobody connected in {PIPE_CONN_TIMEOUT} s")
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        message = await self.read()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+
+class IPCChannel(IPCChannelClient):
+    """One end of a channel: the server, which makes the rendezvous.
+
+    The client is given the two strings crosswise: its ``in_path`` is this
+    end's ``out_path``.
+    """
+
+    @property
+    @abstractmethod
+    def in_path(self) -> str:
+        """Rendezvous from which this end reads."""
+
+    @property
+    @abstractmethod
+    def out_path(self) -> str:
+        """Rendezvous to which this end writes."""

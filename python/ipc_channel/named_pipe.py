@@ -1,0 +1,321 @@
+"""The transport over named pipes (spec/rendezvous.md, "Named pipes").
+
+Both ends do the same: open the pipe they read from without blocking, then try
+to open the pipe they write to until the other end reads from it. That meets a
+peer whatever order it opens in, and nobody ever blocks in ``open``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import select
+from collections.abc import Callable, Sequence
+from typing import Unpack
+
+from ipc_channel import rendezvous
+from ipc_channel.endpoint import Endpoint, Options, default_logger
+from ipc_channel.errors import BadRendezvousError
+from ipc_channel.interface import IPCChannel
+from ipc_channel.stream import Stream, backoff
+
+with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
+    import fcntl
+
+_CAPACITY = 2**20  # bytes: as much as Linux gives to an unprivileged process
+_RECHECK = 0.02  # seconds
+
+
+class PipeStream(Stream):
+    """A pair of open named pipes. ``out_fd`` is None if the peer has left already."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, in_fd: int, out_fd: int | None, early: bytes
+    ) -> None:
+        super().__init__(loop)
+        self.early = early
+        self.on_first_byte: Callable[[], None] | None = None
+        self._in: int | None = in_fd
+        self._out = out_fd
+        self._proven = bool(early)  # a byte has come, so that an end is the peer's
+        self._grown = False
+
+    def in_fd(self) -> int:
+        return _existing(self._in)
+
+    def out_fd(self) -> int:
+        return _existing(self._out)
+
+    def read(self, size: int) -> bytes:
+        data = os.read(self.in_fd(), size)
+        if not self._proven:
+            if not data and not self._peer_gone():
+                self._wait_out_passer_by()
+                raise BlockingIOError(errno.EAGAIN, "a passer-by has left")
+            self._proven = True
+            if data and self.on_first_byte is not None:
+                self.on_first_byte()
+        return data
+
+    def read_into(self, room: memoryview) -> int:
+        return os.readv(self.in_fd(), [room])
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+        try:
+            return os.writev(self.out_fd(), buffers)
+        except BlockingIOError:
+            if not self._grow():
+                raise
+            return os.writev(self.out_fd(), buffers)
+
+    def finish_writing(self) -> bool:
+        self.stop_writing()
+        self._close(self._out)
+        self._out = None
+        return False  # a pipe keeps what was written for as long as its reader lives
+
+    def unsent(self) -> int | None:
+        return 0
+
+    def release(self) -> None:
+        self._close(self._in)
+        self._close(self._out)
+        self._in = self._out = None
+
+    def _close(self, fd: int | None) -> None:
+        if fd is not None:
+            os.close(fd)
+
+    def _grow(self) -> bool:
+        """Enlarge a pipe that proved too small, once.
+
+        Not from the start: the kernel gives each user only so many pages, and
+        pipes that carry little should leave them to others.
+        """
+        if self._grown or not hasattr(fcntl, "F_SETPIPE_SZ"):
+            return False
+        self._grown = True
+        with contextlib.suppress(OSError):  # over the user's quota: stay as we are
+            fcntl.fcntl(self.out_fd(), fcntl.F_SETPIPE_SZ, _CAPACITY)
+            return True
+        return False
+
+    def _peer_gone(self) -> bool:
+        return self._out is None or bool(_poll(self._out, 0) & select.POLLERR)
+
+    def _wait_out_passer_by(self) -> None:
+        """Look now and then whether a writer has come, or the reader has left.
+
+        Watching is no use meanwhile: the hang-up that a passer-by leaves behind
+        stays. Nor is an end of stream the peer's end for sure: one that closes
+        its two pipes one after the other looks the same for a moment.
+        """
+        callback = self._reading
+        self.stop_reading()
+
+        def check() -> None:
+            if self._in is None or callback is None:
+                return
+            if self._peer_gone() or _poll(self._in, select.POLLIN) != select.POLLHUP:
+                self.start_reading(callback)
+            else:
+                self.loop.call_later(_RECHECK, check)
+
+        self.loop.call_later(_RECHECK, check)
+
+
+def _existing(fd: int | None) -> int:
+    if fd is None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    return fd
+
+
+def _poll(fd: int, events: int) -> int:
+    """Return what is true of ``fd`` now, of ``events`` and of errors and hang-ups."""
+    poller = select.poll()
+    poller.register(fd, events)
+    return sum(found for _, found in poller.poll(0))
+
+
+class _Opening:
+    """The two pipes on the way to a connection."""
+
+    def __init__(self, address: rendezvous.PipeAddress) -> None:
+        self._address = address
+        self._in: int | None = None
+        self._out: int | None = None
+
+    def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
+        """Open what can be opened; return a stream once the peer is there."""
+        address = self._address
+        if self._in is None:
+            self._in = _open_pipe(address.in_path, os.O_RDONLY)
+        if self._in is None:
+            return None
+        if self._out is None:
+            self._out = _open_pipe(address.out_path, os.O_WRONLY)
+        if self._replaced():
+            self.close()
+            return None
+        if self._out is not None and os.path.sameopenfile(self._in, self._out):
+            raise BadRendezvousError(
+                f"bad rendezvous {address.in_path!r} and {address.out_path!r}: the same pipe"
+            )
+        early = self._peer_is_there(self._in)
+        if early is None:
+            return None
+        stream = PipeStream(loop, self._in, self._out, early)
+        self._in = self._out = None
+        return stream
+
+    def close(self) -> None:
+        """Close what is open."""
+        for fd in (self._in, self._out):
+            if fd is not None:
+                os.close(fd)
+        self._in = self._out = None
+
+    def _peer_is_there(self, in_fd: int) -> bytes | None:
+        """Return the bytes read on finding that the peer holds its ends, or None.
+
+        Nothing is read before a connection is certain, or it would be lost
+        with a connect that fails.
+        """
+        arrived = _poll(in_fd, select.POLLIN)
+        if self._out is None:  # it came, wrote and left?
+            return b"" if arrived == select.POLLIN | select.POLLHUP else None
+        if _poll(self._out, 0) & select.POLLERR:  # only somebody who passed by
+            os.close(self._out)
+            self._out = None
+            return None
+        if arrived & select.POLLIN:
+            return b""
+        try:
+            return os.read(in_fd, 1) or None  # b"" here means that nobody writes yet
+        except BlockingIOError:
+            return b""
+
+    def _replaced(self) -> bool:
+        """Whether a path leads to another pipe by now: the server is one session ahead."""
+        return _is_other(self._address.in_path, self._in) or _is_other(
+            self._address.out_path, self._out
+        )
+
+
+def _is_other(path: str, fd: int | None) -> bool:
+    if fd is None:
+        return False
+    try:
+        return not os.path.samestat(os.lstat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return True
+
+
+def _open_pipe(path: str, mode: int) -> int | None:
+    """Open a named pipe; None if it does not exist, or nobody reads it, yet.
+
+    Raises BadRendezvousError for anything but a named pipe of our own user.
+    """
+    try:
+        # Looked at before opening: opening some devices has effects.
+        rendezvous.check_fifo(path, os.lstat(path))
+        fd = os.open(path, mode | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENXIO):
+            return None
+        raise BadRendezvousError(f"bad rendezvous {path!r}: {error.strerror}") from error
+    try:
+        rendezvous.check_fifo(path, os.fstat(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+class PosixNamedPipeProtocol(Endpoint):
+    """One end of a pair of named pipes that exist, or will.
+
+    ``in_path`` is read from and ``out_path`` written to. ``connect`` waits
+    while a pipe is missing and refuses what is not a named pipe of our own
+    user. Options are those of :func:`ipc_channel.make_ipc_channel_client`.
+    """
+
+    def __init__(
+        self,
+        in_path: str,
+        out_path: str,
+        logger: logging.Logger = default_logger,
+        loop: asyncio.AbstractEventLoop | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(logger, loop, **options)
+        rendezvous.check_named_pipes_exist()
+        address = rendezvous.parse(in_path, out_path)
+        if not isinstance(address, rendezvous.PipeAddress):
+            raise BadRendezvousError(f"bad rendezvous {in_path!r}: not a named pipe")
+        self._address = address
+
+    async def _open(self) -> PipeStream:
+        opening = _Opening(self._address)
+        loop = asyncio.get_running_loop()
+        try:
+            for pause in backoff():
+                stream = opening.attempt(loop)
+                if stream is not None:
+                    return stream
+                await asyncio.sleep(pause)
+        finally:
+            opening.close()
+        raise AssertionError("unreachable: the pauses never end")
+
+
+class PosixNamedPipeChannelClient(PosixNamedPipeProtocol):
+    """The client of a channel over named pipes."""
+
+
+class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
+    """The server of a channel over named pipes in a fresh private directory.
+
+    The directory exists from construction to ``close``. Options are those of
+    :func:`ipc_channel.make_ipc_channel`.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger = default_logger,
+        loop: asyncio.AbstractEventLoop | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        self._directory = directory = rendezvous.PrivateDirectory()
+        try:
+            super().__init__(directory.in_path, directory.out_path, logger, loop, **options)
+        except BaseException:
+            directory.remove()
+            raise
+
+    @property
+    def in_path(self) -> str:
+        return self._address.in_path
+
+    @property
+    def out_path(self) -> str:
+        return self._address.out_path
+
+    async def _open(self) -> PipeStream:
+        self._directory.refresh()
+        stream = await super()._open()
+        self._directory.used = True
+        stream.on_end = self._directory.refresh
+        stream.on_first_byte = self._directory.refresh
+        if stream.early:
+            self._directory.refresh()
+        return stream
+
+    def _holds_something(self) -> bool:
+        return True
+
+    def _dispose(self) -> None:
+        self._directory.remove()

@@ -1,0 +1,203 @@
+"""The reading half of a session (spec/session.md, "Reading").
+
+Whatever is ready is read at once and decoded into a queue of whole messages,
+whether or not somebody waits for one; so the end is noticed as it comes. A
+reader takes a message off the queue in one step without waiting in between,
+so that a cancelled read can lose nothing. While more than ``READ_AHEAD`` is
+undelivered nothing is read, and the peer's writes wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+
+from ipc_channel.errors import EndReason, PeerError, ResetError
+from ipc_channel.framing import HEADER_SIZE, Decoder
+from ipc_channel.stream import Stream, wake
+
+READ_AHEAD = 256 * 2**10
+"""Bytes of undelivered frames above which nothing more is read."""
+
+_CHUNK = 64 * 2**10  # bytes of one read: the default capacity of a pipe
+
+
+class Receiver:
+    """Reads ``stream`` into messages, from its construction to the end.
+
+    ``on_end`` is called once, when ``end`` has been set.
+    """
+
+    def __init__(
+        self, stream: Stream, max_message_size: int, on_end: Callable[[], None]
+    ) -> None:
+        self.end: EndReason | None = None
+        self.error: PeerError | None = None
+        self.was_reset = False
+        """A write has met a reset, which the kernel does not report again."""
+        self.discarded = 0
+        """Bytes that were read and dropped since :meth:`discard`."""
+        self._stream = stream
+        self._on_end = on_end
+        self._decoder = Decoder(max_message_size)
+        self._readers: deque[asyncio.Future[None]] = deque()
+        self._reading = False
+        self._over = False  # the stream has ended, whatever the frames said
+        self._drained: asyncio.Future[None] | None = None
+        self._decoder.feed(stream.early)
+        self._undelivered = len(stream.early)  # bytes of frames
+        self._resume()
+
+    @property
+    def max_message_size(self) -> int:
+        return self._decoder.max_message_size
+
+    @property
+    def queued(self) -> int:
+        """How many whole messages wait for a reader."""
+        return len(self._decoder.messages)
+
+    async def read(self) -> bytes | None:
+        """Return the next message, None at an orderly end, or raise PeerError."""
+        messages = self._decoder.messages
+        while not messages:
+            if self.error is not None:
+                raise self.error.again()
+            if self.end is not None:
+                return None
+            await self._arrival()
+        message = messages.popleft()
+        self._undelivered -= HEADER_SIZE + len(message)
+        if not (self._reading or self.end) and (
+            not messages or self._undelivered <= READ_AHEAD
+        ):
+            self._resume()
+        return message
+
+    def discard(self) -> asyncio.Future[None]:
+        """End locally, then read on and drop it all; done at the end of the stream."""
+        drained: asyncio.Future[None] = self._stream.loop.create_future()
+        self._decoder.messages.clear()
+        self._stop(EndReason.LOCAL)
+        if self._over:
+            drained.set_result(None)
+        else:
+            self._drained = drained
+            self._resume()
+        return drained
+
+    def stop(self) -> None:
+        """End locally and read no more."""
+        self._over = True
+        self._pause()
+        self._decoder.messages.clear()
+        self._stop(EndReason.LOCAL)
+        if self._drained is not None:
+            wake(self._drained)
+
+    async def _arrival(self) -> None:
+        """Wait until a message or the end has come."""
+        waiter = self._stream.loop.create_future()
+        self._readers.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter.cancelled():
+                with contextlib.suppress(ValueError):
+                    self._readers.remove(waiter)
+            else:  # woken and cancelled at once: the message is another reader's
+                self._wake()
+            raise
+
+    def _wake(self) -> None:
+        """Wake as many readers as there are messages; all of them at the end."""
+        wanted = len(self._readers) if self.end else self.queued
+        while wanted and self._readers:
+            wanted -= wake(self._readers.popleft())
+
+    def _resume(self) -> None:
+        if not (self._reading or self._over):
+            self._reading = True
+            self._stream.start_reading(self._on_readable)
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._stream.stop_reading()
+
+    def _on_readable(self) -> None:
+        for _ in range(self._stream.reads):
+            if not (self._reading and self._read_once()):
+                return
+        if self._stream.reads > 1:
+            self._stream.loop.call_soon(self._on_readable)
+
+    def _read_once(self) -> bool:
+        """Read what is there; return False if nothing is, or nothing more comes."""
+        try:
+            count = self._read_some()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            self._on_error(error)
+            return False
+        if count:
+            self._on_bytes(count)
+        elif self.was_reset:
+            self._on_error(ConnectionResetError("reset while writing"))
+        else:
+            self._decoder.feed_eof()
+            self._on_stream_end()
+        return count > 0
+
+    def _read_some(self) -> int:
+        """Read once: a large payload straight to its place, all else in chunks."""
+        decoder = self._decoder
+        room = decoder.room()
+        if room is not None and len(room) >= _CHUNK and self._drained is None:
+            count = self._stream.read_into(room)
+            del room  # a buffer with a view on it cannot grow
+            decoder.filled(count)
+            return count
+        del room
+        data = self._stream.read(_CHUNK)
+        if self._drained is None:
+            decoder.feed(data)
+        return len(data)
+
+    def _on_bytes(self, count: int) -> None:
+        if self._drained is not None:
+            self.discarded += count
+            return
+        self._undelivered += count
+        if self._decoder.end is not None:
+            self._pause()
+            self._stop(self._decoder.end, self._decoder.error)
+        elif self._decoder.messages:
+            if self._undelivered > READ_AHEAD:
+                self._pause()
+            self._wake()
+
+    def _on_error(self, cause: OSError) -> None:
+        if self._decoder.end is None:
+            error = ResetError(f"connection reset: {cause}")
+            error.__cause__ = cause
+            self._decoder.end, self._decoder.error = EndReason.RESET, error
+        self._on_stream_end()
+
+    def _on_stream_end(self) -> None:
+        self._over = True
+        self._pause()
+        if self._drained is not None:
+            wake(self._drained)
+        elif self._decoder.end is not None:
+            self._stop(self._decoder.end, self._decoder.error)
+
+    def _stop(self, end: EndReason, error: PeerError | None = None) -> None:
+        """Set the end, if none was set before."""
+        if self.end is None:
+            self.end, self.error = end, error
+            self._on_end()
+        self._wake()

@@ -1,0 +1,188 @@
+"""The writing half of a session (spec/session.md, "Writing").
+
+The first frames of a loop turn go straight to the kernel, those that follow in
+the same turn go together at its end. What the kernel does not take waits
+in a queue. While more than ``WRITE_AHEAD`` is in it, writers wait in the order
+in which they came, with their frames outside the queue: one that is cancelled
+there is not sent at all, and a frame in the queue is always sent whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+from ipc_channel.errors import ChannelClosedError, IPCChannelError, PeerGoneError
+from ipc_channel.framing import CLOSE_FRAME, encode_header
+from ipc_channel.stream import Stream, wake
+
+WRITE_AHEAD = 64 * 2**10
+"""Bytes in the queue above which a write waits."""
+
+_AT_ONCE = 2  # so that the second write after the peer left fails, whatever its turn
+_GATHER = 64  # buffers of one system call
+_JOIN = 4096  # a payload up to this size is joined with its header
+
+
+class Sender:
+    """Writes messages to ``stream`` until it fails or is closed.
+
+    ``on_reset`` is called when a write meets a reset of the connection.
+    """
+
+    def __init__(self, stream: Stream, on_reset: Callable[[], None]) -> None:
+        self.error: IPCChannelError | None = None
+        """Why nothing more can be written; None while it can."""
+        self._stream = stream
+        self._on_reset = on_reset
+        self._queue: deque[bytes | memoryview] = deque()
+        self._size = 0  # bytes in the queue
+        self._turns: deque[tuple[asyncio.Future[None], bytes]] = deque()
+        self._sent: list[asyncio.Future[None]] = []  # wait for the queue to be short
+        self._at_once = _AT_ONCE  # frames of this turn that may still go at once
+        self._watching = False
+        self._emptied: asyncio.Future[None] | None = None
+
+    @property
+    def queued(self) -> int:
+        """Bytes that the kernel has not taken."""
+        return self._size
+
+    async def write(self, payload: bytes) -> None:
+        """Send one frame; return when all but ``WRITE_AHEAD`` is in the kernel."""
+        self._check()
+        if self._turns or self._size > WRITE_AHEAD:
+            await self._turn(payload)
+        else:
+            self._enqueue(payload)
+            self._flush_or_gather()
+        if self._size > WRITE_AHEAD:
+            sent: asyncio.Future[None] = self._stream.loop.create_future()
+            self._sent.append(sent)
+            await sent
+        self._check()
+
+    def close(self) -> asyncio.Future[None]:
+        """Let writers go, queue the close frame; done when all is in the kernel, or lost."""
+        emptied: asyncio.Future[None] = self._stream.loop.create_future()
+        self._emptied = emptied
+        if self.error is None:
+            self.error = ChannelClosedError("the channel was closed")
+            self._release_writers()
+            self._queue.append(CLOSE_FRAME)
+            self._size += len(CLOSE_FRAME)
+            self._flush()
+        else:
+            wake(emptied)
+        return emptied
+
+    def fail(self, error: IPCChannelError) -> None:
+        """Give up what is not sent; every writer, waiting or later, gets ``error``."""
+        if self.error is None:
+            self.error = error
+        self._queue.clear()
+        self._size = 0
+        self._watch()
+        self._release_writers()
+        if self._emptied is not None:
+            wake(self._emptied)
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error.again()
+
+    async def _turn(self, payload: bytes) -> None:
+        """Wait until the frame was put into the queue."""
+        admitted: asyncio.Future[None] = self._stream.loop.create_future()
+        entry = (admitted, payload)
+        self._turns.append(entry)
+        try:
+            await admitted
+        except BaseException:
+            with contextlib.suppress(ValueError):
+                self._turns.remove(entry)
+            raise
+        self._check()
+
+    def _enqueue(self, payload: bytes) -> None:
+        header = encode_header(len(payload))
+        if len(payload) <= _JOIN:
+            self._queue.append(header + payload)
+        else:
+            self._queue.append(header)
+            self._queue.append(payload)
+        self._size += len(header) + len(payload)
+
+    def _flush_or_gather(self) -> None:
+        if self._at_once == _AT_ONCE:
+            self._stream.loop.call_soon(self._end_turn)
+        if self._at_once:
+            self._at_once -= 1
+            self._flush()
+
+    def _end_turn(self) -> None:
+        self._at_once = _AT_ONCE
+        self._flush()
+
+    def _flush(self) -> None:
+        """Give the kernel what it takes, and watch for room if something is left."""
+        while self._queue:
+            try:
+                count = self._stream.write(list(islice(self._queue, _GATHER)))
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self._on_error(error)
+                return
+            self._drop(count)
+            self._admit()
+        self._watch()
+
+    def _drop(self, count: int) -> None:
+        """Take ``count`` written bytes off the queue."""
+        self._size -= count
+        while count:
+            size = len(self._queue[0])
+            if size > count:
+                self._queue[0] = memoryview(self._queue[0])[count:]
+                return
+            count -= size
+            self._queue.popleft()
+
+    def _admit(self) -> None:
+        """Let waiting writers go on as far as the queue has room."""
+        if self._size <= WRITE_AHEAD:
+            for sent in self._sent:
+                wake(sent)
+            self._sent.clear()
+        while self._turns and self._size <= WRITE_AHEAD:
+            admitted, payload = self._turns.popleft()
+            if wake(admitted):
+                self._enqueue(payload)
+
+    def _watch(self) -> None:
+        if self._queue and not self._watching:
+            self._watching = True
+            self._stream.start_writing(self._flush)
+        elif not self._queue:
+            if self._watching:
+                self._watching = False
+                self._stream.stop_writing()
+            if self._emptied is not None:
+                wake(self._emptied)
+
+    def _on_error(self, cause: OSError) -> None:
+        if isinstance(cause, ConnectionResetError):
+            self._on_reset()
+        error = PeerGoneError(f"the peer does not read any more: {cause}")
+        error.__cause__ = cause
+        self.fail(error)
+
+    def _release_writers(self) -> None:
+        for waiter in (*self._sent, *(admitted for admitted, _ in self._turns)):
+            wake(waiter)
+        self._sent.clear()
+        self._turns.clear()

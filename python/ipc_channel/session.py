@@ -1,0 +1,150 @@
+"""One connected session over a stream, the same for every transport (spec/session.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from ipc_channel.errors import (
+    ChannelClosedError,
+    EndReason,
+    IPCChannelError,
+    WrongLoopError,
+)
+from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, message_bytes
+from ipc_channel.receiver import Receiver
+from ipc_channel.sender import Sender
+from ipc_channel.stream import Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+DEFAULT_LINGER = 1.0
+"""Seconds that ``close`` waits for a peer that does not read."""
+
+_QUIET = 0.05  # seconds of silence after which a peer that took all is left alone
+
+
+class Session:
+    """A session from its first byte to its end, in the event loop of ``stream``."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        linger: float = DEFAULT_LINGER,
+        logger: logging.Logger,
+    ) -> None:
+        self._stream = stream
+        self._linger = linger
+        self._logger = logger
+        self._closed: asyncio.Future[None] | None = None
+        self.released = False
+        self._sender = Sender(stream, self._on_reset)
+        self._receiver = Receiver(stream, max_message_size, self._on_receiver_end)
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        """What ended the session; None while it lives."""
+        return self._receiver.end
+
+    @property
+    def error(self) -> IPCChannelError | None:
+        """The error that ended reading, or else writing; None if none did."""
+        return self._receiver.error or self._sender.error
+
+    @property
+    def alive(self) -> bool:
+        """Whether both directions may still be used."""
+        return self._receiver.end is None and self._sender.error is None
+
+    @property
+    def queued(self) -> int:
+        """How many whole messages wait for a reader."""
+        return self._receiver.queued
+
+    async def read(self) -> bytes | None:
+        """Return the next message, None at an orderly end, or raise PeerError."""
+        self._check_loop()
+        return await self._receiver.read()
+
+    async def write(self, data: Buffer) -> None:
+        """Send ``data`` as one message."""
+        self._check_loop()
+        payload = message_bytes(data, self._receiver.max_message_size)
+        if self._receiver.end is EndReason.TOO_LARGE and self._receiver.error:
+            raise self._receiver.error.again()
+        await self._sender.write(payload)
+
+    async def close(self, linger: float | None = None) -> None:
+        """Send what was written and the close frame, then free everything."""
+        if self._stream.loop.is_closed():
+            self.abort()
+            return
+        self._check_loop()
+        if self._closed is not None:
+            await asyncio.shield(self._closed)
+            return
+        self._closed = self._stream.loop.create_future()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._linger if linger is None else linger):
+                    await self._finish()
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Free everything at once; what the kernel has not taken is lost."""
+        if not self.released:
+            self.released = True
+            if self._sender.queued:
+                self._logger.warning(
+                    "closed with %d bytes that the peer did not take", self._sender.queued
+                )
+            self._receiver.stop()
+            self._sender.fail(ChannelClosedError("the channel was closed"))
+            self._stream.close()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    def abandon(self) -> None:
+        """Abort from wherever the garbage collector runs."""
+        loop = self._stream.loop
+        if loop.is_running():
+            loop.call_soon_threadsafe(self.abort)
+        else:
+            self.abort()
+
+    async def _finish(self) -> None:
+        # Input is read and dropped from now on: a peer that is itself stuck in a
+        # write would never get to read what we have to send.
+        drained = self._receiver.discard()
+        await self._sender.close()
+        if self._stream.finish_writing():
+            await self._drain(drained)
+
+    async def _drain(self, drained: asyncio.Future[None]) -> None:
+        """Wait until closing cannot make the kernel throw away what the peer has not read."""
+        seen = -1
+        while not drained.done():
+            quiet = self._receiver.discarded == seen
+            if quiet and self._stream.unsent() == 0:
+                break
+            seen = self._receiver.discarded
+            await asyncio.wait({drained}, timeout=_QUIET)
+
+    def _on_reset(self) -> None:
+        self._receiver.was_reset = True
+
+    def _on_receiver_end(self) -> None:
+        self._logger.debug("session ended: %s", self._receiver.end)
+        if self._receiver.end is EndReason.RESET and self._receiver.error:
+            self._sender.fail(self._receiver.error)
+        self._stream.on_end()
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._stream.loop:
+            raise WrongLoopError("the channel was connected in another event loop")

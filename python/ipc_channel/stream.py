@@ -1,0 +1,122 @@
+"""What a session needs of a transport: non-blocking bytes in and out.
+
+A stream owns its descriptors and their registration with the event loop, so
+that one place keeps the order that matters: unwatch first, close afterwards.
+A descriptor closed while watched leaves a dead entry behind, and the next
+descriptor of that number never becomes ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+
+class Stream(ABC):
+    """A byte stream in each direction, watched by one event loop."""
+
+    reads = 1
+    """How often to read when told that there is something, unless nothing is left."""
+    early = b""
+    """Bytes that were read on the way to the connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.on_end: Callable[[], None] = _nothing
+        """Called once by the session when its reading side has ended."""
+        self._reading: Callable[[], None] | None = None
+        self._writing: Callable[[], None] | None = None
+
+    @abstractmethod
+    def in_fd(self) -> int:
+        """Return the descriptor that is read from."""
+
+    @abstractmethod
+    def out_fd(self) -> int:
+        """Return the descriptor that is written to."""
+
+    @abstractmethod
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes; b"" at the end; BlockingIOError if none is there."""
+
+    @abstractmethod
+    def read_into(self, room: memoryview) -> int:
+        """Read into ``room`` and return the count; otherwise like :meth:`read`."""
+
+    @abstractmethod
+    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+        """Write a part of ``buffers``, one after the other, and return its size."""
+
+    @abstractmethod
+    def finish_writing(self) -> bool:
+        """Tell the peer that no more bytes come, after all were written.
+
+        Return True if closing now could still lose bytes that the peer has
+        not taken, so that the session has to drain first.
+        """
+
+    @abstractmethod
+    def unsent(self) -> int | None:
+        """Return how many bytes the peer's side has not taken; None if unknown."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Close the descriptors."""
+
+    def start_reading(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever there is something to read, or an end."""
+        self._reading = callback
+        self.loop.add_reader(self.in_fd(), callback)
+
+    def stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading = None
+            unwatch(self.loop, self.in_fd())
+
+    def start_writing(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever there is room to write, or nobody to read it."""
+        self._writing = callback
+        self.loop.add_writer(self.out_fd(), callback)
+
+    def stop_writing(self) -> None:
+        if self._writing is not None:
+            self._writing = None
+            if not self.loop.is_closed():
+                self.loop.remove_writer(self.out_fd())
+
+    def close(self) -> None:
+        """Stop watching, then close the descriptors."""
+        self.stop_reading()
+        self.stop_writing()
+        self.release()
+
+
+def backoff() -> Iterator[float]:
+    """Yield the pauses between tries, in seconds: 1 ms, doubling to 20 ms.
+
+    A try costs microseconds, so that the first ones may come quickly; 20 ms
+    keep a long wait cheap and still meet a peer within 25 ms.
+    """
+    pause = 0.001
+    while True:
+        yield pause
+        pause = min(2 * pause, 0.02)
+
+
+def _nothing() -> None:
+    pass
+
+
+def unwatch(loop: asyncio.AbstractEventLoop, fd: int) -> None:
+    """Stop watching ``fd`` for input; a closed loop watches nothing."""
+    if not loop.is_closed():
+        loop.remove_reader(fd)
+
+
+def wake(waiter: asyncio.Future[None]) -> bool:
+    """Complete ``waiter``; return False if it was done or cancelled already."""
+    if waiter.done():
+        return False
+    waiter.set_result(None)
+    return True

@@ -1,0 +1,76 @@
+"""What the tests share: the event loops they run on, transports and roles.
+
+The loops are asyncio's own, the same in debug mode, and uvloop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol, Unpack
+
+import pytest
+import uvloop
+
+import raw
+from ipc_channel import IPCChannelClient
+from ipc_channel.endpoint import Options
+
+
+def _debug_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 60  # a slow machine is no fault
+    return loop
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {
+        "asyncio": asyncio.new_event_loop,
+        "debug": _debug_loop,
+        "uvloop": uvloop.new_event_loop,
+    }
+
+
+@pytest.fixture(params=raw.TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each transport."""
+    return str(request.param)
+
+
+@pytest.fixture(params=raw.ROLES)
+def role(request: pytest.FixtureRequest) -> str:
+    """Each role that our end can have."""
+    return str(request.param)
+
+
+class Connect(Protocol):
+    """Makes a channel of ours that is connected to a raw end."""
+
+    def __call__(
+        self, **options: Unpack[Options]
+    ) -> AbstractAsyncContextManager[tuple[IPCChannelClient, raw.Raw]]: ...
+
+
+@pytest.fixture
+def connect(transport: str, role: str, tmp_path: Path) -> Connect:
+    """Over every transport and in both roles: ``async with connect() as (ours, peer)``."""
+    return functools.partial(raw.connected, transport, role, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Fail a test that leaves a private directory behind."""
+    directory = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    yield
+    if list(directory.glob("ipc-channel-*")):
+        gc.collect()
+    assert list(directory.glob("ipc-channel-*")) == []

@@ -1,0 +1,251 @@
+"""The other end of a channel in plain system calls, which may misbehave at will.
+
+The library is tested against this, so that it never only agrees with itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Unpack
+
+from ipc_channel import IPCChannelClient, make_ipc_channel, make_ipc_channel_client
+from ipc_channel.endpoint import Options
+
+TRANSPORTS = ("named_pipe", "tcp")
+ROLES = ("server", "client")
+PATIENCE = 60.0
+"""Seconds after which something that should happen is taken not to."""
+
+
+def frame(payload: bytes) -> bytes:
+    """Encode a frame independently of the library."""
+    return len(payload).to_bytes(4, "big") + payload
+
+
+CLOSE = bytes(4)
+
+
+class Raw:
+    """Two blocking descriptors, or one socket, and what can be done to them."""
+
+    def __init__(self, in_fd: int, out_fd: int, sock: socket.socket | None = None) -> None:
+        self.in_fd: int | None = in_fd
+        self.out_fd: int | None = out_fd
+        self.sock = sock
+        for fd in (in_fd, out_fd):
+            os.set_blocking(fd, True)
+
+    def send(self, data: bytes) -> None:
+        """Write all of ``data``, blocking."""
+        assert self.out_fd is not None
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.out_fd, view) :]
+
+    def fill(self) -> int:
+        """Write NUL bytes until nothing more fits; return how many did."""
+        assert self.out_fd is not None
+        os.set_blocking(self.out_fd, False)
+        total = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                total += os.write(self.out_fd, bytes(65536))
+        os.set_blocking(self.out_fd, True)
+        return total
+
+    def recv(self, size: int) -> bytes:
+        """Read exactly ``size`` bytes, or fewer if the stream ends."""
+        assert self.in_fd is not None
+        data = b""
+        while len(data) < size:
+            ready, _, _ = select.select([self.in_fd], [], [], PATIENCE)
+            assert ready, f"nothing came in {PATIENCE} s"
+            chunk = os.read(self.in_fd, min(size - len(data), 1 << 20))
+            if not chunk:
+                break
+            data += chunk
+        return data
+
+    def recv_frame(self) -> bytes | None:
+        """Read one frame; b"" is a close frame, None the end of the stream."""
+        header = self.recv(4)
+        if not header:
+            return None
+        assert len(header) == 4, f"stream ended inside a header: {header!r}"
+        size = int.from_bytes(header, "big")
+        payload = self.recv(size)
+        assert len(payload) == size, f"stream ended inside a payload of {size} bytes"
+        return payload
+
+    def recv_all(self) -> list[bytes]:
+        """Read frames until the close frame, which there must be, and the end."""
+        frames = []
+        while payload := self.recv_frame():
+            frames.append(payload)
+        assert payload is not None, "no close frame came"
+        return frames
+
+    def is_ended(self) -> bool:
+        """Wait for the end of the stream; False if bytes come instead."""
+        try:
+            return self.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def end_writing(self) -> None:
+        """Close our direction only."""
+        if self.sock is not None:
+            self.sock.shutdown(socket.SHUT_WR)
+        elif self.out_fd is not None:
+            os.close(self.out_fd)
+            self.out_fd = None
+
+    def end_reading(self) -> None:
+        """Close the peer's direction only (named pipes)."""
+        assert self.sock is None
+        assert self.in_fd is not None
+        os.close(self.in_fd)
+        self.in_fd = None
+
+    def reset(self) -> None:
+        """Close with a reset (TCP)."""
+        assert self.sock is not None
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def close(self) -> None:
+        """Close everything, the second time nothing."""
+        if self.sock is not None:
+            self.sock.close()
+        else:
+            for fd in (self.out_fd, self.in_fd):
+                if fd is not None:
+                    os.close(fd)
+        self.in_fd = self.out_fd = None
+
+
+def is_pipe(path: str) -> bool:
+    return path.startswith("/")
+
+
+def dial(in_path: str, out_path: str, order: str = "rw") -> Raw:
+    """Connect as a raw client, opening pipes in ``order``, blocking."""
+    if not is_pipe(in_path):
+        host, _, port = in_path.rpartition(":")
+        sock = socket.create_connection((host or "127.0.0.1", int(port)), PATIENCE)
+        sock.settimeout(None)
+        return Raw(sock.fileno(), sock.fileno(), sock)
+    fds = {}
+    for direction in order:
+        if direction == "r":
+            fds["r"] = os.open(in_path, os.O_RDONLY)
+        else:
+            fds["w"] = os.open(out_path, os.O_WRONLY)
+    return Raw(fds["r"], fds["w"])
+
+
+def open_nonblocking(path: str, mode: int) -> int:
+    """Open a pipe without blocking, as soon as that is possible."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return os.open(path, mode | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+
+def dial_nonblocking(in_path: str, out_path: str, order: str = "rw") -> Raw:
+    """Connect as a raw client that opens pipes in ``order``, not blocking in open."""
+    fds = {}
+    for direction in order:
+        path, mode = (in_path, os.O_RDONLY) if direction == "r" else (out_path, os.O_WRONLY)
+        fds[direction] = open_nonblocking(path, mode)
+    return Raw(fds["r"], fds["w"])
+
+
+class Rendezvous:
+    """A raw server's rendezvous: two pipes in ``directory``, or a listening socket."""
+
+    def __init__(self, transport: str, directory: Path) -> None:
+        self.listener: socket.socket | None = None
+        if transport == "tcp":
+            self.listener = socket.create_server(("127.0.0.1", 0))
+            self.in_path = self.out_path = str(self.listener.getsockname()[1])
+        else:
+            self.in_path, self.out_path = str(directory / "in"), str(directory / "out")
+            os.mkfifo(self.in_path)
+            os.mkfifo(self.out_path)
+
+    def accept(self) -> Raw:
+        """Wait for the client."""
+        if self.listener is None:
+            fd = os.open(self.in_path, os.O_RDONLY | os.O_NONBLOCK)
+            return Raw(fd, open_nonblocking(self.out_path, os.O_WRONLY))
+        sock, _ = self.listener.accept()
+        return Raw(sock.fileno(), sock.fileno(), sock)
+
+    def close(self) -> None:
+        if self.listener is not None:
+            self.listener.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    transport: str, role: str, directory: Path, **options: Unpack[Options]
+) -> AsyncIterator[tuple[IPCChannelClient, Raw]]:
+    """Give our channel in ``role``, connected, and the raw other end."""
+    ours: IPCChannelClient
+    if role == "server":
+        server = make_ipc_channel(transport=transport, **options)  # type: ignore[arg-type]
+        ours, cleanup = server, _nothing
+        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    else:
+        rendezvous = Rendezvous(transport, directory)
+        cleanup = rendezvous.close
+        ours = make_ipc_channel_client(rendezvous.out_path, rendezvous.in_path, **options)
+        meeting = asyncio.to_thread(rendezvous.accept)
+    try:
+        raw, came = await asyncio.gather(meeting, ours.connect(PATIENCE))
+        try:
+            assert came
+            yield ours, raw
+        finally:
+            raw.close()
+    finally:
+        await ours.close()
+        cleanup()
+
+
+def _nothing() -> None:
+    pass
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until ``condition`` holds; a failure to do so in PATIENCE is one of the test."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        await asyncio.sleep(0.001)
+
+
+def open_descriptors() -> set[str]:
+    """Return what every descriptor of this process is, by number."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+    # Not the one used for looking, nor the one that libuv keeps in reserve.
+    return {
+        text.removesuffix(" (deleted)")
+        for text in found
+        if "/proc/" not in text and not text.endswith("/dev/null")
+    }

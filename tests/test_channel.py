@@ -1,0 +1,114 @@
+"""The API of ``aea.helpers.pipe``: every name, argument and default, and our keywords."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+import ipc_channel
+from ipc_channel import (
+    PIPE_CONN_TIMEOUT,
+    IPCChannel,
+    IPCChannelClient,
+    PosixNamedPipeChannel,
+    TCPSocketChannel,
+    make_ipc_channel,
+    make_ipc_channel_client,
+)
+
+BUILD = {"logger": ..., "loop": None}
+PATHS = {"in_path": inspect.Parameter.empty, "out_path": inspect.Parameter.empty}
+USE = {
+    "connect": {"timeout": PIPE_CONN_TIMEOUT},
+    "write": {"data": inspect.Parameter.empty},
+    "read": {},
+    "close": {},
+}
+API: dict[str, dict[str, Any]] = {
+    "PosixNamedPipeProtocol": PATHS | BUILD,
+    "TCPSocketProtocol": {
+        "reader": inspect.Parameter.empty,
+        "writer": inspect.Parameter.empty,
+    }
+    | BUILD,
+    "TCPSocketChannel": BUILD,
+    "PosixNamedPipeChannel": BUILD,
+    "TCPSocketChannelClient": PATHS | BUILD,
+    "PosixNamedPipeChannelClient": PATHS | BUILD,
+    "make_ipc_channel": BUILD,
+    "make_ipc_channel_client": PATHS | BUILD,
+}
+
+
+def positional(function: Any) -> dict[str, Any]:
+    """Return the arguments that can be given by position, with their defaults."""
+    return {
+        name: ... if name == "logger" else parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and name != "self"
+    }
+
+
+@pytest.mark.parametrize("name", API)
+def test_construction(name: str) -> None:
+    assert positional(getattr(ipc_channel, name)) == API[name]
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in API if n.endswith(("Protocol", "Channel", "Client"))]
+)
+def test_methods(name: str) -> None:
+    cls = getattr(ipc_channel, name)
+    for method, arguments in USE.items():
+        if (name, method) == ("TCPSocketProtocol", "connect"):
+            continue  # it is built from an established connection
+        function = getattr(cls, method)
+        assert inspect.iscoroutinefunction(function)
+        assert positional(function) == arguments
+
+
+def test_interfaces() -> None:
+    assert PIPE_CONN_TIMEOUT == 10.0
+    assert issubclass(IPCChannel, IPCChannelClient)
+    assert IPCChannelClient.__abstractmethods__ == {"connect", "write", "read", "close"}
+    assert IPCChannel.__abstractmethods__ == {*USE, "in_path", "out_path"}
+
+
+def test_everything_public_exists() -> None:
+    assert sorted(ipc_channel.__all__) == sorted(set(ipc_channel.__all__))
+    for name in ipc_channel.__all__:
+        assert hasattr(ipc_channel, name), name
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [("named_pipe", PosixNamedPipeChannel), ("tcp", TCPSocketChannel)],
+)
+async def test_transport(given: Any, kind: type[IPCChannel]) -> None:
+    channel = make_ipc_channel(transport=given)
+    assert type(channel) is kind
+    await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"transport": "pigeon"}, ValueError),
+        ({"max_message_size": 0}, ValueError),
+        ({"max_message_size": "big"}, TypeError),
+        ({"linger": -1}, ValueError),
+        ({"linger": None}, TypeError),
+        ({"lingr": 1}, TypeError),
+    ],
+)
+@pytest.mark.parametrize("transport", ["named_pipe", "tcp"])
+def test_impossible_options(
+    options: dict[str, Any], error: type[Exception], transport: Any
+) -> None:
+    with pytest.raises(error):
+        make_ipc_channel(**{"transport": transport, **options})
+    if "transport" not in options:
+        with pytest.raises(error):
+            make_ipc_channel_client("5000", "5000", **options)

@@ -1,0 +1,190 @@
+"""The wire format: the vectors, every way to cut a stream, and what is refused."""
+
+from __future__ import annotations
+
+import array
+import itertools
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vectors
+from ipc_channel import (
+    EmptyMessageError,
+    FrameTooLargeError,
+    IPCChannelError,
+    MessageTooLargeError,
+    TruncatedError,
+)
+from ipc_channel.framing import (
+    CLOSE_FRAME,
+    DEFAULT_MAX_MESSAGE_SIZE,
+    MAX_LENGTH,
+    Decoder,
+    encode_header,
+    message_bytes,
+)
+
+CASES = {case["id"]: case for case in vectors.load("frames")}
+AFTER = bytes.fromhex("000000017a")
+
+
+def decode(wire: bytes, limit: int, cuts: list[int] | None = None) -> Decoder:
+    """Feed ``wire`` in pieces, then its end."""
+    decoder = Decoder(limit)
+    bounds = [0, *(cuts if cuts is not None else []), len(wire)]
+    for start, stop in itertools.pairwise(bounds):
+        decoder.feed(wire[start:stop])
+    decoder.feed_eof()
+    return decoder
+
+
+def read_in_place(wire: bytes, limit: int) -> Decoder:
+    """Put what can be into the decoder's own room, as a session does."""
+    decoder = Decoder(limit)
+    while wire:
+        room = decoder.room()
+        count = min(len(wire), 5 if room is None else len(room))
+        if room is None:
+            decoder.feed(wire[:count])
+        else:
+            room[:count] = wire[:count]
+            del room
+            decoder.filled(count)
+        wire = wire[count:]
+    decoder.feed_eof()
+    return decoder
+
+
+def check(decoder: Decoder, case: dict[str, Any], extra: list[bytes] | None = None) -> None:
+    assert list(decoder.messages) == vectors.to_messages(case["messages"]) + (extra or [])
+    assert decoder.end == case["end_reason"]
+    assert (decoder.error and decoder.error.code) == case["error"]
+
+
+@pytest.mark.parametrize("id_", CASES)
+def test_vector(id_: str) -> None:
+    case = CASES[id_]
+    limit = case.get("max_message_size", DEFAULT_MAX_MESSAGE_SIZE)
+    wire = vectors.to_bytes(case["wire"])
+    check(decode(wire, limit), case)
+    check(decode(wire, limit, list(range(len(wire)))), case)
+    check(read_in_place(wire, limit), case)
+    if case["end_reason"] == "eof":
+        check(decode(wire + AFTER, limit), case, [b"z"])
+    elif case["end_reason"] != "truncated":
+        check(decode(wire + AFTER, limit), case)
+
+
+@pytest.mark.parametrize("cut", range(18))
+def test_every_split_of_three_frames(cut: int) -> None:
+    wire = b"".join(encode_header(n) + bytes([n]) * n for n in (1, 2, 3))
+    assert len(wire) == 18
+    for second in range(cut, 18):
+        decoder = decode(wire, 10, [cut, second])
+        assert list(decoder.messages) == [b"\1", b"\2\2", b"\3\3\3"]
+
+
+@given(
+    st.lists(
+        st.binary(min_size=1, max_size=200) | st.binary(min_size=66000, max_size=70000)
+    ),
+    st.lists(st.integers(0, 200_000)),
+)
+def test_any_messages_cut_anywhere(messages: list[bytes], cuts: list[int]) -> None:
+    wire = b"".join(encode_header(len(m)) + m for m in messages) + CLOSE_FRAME
+    decoder = decode(wire, MAX_LENGTH, sorted(min(cut, len(wire)) for cut in cuts))
+    assert list(decoder.messages) == messages
+    assert decoder.end == "clean"
+
+
+@given(st.lists(st.binary()), st.integers(1, 300))
+def test_any_bytes_end_in_a_documented_way(pieces: list[bytes], limit: int) -> None:
+    decoder = Decoder(limit)
+    for piece in pieces:
+        decoder.feed(piece)
+    decoder.feed_eof()
+    assert all(1 <= len(message) <= limit for message in decoder.messages)
+    assert decoder.end in ("clean", "eof", "truncated", "too_large")
+    assert decoder.error is None or isinstance(decoder.error, IPCChannelError)
+
+
+def test_truncated_says_how_much_came() -> None:
+    error = decode(b"\0\0\0", 10).error
+    assert isinstance(error, TruncatedError)
+    assert (error.partial, error.expected) == (b"\0\0\0", 4)
+    assert str(error) == "stream ended after 3 of the 4 header bytes"
+    error = decode(encode_header(5) + b"ab", 10).error
+    assert isinstance(error, TruncatedError)
+    assert (error.partial, error.expected) == (b"ab", 5)
+    assert str(error) == "stream ended after 2 of the 5 payload bytes"
+    again = error.again()
+    assert (str(again), again.partial, again.expected) == (str(error), b"ab", 5)
+
+
+def test_too_large_names_value_and_limit() -> None:
+    error = decode(b"\xff\xff\xff\xff", 10).error
+    assert isinstance(error, FrameTooLargeError)
+    assert str(error) == "frame of 4294967295 bytes exceeds the limit of 10"
+
+
+def test_a_header_reserves_less_than_one_mebibyte() -> None:
+    tracemalloc.start()
+    try:
+        decoder = Decoder(MAX_LENGTH)
+        decoder.feed(b"\xff\xff\xff\xff")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        decoder.feed(bytes(3 * 2**20))
+        # What has arrived, its piece above, and what is reserved ahead of it.
+        assert tracemalloc.get_traced_memory()[0] < 4 * 2**20 + 2**19
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_may_be_sent() -> None:
+    numbers = array.array("I", [1, 2, 3, 4])
+    assert message_bytes(b"x", 1) == b"x"
+    assert message_bytes(bytearray(b"xy"), 2) == b"xy"
+    assert message_bytes(numbers, 16) == numbers.tobytes()
+    assert message_bytes(memoryview(numbers), 16) == numbers.tobytes()
+    assert message_bytes(memoryview(b"abcdef")[::2], 3) == b"ace"
+
+
+def test_what_is_sent_is_a_copy() -> None:
+    data = bytearray(b"abc")
+    payload = message_bytes(data, 3)
+    data[0] = 0
+    assert payload == b"abc"
+
+
+@pytest.mark.parametrize("data", ["text", None, 5, [1, 2], object()])
+def test_what_is_not_bytes(data: Any) -> None:
+    with pytest.raises(TypeError, match=f"bytes-like, not {type(data).__name__}"):
+        message_bytes(data, 10)
+
+
+@pytest.mark.parametrize("data", [b"", bytearray(), memoryview(b"")])
+def test_empty_message(data: Any) -> None:
+    with pytest.raises(EmptyMessageError):
+        message_bytes(data, 10)
+
+
+@pytest.mark.parametrize("data", [b"12345678901", array.array("I", [1, 2, 3])])
+def test_message_over_the_limit(data: Any) -> None:
+    with pytest.raises(MessageTooLargeError, match=r"message of 1\d bytes .* limit of 10"):
+        message_bytes(data, 10)
+
+
+@pytest.mark.parametrize("limit", [0, -1, MAX_LENGTH + 1])
+def test_impossible_limit(limit: int) -> None:
+    with pytest.raises(ValueError, match=str(limit)):
+        Decoder(limit)
+
+
+@pytest.mark.parametrize("limit", ["10", 10.0, True, None])
+def test_limit_of_a_wrong_type(limit: Any) -> None:
+    with pytest.raises(TypeError, match="max_message_size"):
+        Decoder(limit)

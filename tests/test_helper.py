@@ -1,0 +1,196 @@
+"""Helpers as real processes: started, met, ended, restarted, and found dead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipc_channel import Helper, HelperError, TruncatedError, make_ipc_channel
+from raw import PATIENCE, eventually, open_descriptors
+
+ECHO = [sys.executable, str(Path(__file__).parents[1] / "python" / "examples" / "echo.py")]
+
+
+def child(code: str) -> list[str]:
+    """Return the command of a helper that runs ``code``, with ``channel`` at hand."""
+    intro = (
+        "import asyncio, os, signal, sys, time\n"
+        "from ipc_channel import from_environment, make_ipc_channel_client\n"
+        "channel = make_ipc_channel_client(*from_environment())\n"
+    )
+    return [sys.executable, "-c", intro + code]
+
+
+def main(body: str) -> list[str]:
+    """Return the command of a helper that runs ``body`` with its channel connected."""
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    return child(
+        f"async def main():\n    await channel.connect()\n{lines}asyncio.run(main())"
+    )
+
+
+async def test_echo(transport: Any) -> None:
+    before = open_descriptors()
+    helper = Helper(ECHO, make_ipc_channel(transport=transport))
+    async with helper as channel:
+        for message in (b"one", b"two" * 100_000):
+            await channel.write(message)
+            assert await channel.read() == message
+    assert helper.process
+    assert helper.process.returncode == 0
+    assert open_descriptors() == before
+
+
+async def test_a_helper_is_restarted_on_the_same_channel(transport: Any) -> None:
+    helper = Helper(ECHO, make_ipc_channel(transport=transport))
+    for number in range(3):
+        channel = await helper.start()
+        with pytest.raises(HelperError, match="is running"):
+            await helper.start()
+        assert helper.process
+        await channel.write(b"%d" % number)
+        assert await channel.read() == b"%d" % number
+        helper.process.send_signal(signal.SIGKILL)
+        assert await channel.read() is None
+        assert channel.end_reason == "eof"
+        await helper.process.wait()
+    assert await helper.stop() == -signal.SIGKILL
+
+
+async def test_killed_inside_a_frame(transport: Any) -> None:
+    body = """
+await channel.write(b"whole")
+stream = channel._session._stream
+await asyncio.sleep(0)
+stream.write([b"\\0\\0\\0\\x64" + b"half"])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    helper = Helper(main(body), make_ipc_channel(transport=transport))
+    async with helper as channel:
+        assert await channel.read() == b"whole"
+        with pytest.raises(TruncatedError):
+            await channel.read()
+        assert channel.end_reason == "truncated"
+
+
+async def test_killed_with_unread_input(transport: Any) -> None:
+    body = "await asyncio.sleep(0)\nos.write(2, b'')\nos.kill(os.getpid(), signal.SIGSTOP)"
+    helper = Helper(main(body), make_ipc_channel(transport=transport))
+    async with helper as channel:
+        assert helper.process
+        await _wait_stopped(helper.process.pid)
+        await channel.write(b"never read")
+        helper.process.send_signal(signal.SIGKILL)
+        try:
+            assert await channel.read() is None
+        except ConnectionResetError:
+            assert transport == "tcp"
+        assert channel.end_reason == ("reset" if transport == "tcp" else "eof")
+
+
+async def _wait_stopped(pid: int) -> None:
+    await eventually(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "T")
+
+
+async def test_stopped_in_mid_transfer(transport: Any) -> None:
+    message = os.urandom(5 * 2**20)
+    async with Helper(ECHO, make_ipc_channel(transport=transport)) as channel:
+        helper = channel
+        writing = asyncio.create_task(channel.write(message))
+        reading = asyncio.create_task(channel.read())
+        await asyncio.sleep(0.001)
+        pid = _child_of(os.getpid())
+        os.kill(pid, signal.SIGSTOP)
+        await _wait_stopped(pid)
+        await asyncio.sleep(0.2)
+        os.kill(pid, signal.SIGCONT)
+        assert await reading == message
+        await writing
+        assert helper is channel
+
+
+def _child_of(parent: int) -> int:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    assert len(children) == 1
+    return int(children[0])
+
+
+async def test_a_helper_that_ends_before_it_connects(transport: Any) -> None:
+    helper = Helper(
+        [sys.executable, "-c", "raise SystemExit(3)"],
+        make_ipc_channel(transport=transport),
+        timeout=PATIENCE,
+    )
+    with pytest.raises(HelperError, match="ended with status 3 before it connected"):
+        async with helper:
+            pytest.fail("the body must not run")
+
+
+async def test_a_helper_that_never_connects(transport: Any) -> None:
+    helper = Helper(
+        [sys.executable, "-c", "import time; time.sleep(1000)"],
+        make_ipc_channel(transport=transport),
+        timeout=0.2,
+    )
+    with pytest.raises(HelperError, match=r"did not connect in 0\.2 s"):
+        async with helper:
+            pytest.fail("the body must not run")
+    assert helper.process
+    assert helper.process.returncode is not None
+
+
+async def test_a_helper_that_is_not_there(transport: Any) -> None:
+    with pytest.raises(HelperError, match="cannot start helper /nowhere"):
+        async with Helper(["/nowhere"], make_ipc_channel(transport=transport)):
+            pytest.fail("the body must not run")
+
+
+async def test_a_helper_that_does_not_end_is_made_to() -> None:
+    body = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nawait channel.write(b'deaf')\ntime.sleep(1000)"
+    helper = Helper(main(body), make_ipc_channel(), grace=0.1)
+    channel = await helper.start()
+    assert await channel.read() == b"deaf"
+    assert await helper.stop() == -signal.SIGKILL
+    assert await helper.stop() == -signal.SIGKILL
+
+
+async def test_a_helper_that_speaks_and_leaves_at_once(transport: Any) -> None:
+    body = "await channel.write(b'done')\nawait channel.close()"
+    async with Helper(main(body), make_ipc_channel(transport=transport)) as channel:
+        assert [message async for message in channel] == [b"done"]
+        assert channel.end_reason == "clean"
+
+
+async def test_stop_before_start() -> None:
+    helper = Helper(ECHO, make_ipc_channel())
+    assert await helper.stop() is None
+
+
+async def test_impossible_arguments() -> None:
+    channel = make_ipc_channel()
+    commands: list[Any] = ["echo.py", []]
+    for command in commands:
+        with pytest.raises(TypeError, match="command"):
+            Helper(command, channel)
+    with pytest.raises(ValueError, match="grace"):
+        Helper(ECHO, channel, grace=-1)
+    await channel.close()
+
+
+async def test_environment_and_directory(tmp_path: Path) -> None:
+    body = "await channel.write((os.environ['ONLY'] + os.getcwd()).encode())"
+    package = str(Path(__file__).parents[1] / "python")
+    helper = Helper(
+        main(body),
+        make_ipc_channel(),
+        env={"ONLY": "this", "PYTHONPATH": package},
+        cwd=tmp_path,
+    )
+    async with helper as channel:
+        assert await channel.read() == b"this" + os.fsencode(tmp_path)

@@ -1,0 +1,384 @@
+"""What only named pipes have: the order of opening, passers-by, ownership, pipe sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipc_channel import (
+    BadRendezvousError,
+    PosixNamedPipeChannel,
+    PosixNamedPipeChannelClient,
+    PosixNamedPipeProtocol,
+    make_ipc_channel,
+)
+from raw import (
+    CLOSE,
+    PATIENCE,
+    Raw,
+    Rendezvous,
+    dial,
+    dial_nonblocking,
+    eventually,
+    frame,
+    open_descriptors,
+    open_nonblocking,
+)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[str, str]:
+    """Two named pipes."""
+    rendezvous = Rendezvous("named_pipe", tmp_path)
+    return rendezvous.in_path, rendezvous.out_path
+
+
+def test_named_pipes_are_the_default_on_linux() -> None:
+    channel = make_ipc_channel()
+    assert type(channel) is PosixNamedPipeChannel
+    asyncio.run(channel.close())
+
+
+async def test_the_directory_is_private_and_goes_with_close() -> None:
+    channel = PosixNamedPipeChannel()
+    directory = os.path.dirname(channel.in_path)
+    assert os.path.dirname(channel.out_path) == directory
+    assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+    for path in (channel.in_path, channel.out_path):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    await channel.close()
+    assert not os.path.exists(directory)
+
+
+@pytest.mark.parametrize("order", ["rw", "wr"])
+@pytest.mark.parametrize("opening", [dial, dial_nonblocking])
+@pytest.mark.parametrize("first", ["server", "client"])
+async def test_every_order_of_opening(order: str, opening: Any, first: str) -> None:
+    server = PosixNamedPipeChannel()
+    meeting: asyncio.Task[Raw]
+    if first == "client":
+        meeting = asyncio.create_task(
+            asyncio.to_thread(opening, server.out_path, server.in_path, order)
+        )
+        await asyncio.sleep(0.01)
+        connecting = asyncio.create_task(server.connect(PATIENCE))
+    else:
+        connecting = asyncio.create_task(server.connect(PATIENCE))
+        await asyncio.sleep(0.01)
+        meeting = asyncio.create_task(
+            asyncio.to_thread(opening, server.out_path, server.in_path, order)
+        )
+    peer = await meeting
+    assert await connecting
+    peer.send(frame(b"there"))
+    assert await server.read() == b"there"
+    await server.write(b"back")
+    assert await asyncio.to_thread(peer.recv_frame) == b"back"
+    peer.close()
+    await server.close()
+
+
+async def test_a_silent_peer_is_no_end() -> None:
+    server = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    reading = asyncio.create_task(server.read())
+    await asyncio.sleep(0.3)
+    assert not reading.done()
+    peer.send(frame(b"finally"))
+    assert await reading == b"finally"
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("passing", ["r", "w", "rw"])
+async def test_a_passer_by_before_the_peer(passing: str) -> None:
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    for _ in range(3):
+        await asyncio.sleep(0.005)
+        if "r" in passing:
+            with open(server.out_path, "rb", buffering=0, opener=_nonblocking):
+                await asyncio.sleep(0.03)
+        if "w" in passing:
+            with open(server.in_path, "wb", buffering=0, opener=_nonblocking):
+                await asyncio.sleep(0.03)
+    assert not connecting.done(), "one direction alone is no peer"
+    peer = await asyncio.to_thread(dial, server.out_path, server.in_path)
+    assert await connecting
+    peer.send(frame(b"the real one"))
+    assert await server.read() == b"the real one"
+    peer.close()
+    await server.close()
+
+
+def _nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+async def test_a_passer_by_while_the_peer_opens(paths: tuple[str, str], role: str) -> None:
+    """The passer-by writes where the peer is only about to: its leaving is no end."""
+    ours: PosixNamedPipeProtocol
+    if role == "server":
+        ours = server = PosixNamedPipeChannel()
+        in_path, out_path = server.in_path, server.out_path
+    else:
+        in_path, out_path = paths
+        ours = PosixNamedPipeChannelClient(in_path, out_path)
+    connecting = asyncio.create_task(ours.connect(PATIENCE))
+    reader = os.open(out_path, os.O_RDONLY | os.O_NONBLOCK)  # the peer's first half
+    passer_by = await asyncio.to_thread(open_nonblocking, in_path, os.O_WRONLY)
+    assert await connecting
+    reading = asyncio.create_task(ours.read())
+    await asyncio.sleep(0.01)
+    os.close(passer_by)
+    await asyncio.sleep(0.05)
+    assert not reading.done(), "the end of a passer-by was taken for the peer's"
+    peer = Raw(reader, os.open(in_path, os.O_WRONLY))  # the peer's second half
+    peer.send(frame(b"at last"))
+    assert await reading == b"at last"
+    peer.close()
+    assert await ours.read() is None
+    await ours.close()
+
+
+async def test_a_silent_peer_that_closes_slowly_is_noticed() -> None:
+    """Its two descriptors go one after the other, and it never sent a byte."""
+    server = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    reading = asyncio.create_task(server.read())
+    peer.end_writing()
+    await asyncio.sleep(0.1)
+    assert not reading.done()
+    peer.end_reading()
+    assert await asyncio.wait_for(reading, PATIENCE) is None
+    assert server.end_reason == "eof"
+    await server.close()
+
+
+async def test_a_helper_that_dies_while_it_opens_is_no_peer() -> None:
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(0.1))
+    fd = await asyncio.to_thread(open_nonblocking, server.out_path, os.O_RDONLY)
+    await asyncio.sleep(0.01)
+    os.close(fd)
+    assert not await connecting
+    await server.close()
+
+
+@pytest.mark.parametrize("first", ["r", "w"])
+async def test_came_wrote_and_left(first: str) -> None:
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    fds = []
+    if first == "r":
+        fds.append(os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK))
+    writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
+    os.write(writer, frame(b"I was here") + frame(b"and left") + CLOSE)
+    for fd in [*fds, writer]:
+        os.close(fd)
+    assert await connecting
+    assert await server.read() == b"I was here"
+    assert await server.read() == b"and left"
+    assert await server.read() is None
+    with pytest.raises(ConnectionError):
+        await server.write(b"nobody there")
+    await server.close()
+
+
+async def test_a_write_before_the_reading_end_is_opened() -> None:
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
+    os.write(writer, frame(b"early"))
+    await asyncio.sleep(0.05)
+    assert not connecting.done(), "it has no way to answer yet"
+    peer = Raw(os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK), writer)
+    assert await connecting
+    assert await server.read() == b"early"
+    await server.write(b"answer")
+    assert await asyncio.to_thread(peer.recv_frame) == b"answer"
+    peer.close()
+    await server.close()
+
+
+async def test_pipes_that_appear_later(tmp_path: Path) -> None:
+    client = PosixNamedPipeChannelClient(f"{tmp_path}/out", f"{tmp_path}/in")
+    assert not await client.connect(0.05)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    await asyncio.sleep(0.01)
+    rendezvous = Rendezvous("named_pipe", tmp_path)
+    peer = await asyncio.to_thread(rendezvous.accept)
+    assert await connecting
+    peer.close()
+    await client.close()
+
+
+async def test_pipes_that_are_replaced_while_the_client_waits(
+    paths: tuple[str, str],
+) -> None:
+    in_path, out_path = paths
+    client = PosixNamedPipeChannelClient(out_path, in_path)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    await asyncio.sleep(0.01)  # it holds the reading end of the old pipe by now
+    for path in paths:
+        os.mkfifo(path + ".new")
+        os.rename(path + ".new", path)
+    peer = Raw(
+        os.open(in_path, os.O_RDONLY | os.O_NONBLOCK),
+        await asyncio.to_thread(open_nonblocking, out_path, os.O_WRONLY),
+    )
+    assert await connecting
+    peer.send(frame(b"on the new one"))
+    assert await client.read() == b"on the new one"
+    peer.close()
+    await client.close()
+
+
+async def test_names_lead_to_the_next_session_once_this_one_has_begun() -> None:
+    """A client that is early for the next session neither sees nor disturbs this one."""
+    server = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer.send(frame(b"first"))
+    assert await server.read() == b"first"
+    early = PosixNamedPipeChannelClient(server.out_path, server.in_path)
+    assert not await early.connect(0.05)
+    connecting = asyncio.create_task(early.connect(PATIENCE))
+    await asyncio.sleep(0.01)
+    peer.close()
+    assert await server.read() is None, "the early client does not keep this session alive"
+    assert await server.connect(PATIENCE)
+    assert await connecting
+    await early.write(b"second")
+    assert await server.read() == b"second"
+    await early.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("kind", ["file", "directory", "symlink", "socket", "device"])
+async def test_what_is_no_pipe_is_refused(
+    paths: tuple[str, str], tmp_path: Path, kind: str, which: int
+) -> None:
+    bad = str(tmp_path / "bad")
+    if kind == "file":
+        Path(bad).write_bytes(b"precious")
+    elif kind == "directory":
+        os.mkdir(bad)
+    elif kind == "symlink":
+        os.symlink(paths[which], bad)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(bad)
+    else:
+        bad = "/dev/null"
+    used = (bad, paths[1]) if which == 0 else (paths[0], bad)
+    reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)  # a pipe alone would connect
+    before = open_descriptors()
+    client = PosixNamedPipeChannelClient(*used)
+    with pytest.raises(BadRendezvousError, match=bad):
+        await client.connect(PATIENCE)
+    assert open_descriptors() == before
+    if kind == "file":
+        assert Path(bad).read_bytes() == b"precious"
+    await client.close()
+    os.close(reader)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_a_pipe_of_another_owner_is_refused(
+    paths: tuple[str, str], which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0:
+        os.chown(paths[which], 12345, -1)
+    else:  # nobody else's pipe can be had: be somebody else
+        status = os.stat(paths[1 - which])
+        assert status.st_uid == os.geteuid()
+        other = os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: other)
+    client = PosixNamedPipeChannelClient(*paths)
+    with pytest.raises(BadRendezvousError, match="belongs to user"):
+        await client.connect(PATIENCE)
+    await client.close()
+
+
+async def test_the_same_pipe_under_two_names_is_refused(
+    paths: tuple[str, str], tmp_path: Path
+) -> None:
+    os.link(paths[0], tmp_path / "again")
+    client = PosixNamedPipeChannelClient(paths[0], str(tmp_path / "again"))
+    with pytest.raises(BadRendezvousError, match="same"):
+        await client.connect(PATIENCE)
+    await client.close()
+
+
+async def test_a_forked_child_that_holds_the_pipes_does_not_delay_the_end() -> None:
+    server = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    held = [os.dup(fd) for fd in (peer.in_fd, peer.out_fd) if fd is not None]
+    peer.send(frame(b"bye") + CLOSE)
+    peer.close()
+    assert await server.read() == b"bye"
+    assert await server.read() is None
+    assert server.end_reason == "clean"
+    for fd in held:
+        os.close(fd)
+    await server.close()
+
+
+async def test_a_small_pipe_carries_a_large_message() -> None:
+    server = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    message = os.urandom(2**20)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(peer.in_fd or 0, fcntl.F_SETPIPE_SZ, 8192)
+    writing = asyncio.create_task(server.write(message))
+    assert await asyncio.to_thread(peer.recv_frame) == message
+    await writing
+    peer.close()
+    await server.close()
+
+
+async def test_pipes_grow_only_when_they_are_too_small() -> None:
+    server = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    assert peer.in_fd is not None
+    await server.write(b"small")
+    small = fcntl.fcntl(peer.in_fd, fcntl.F_GETPIPE_SZ)
+    writing = asyncio.create_task(server.write(bytes(3 * 2**20)))
+    await eventually(lambda: fcntl.fcntl(peer.in_fd or 0, fcntl.F_GETPIPE_SZ) == 2**20)
+    assert small < 2**20
+    peer.close()
+    with pytest.raises(ConnectionError):
+        await writing
+    await server.close()
+
+
+async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:
+    one = PosixNamedPipeProtocol(*paths)
+    other = PosixNamedPipeProtocol(paths[1], paths[0])
+    assert all(await asyncio.gather(one.connect(PATIENCE), other.connect(PATIENCE)))
+    await one.write(b"ping")
+    assert await other.read() == b"ping"
+    await one.close()
+    assert await other.read() is None
+    await other.close()
+
+
+def test_tcp_strings_are_refused() -> None:
+    with pytest.raises(BadRendezvousError, match="not a named pipe"):
+        PosixNamedPipeProtocol("5000", "5000")

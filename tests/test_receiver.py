@@ -1,0 +1,293 @@
+"""What a reader gets: messages however they are cut, the ends, and cancelled reads."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+import raw
+import vectors
+from conftest import Connect
+from ipc_channel import (
+    FrameTooLargeError,
+    IPCChannelClient,
+    IPCChannelError,
+    PeerError,
+    ResetError,
+    TruncatedError,
+)
+from raw import CLOSE, frame
+
+SIZES = [1, 4092, *range(65531, 65538), 2**20, 5 * 2**20]
+ENDS = {case["id"]: case for case in vectors.load("ends")}
+
+
+async def read_to_end(channel: IPCChannelClient) -> tuple[list[bytes], str | None]:
+    """Return all messages and the code of the error that came after them."""
+    messages = []
+    try:
+        while (message := await channel.read()) is not None:
+            messages.append(message)
+    except IPCChannelError as error:
+        return messages, error.code
+    return messages, None
+
+
+async def test_sizes(connect: Connect) -> None:
+    source = random.Random(1)
+    async with connect() as (ours, peer):
+        for size in SIZES:
+            message = source.randbytes(size)
+            sending = asyncio.to_thread(peer.send, frame(message))
+            _, got = await asyncio.gather(sending, ours.read())
+            assert got == message
+            receiving = asyncio.to_thread(peer.recv_frame)
+            got, _ = await asyncio.gather(receiving, ours.write(message))
+            assert got == message
+
+
+async def test_one_byte_per_write(connect: Connect) -> None:
+    wire = frame(b"abc") + frame(b"d") + frame(b"ef") + CLOSE
+    async with connect() as (ours, peer):
+        reading = asyncio.create_task(read_to_end(ours))
+        for position in range(len(wire)):
+            peer.send(wire[position : position + 1])
+            await asyncio.sleep(0)
+        assert await reading == ([b"abc", b"d", b"ef"], None)
+        assert ours.end_reason == "clean"
+
+
+async def test_header_and_payload_apart(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        reading = asyncio.create_task(ours.read())
+        peer.send(frame(b"abc")[:4])
+        await asyncio.sleep(0.05)
+        assert not reading.done()
+        peer.send(b"abc")
+        assert await reading == b"abc"
+
+
+async def test_every_split(connect: Connect) -> None:
+    wire = frame(b"abc") + frame(b"d") + frame(b"ef")
+    async with connect() as (ours, peer):
+        for cut in range(len(wire) + 1):
+            peer.send(wire[:cut])
+            await asyncio.sleep(0)
+            peer.send(wire[cut:])
+            assert [await ours.read() for _ in range(3)] == [b"abc", b"d", b"ef"]
+
+
+async def test_thousand_frames_in_one_write(connect: Connect) -> None:
+    messages = [b"%d" % number for number in range(1000)]
+    async with connect() as (ours, peer):
+        peer.send(b"".join(map(frame, messages)))
+        assert [await ours.read() for _ in messages] == messages
+
+
+async def test_all_byte_values(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        peer.send(frame(bytes(range(256))) + frame(bytes(4)))
+        assert await ours.read() == bytes(range(256))
+        assert await ours.read() == bytes(4)
+
+
+async def test_limit(connect: Connect) -> None:
+    async with connect(max_message_size=100) as (ours, peer):
+        peer.send(frame(b"x" * 100) + (101).to_bytes(4, "big"))
+        assert await ours.read() == b"x" * 100
+        for _ in range(2):
+            with pytest.raises(
+                FrameTooLargeError, match=r"frame of 101 bytes .* limit of 100"
+            ):
+                await ours.read()
+        assert ours.end_reason == "too_large"
+        with pytest.raises(FrameTooLargeError):
+            await ours.write(b"the session is over")
+    assert isinstance(ours.last_exception, FrameTooLargeError)
+
+
+@pytest.mark.parametrize("id_", ENDS)
+async def test_ends(connect: Connect, transport: str, id_: str) -> None:
+    case = ENDS[id_]
+    if case["then"] == "reset" and transport == "named_pipe":
+        return  # a named pipe cannot be reset
+    async with connect() as (ours, peer):
+        peer.send(vectors.to_bytes(case["wire"]))
+        messages = vectors.to_messages(case["messages"])
+        got = [await ours.read() for _ in messages]
+        if case["then"] == "reset":
+            peer.reset()
+        else:
+            peer.close()
+        for _ in range(3):  # an end stays what it is
+            assert await read_to_end(ours) == ([], case["error"])
+            assert ours.end_reason == case["end_reason"]
+        assert got == messages
+        assert (ours.last_exception is None) == (case["error"] is None)
+        with pytest.raises(ConnectionError):
+            for _ in range(3):  # TCP notices with the second write at the latest
+                await ours.write(b"x" * 100)
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 6])
+async def test_cut_anywhere_in_a_frame(connect: Connect, cut: int) -> None:
+    async with connect() as (ours, peer):
+        peer.send(frame(b"whole") + frame(b"cut")[:cut])
+        peer.close()
+        assert await ours.read() == b"whole"
+        with pytest.raises(TruncatedError) as caught:
+            await ours.read()
+        assert isinstance(caught.value, asyncio.IncompleteReadError)
+        assert len(caught.value.partial) == (cut if cut < 4 else cut - 4)
+
+
+async def test_frames_after_the_close_frame_are_ignored(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        peer.send(frame(b"a") + CLOSE + frame(b"b") + b"\xff\xff\xff\xff")
+        assert await read_to_end(ours) == ([b"a"], None)
+        assert ours.end_reason == "clean"
+
+
+async def test_messages_that_arrived_outlive_a_failed_write(connect: Connect) -> None:
+    # More than is read ahead, but no more than a pipe of 64 KiB takes besides.
+    messages = [b"%d" % number * 1500 for number in range(10, 110)]
+    async with connect() as (ours, peer):
+        sending = asyncio.to_thread(peer.send, b"".join(map(frame, messages)))
+        _, first = await asyncio.gather(sending, ours.read())
+        await asyncio.sleep(0)
+        peer.close()
+        with pytest.raises(ConnectionError):
+            while True:
+                await ours.write(b"nobody reads this")
+                await asyncio.sleep(0)
+        rest, _ = await read_to_end(ours)
+        assert [first, *rest] == messages
+
+
+async def test_two_readers_share_the_messages(connect: Connect) -> None:
+    messages = [b"%d" % number for number in range(2000)]
+    async with connect() as (ours, peer):
+        readers = [asyncio.create_task(read_to_end(ours)) for _ in range(2)]
+        await asyncio.to_thread(peer.send, b"".join(map(frame, messages)) + CLOSE)
+        shares = [share for share, _ in await asyncio.gather(*readers)]
+        assert sorted(shares[0] + shares[1]) == sorted(messages)
+        for share in shares:
+            assert share == sorted(share, key=int)
+
+
+async def test_a_hundred_waiting_readers_get_one_message_each(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        readers = [asyncio.create_task(ours.read()) for _ in range(100)]
+        await asyncio.sleep(0)
+        for number in range(100):
+            peer.send(frame(b"%d" % number))
+        got = await asyncio.gather(*readers)
+        assert sorted(map(int, filter(None, got))) == list(range(100))
+
+
+async def test_a_timeout_of_an_idle_read_loses_nothing(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(ours.read(), 0.01)
+        peer.send(frame(b"still here"))
+        assert await ours.read() == b"still here"
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 5, 100_000])
+async def test_a_read_cancelled_inside_a_frame_loses_nothing(
+    connect: Connect, cut: int
+) -> None:
+    message = random.Random(cut).randbytes(200_000)
+    async with connect() as (ours, peer):
+        reading = asyncio.create_task(ours.read())
+        await asyncio.to_thread(peer.send, frame(message)[:cut])
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        sending = asyncio.to_thread(peer.send, frame(message)[cut:])
+        _, got = await asyncio.gather(sending, ours.read())
+        assert got == message
+
+
+async def test_a_reader_woken_and_cancelled_at_once_passes_the_message_on(
+    connect: Connect,
+) -> None:
+    async with connect() as (ours, peer):
+        first = asyncio.create_task(ours.read())
+        second = asyncio.create_task(ours.read())
+        await asyncio.sleep(0)
+
+        waiter = ours._session._receiver._readers[0]  # type: ignore[attr-defined]
+        peer.send(frame(b"message"))
+        while not waiter.done():
+            await asyncio.sleep(0)
+        assert not first.done()
+        first.cancel()
+        assert await second == b"message"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+async def test_a_reader_cancelled_all_the_time(connect: Connect) -> None:
+    """30,000 messages of mixed sizes, the read cancelled every millisecond."""
+    source = random.Random(3)
+    sizes = [source.choice([1, 10, 64, 300, 5000]) for _ in range(29_990)] + [300_000] * 10
+    source.shuffle(sizes)
+    messages = [
+        number.to_bytes(4, "big") + bytes(size) for number, size in enumerate(sizes)
+    ]
+    got: list[bytes | None] = []
+    async with connect() as (ours, peer):
+
+        async def read() -> None:
+            while len(got) < len(messages):
+                got.append(await ours.read())
+
+        wire = b"".join(map(frame, messages))
+        sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
+        cancelled = 0
+        while len(got) < len(messages):
+            reading = asyncio.create_task(read())
+            await asyncio.wait({reading}, timeout=0.001)
+            cancelled += reading.cancel()
+            await asyncio.wait({reading})
+        await sending
+        assert cancelled > 10
+        assert got == messages
+
+
+async def test_async_for_ends_with_the_error(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        peer.send(frame(b"a") + frame(b"b") + b"\0")
+        peer.close()
+        got = []
+        with pytest.raises(TruncatedError):
+            async for message in ours:
+                got.append(message)
+        assert got == [b"a", b"b"]
+
+
+async def test_a_reset_wakes_everybody(connect: Connect, transport: str) -> None:
+    if transport == "named_pipe":
+        return  # a named pipe cannot be reset
+    async with connect() as (ours, peer):
+        reading = asyncio.create_task(ours.read())
+        writing = asyncio.create_task(ours.write(bytes(50 * 2**20)))
+        await asyncio.sleep(0.01)
+        peer.reset()
+        with pytest.raises(ResetError):
+            await reading
+        with pytest.raises(PeerError):
+            await writing
+        assert ours.end_reason == "reset"
+
+
+def test_errors_can_be_copied_whole() -> None:
+    error = TruncatedError("payload", b"ab", 5)
+    assert error.again() is not error
+    assert raw.PATIENCE > 1

@@ -1,0 +1,88 @@
+"""The strings, the environment variables, and the private directory."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+import pytest
+
+import vectors
+from ipc_channel import BadRendezvousError, make_ipc_channel_client, rendezvous
+
+CASES = {case["id"]: case for case in vectors.load("rendezvous")}
+ENVIRONMENTS = {case["id"]: case for case in vectors.load("environment")}
+
+
+@pytest.mark.parametrize("id_", CASES)
+def test_strings(id_: str) -> None:
+    case = CASES[id_]
+    if "error" in case:
+        with pytest.raises(BadRendezvousError) as caught:
+            make_ipc_channel_client(case["in"], case["out"])
+        assert caught.value.code == case["error"]
+        return
+    address = rendezvous.parse(case["in"], case["out"])
+    assert address.transport == case["transport"]
+    if isinstance(address, rendezvous.TCPAddress):
+        assert (address.host, address.port) == (case["host"], case["port"])
+    else:
+        assert (address.in_path, address.out_path) == (case["in"], case["out"])
+
+
+@pytest.mark.parametrize("id_", ENVIRONMENTS)
+def test_environment(id_: str) -> None:
+    case = ENVIRONMENTS[id_]
+    if "error" in case:
+        with pytest.raises(BadRendezvousError, match=case.get("names")) as caught:
+            rendezvous.from_environment(case["env"])
+        assert caught.value.code == case["error"]
+    else:
+        assert rendezvous.from_environment(case["env"]) == (case["in"], case["out"])
+
+
+@pytest.mark.parametrize("value", [None, 5000, b"/tmp/in"])
+def test_not_a_string(value: Any) -> None:
+    with pytest.raises(TypeError, match="in_path is a str"):
+        rendezvous.parse(value, "5000")
+
+
+def test_private_directory() -> None:
+    directory = rendezvous.PrivateDirectory()
+    try:
+        assert stat.S_IMODE(os.stat(directory.path).st_mode) == 0o700
+        inodes = []
+        for path in (directory.in_path, directory.out_path):
+            status = os.stat(path)
+            assert stat.S_ISFIFO(status.st_mode)
+            assert stat.S_IMODE(status.st_mode) == 0o600
+            inodes.append(status.st_ino)
+        held = os.open(directory.in_path, os.O_RDONLY | os.O_NONBLOCK)
+        directory.refresh()
+        assert os.fstat(held).st_ino == os.stat(directory.in_path).st_ino, "not used yet"
+        directory.used = True
+        directory.refresh()
+        assert os.fstat(held).st_ino != os.stat(directory.in_path).st_ino
+        os.close(held)
+        assert sorted(os.listdir(directory.path)) == ["in", "out"]
+    finally:
+        directory.remove()
+    assert not os.path.exists(directory.path)
+    directory.remove()
+    directory.used = True
+    directory.refresh()
+    assert not os.path.exists(directory.path)
+
+
+def test_a_forked_child_leaves_the_directory_alone() -> None:
+    directory = rendezvous.PrivateDirectory()
+    try:
+        child = os.fork()
+        if child == 0:
+            directory.remove()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert os.path.exists(directory.in_path)
+    finally:
+        directory.remove()

@@ -1,0 +1,227 @@
+"""What a writer may rely on: whole frames in order, back-pressure, cancellation."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from conftest import Connect
+from ipc_channel import (
+    ChannelClosedError,
+    EmptyMessageError,
+    MessageTooLargeError,
+    PeerError,
+)
+from ipc_channel.sender import WRITE_AHEAD
+from raw import CLOSE, eventually, frame
+
+
+async def test_what_goes_over_the_wire(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        await ours.write(b"hello")
+        await ours.write(b"x" * 300)
+        assert await asyncio.to_thread(peer.recv, 9) == bytes.fromhex("00000005") + b"hello"
+        assert (
+            await asyncio.to_thread(peer.recv, 304)
+            == bytes.fromhex("0000012c") + b"x" * 300
+        )
+        await asyncio.gather(ours.close(), asyncio.to_thread(_read_close_and_leave, peer))
+
+
+def _read_close_and_leave(peer: Any) -> None:
+    assert peer.recv(100) == CLOSE
+    peer.close()
+
+
+async def test_bytes_like_messages(connect: Connect) -> None:
+    numbers = array.array("I", range(1000))
+    async with connect() as (ours, peer):
+        for data in (
+            bytearray(b"abc"),
+            memoryview(b"abc"),
+            numbers,
+            memoryview(numbers)[::2],
+        ):
+            await ours.write(data)
+            assert await asyncio.to_thread(peer.recv_frame) == memoryview(data).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", EmptyMessageError),
+        (b"x" * 101, MessageTooLargeError),
+        ("text", TypeError),
+        (None, TypeError),
+    ],
+)
+async def test_a_refused_message_sends_nothing(
+    connect: Connect, data: Any, error: type[Exception]
+) -> None:
+    async with connect(max_message_size=100) as (ours, peer):
+        with pytest.raises(error):
+            await ours.write(data)
+        await ours.write(b"x" * 100)
+        assert await asyncio.to_thread(peer.recv_frame) == b"x" * 100
+
+
+async def test_a_message_may_be_changed_once_written(connect: Connect) -> None:
+    data = bytearray(1000)
+    async with connect() as (ours, peer):
+        for number in range(1, 6):
+            data[:] = bytes([number]) * 1000
+            await ours.write(data)
+        for number in range(1, 6):
+            assert await asyncio.to_thread(peer.recv_frame) == bytes([number]) * 1000
+
+
+async def test_a_write_waits_for_the_reader(connect: Connect) -> None:
+    messages = [bytes([number]) * 2**20 for number in range(8)]
+    async with connect() as (ours, peer):
+        writing = asyncio.create_task(_write_all(ours, messages))
+        sender = ours._session._sender  # type: ignore[attr-defined]
+        await eventually(lambda: sender._watching)
+        await asyncio.sleep(0.05)
+        assert not writing.done()
+        assert sender.queued <= WRITE_AHEAD + len(frame(messages[0]))
+        for message in messages:
+            assert await asyncio.to_thread(peer.recv_frame) == message
+        await writing
+
+
+async def _write_all(channel: Any, messages: list[bytes]) -> None:
+    for message in messages:
+        await channel.write(message)
+
+
+async def test_the_queue_is_bounded_when_waiting_writes_are_cancelled(
+    connect: Connect,
+) -> None:
+    async with connect(linger=0) as (ours, peer):
+        sender = ours._session._sender  # type: ignore[attr-defined]
+        for _ in range(50):
+            writing = asyncio.create_task(ours.write(bytes(2**20)))
+            await asyncio.wait({writing}, timeout=0.002)
+            writing.cancel()
+            await asyncio.wait({writing})
+        assert sender.queued <= WRITE_AHEAD + 2**20 + 4
+        assert not sender._turns
+        peer.close()
+
+
+async def test_both_ends_send_three_megabytes_at_once(connect: Connect) -> None:
+    there, back = bytes([1]) * 3_000_000, bytes([2]) * 3_000_000
+    async with connect() as (ours, peer):
+        sending = asyncio.to_thread(peer.send, frame(back))
+        writing = asyncio.create_task(ours.write(there))
+        _, got = await asyncio.gather(sending, ours.read())
+        assert got == back
+        assert await asyncio.to_thread(peer.recv_frame) == there
+        await writing
+
+
+async def test_writers_do_not_interleave(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        messages = [bytes([number]) * 100_000 for number in range(10)]
+        writing = [asyncio.create_task(ours.write(message)) for message in messages]
+        got = [await asyncio.to_thread(peer.recv_frame) for _ in messages]
+        await asyncio.gather(*writing)
+        assert got == messages, "and they keep the order in which they were started"
+
+
+async def test_cancelled_writes_are_whole_or_not_there(connect: Connect) -> None:
+    source = random.Random(5)
+    messages = [
+        bytes([number]) * source.choice([10, 5000, 70_000, 700_000]) for number in range(60)
+    ]
+    async with connect() as (ours, peer):
+        receiving = asyncio.create_task(asyncio.to_thread(peer.recv_all))
+        finished = set()
+        for message in messages:
+            writing = asyncio.create_task(ours.write(message))
+            await asyncio.wait({writing}, timeout=source.choice([None, 0, 0.0005]))
+            writing.cancel()
+            await asyncio.wait({writing})
+            if not writing.cancelled():
+                finished.add(message[0])
+        await ours.close()
+        got = await receiving
+        assert [m for m in got if m not in messages] == [], "a torn frame"
+        numbers = [message[0] for message in got]
+        assert numbers == sorted(set(numbers)), "doubled, or out of order"
+        assert finished <= set(numbers), "lost"
+
+
+async def test_a_write_cancelled_before_its_turn_is_not_sent(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        first = asyncio.create_task(ours.write(b"1" * 5_000_000))
+        second = asyncio.create_task(ours.write(b"2" * 5_000_000))
+        third = asyncio.create_task(ours.write(b"3" * 5_000_000))
+        await asyncio.sleep(0.01)
+        second.cancel()
+        await asyncio.wait({second})
+        assert await asyncio.to_thread(peer.recv_frame) == b"1" * 5_000_000
+        assert await asyncio.to_thread(peer.recv_frame) == b"3" * 5_000_000
+        await asyncio.gather(first, third)
+
+
+async def test_a_waiting_write_fails_when_the_peer_goes(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        writing = [asyncio.create_task(ours.write(bytes(20 * 2**20))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        peer.close()
+        for task in writing:
+            with pytest.raises(PeerError) as caught:
+                await asyncio.wait_for(task, 1)
+            assert isinstance(caught.value, ConnectionError)
+
+
+async def test_writing_to_a_peer_that_left_fails_by_the_second_write(
+    connect: Connect,
+) -> None:
+    async with connect() as (ours, peer):
+        peer.close()
+        await ours.read()
+        with pytest.raises(ConnectionError):
+            for _ in range(2):
+                await ours.write(b"x")
+
+
+async def test_one_direction_ended_the_other_goes_on(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        peer.send(frame(b"last") + CLOSE)
+        assert await ours.read() == b"last"
+        assert await ours.read() is None
+        peer.end_writing()
+        for size in (1, 100, 300_000):
+            receiving = asyncio.to_thread(peer.recv_frame)
+            got, _ = await asyncio.gather(receiving, ours.write(b"y" * size))
+            assert got == b"y" * size
+        assert ours.end_reason == "clean"
+
+
+async def test_reading_goes_on_when_the_peer_reads_no_more(
+    connect: Connect, transport: str
+) -> None:
+    if transport == "tcp":
+        return  # closing only the reading side of a socket has no effect on the peer
+    async with connect() as (ours, peer):
+        peer.end_reading()
+        with pytest.raises(ConnectionError):
+            await ours.write(b"nobody reads")
+        peer.send(frame(b"but I write"))
+        assert await ours.read() == b"but I write"
+
+
+async def test_a_pending_write_ends_with_the_channel(connect: Connect) -> None:
+    async with connect(linger=0.05) as (ours, _):
+        writing = [asyncio.create_task(ours.write(bytes(20 * 2**20))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        await ours.close()
+        for task in writing:
+            with pytest.raises(ChannelClosedError):
+                await task

@@ -1,0 +1,357 @@
+"""What only TCP has: the listener, who may come in, resets, asyncio streams taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from ipc_channel import (
+    BadRendezvousError,
+    NotConnectedError,
+    ResetError,
+    TCPSocketChannel,
+    TCPSocketChannelClient,
+    TCPSocketProtocol,
+    WrongLoopError,
+    make_ipc_channel,
+)
+from ipc_channel.peer_user import _ask_kernel, _search_table, peer_user
+from raw import CLOSE, PATIENCE, Raw, dial, eventually, frame, open_descriptors
+
+STRANGER = 12345
+"""A user id that is not ours."""
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0,
+    reason="NOT TESTED: a process of another user needs root to start; "
+    "the same rule is checked without one by test_who_may_enter",
+)
+
+
+async def test_the_port_is_held_from_construction() -> None:
+    server = TCPSocketChannel()
+    assert server.in_path == server.out_path
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError):
+            thief.bind(("127.0.0.1", int(server.in_path)))
+            thief.listen()
+    await server.close()
+    with pytest.raises(ConnectionRefusedError):
+        dial(server.in_path, server.in_path)
+
+
+async def test_loopback_only() -> None:
+    server = TCPSocketChannel()
+    assert server._listener._socket.getsockname()[0] == "127.0.0.1"
+    await server.close()
+
+
+async def test_refused_then_listening() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+    client = TCPSocketChannelClient(str(address[1]), str(address[1]))
+    assert not await client.connect(0.02)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    await asyncio.sleep(0.01)
+    with socket.create_server(address) as listener:
+        sock, _ = await asyncio.to_thread(listener.accept)
+        assert await connecting
+        sock.close()
+    await client.close()
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "localhost:{}", "[127.0.0.1]:{}"])
+async def test_forms_of_the_string(form: str) -> None:
+    server = TCPSocketChannel()
+    text = form.format(server.in_path)
+    client = TCPSocketChannelClient(text, text)
+    assert all(await asyncio.gather(client.connect(), server.connect()))
+    await client.close()
+    await server.close()
+
+
+async def test_a_full_backlog() -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        port = str(listener.getsockname()[1])
+        client = TCPSocketChannelClient(port, port)
+        before = open_descriptors()
+        start = time.monotonic()
+        assert await client.connect(0.2) is False
+        assert time.monotonic() - start >= 0.2
+        assert open_descriptors() == before
+        await client.close()
+
+
+async def test_two_clients_one_is_served() -> None:
+    server = TCPSocketChannel()
+    peers = [dial(server.in_path, server.in_path) for _ in range(5)]
+    assert await server.connect()
+    for number, peer in enumerate(peers):
+        with contextlib.suppress(ConnectionError):
+            peer.send(frame(b"%d" % number))
+    served = await server.read()
+    assert served == b"0"
+    for peer in peers[1:]:
+        assert await asyncio.to_thread(peer.is_ended)
+    await server.write(b"you are it")
+    assert await asyncio.to_thread(peers[0].recv_frame) == b"you are it"
+    late = dial(server.in_path, server.in_path)
+    assert await asyncio.to_thread(late.is_ended)
+    for peer in [*peers, late]:
+        peer.close()
+    await server.close()
+
+
+async def test_a_restarted_peer_is_not_turned_away() -> None:
+    """It comes before we have noticed that its predecessor has gone."""
+    server = TCPSocketChannel()
+    first = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    first.send(frame(b"x" * 500_000))  # more than is read ahead: its end is not seen
+    await eventually(lambda: not server._session._receiver._reading)  # type: ignore[union-attr]
+    first.close()
+    second = dial(server.in_path, server.in_path)
+    second.send(frame(b"second"))
+    await asyncio.sleep(0.01)
+    assert await server.read() == b"x" * 500_000
+    assert await server.read() is None
+    assert await server.connect()
+    assert await server.read() == b"second"
+    second.close()
+    await server.close()
+
+
+async def test_a_peer_that_comes_as_connect_gives_up_is_kept() -> None:
+    server = TCPSocketChannel()
+    loop = asyncio.get_running_loop()
+    accepting: Any = loop.create_task(server._listener.accept(loop, server.logger))
+    await asyncio.sleep(0)
+    peer = dial(server.in_path, server.in_path)
+    peer.send(frame(b"hello"))
+    while not accepting._fut_waiter.done():
+        await asyncio.sleep(0)
+    accepting.cancel()  # in the very turn in which the peer was found
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+    assert await server.connect(PATIENCE)
+    assert await server.read() == b"hello"
+    peer.close()
+    await server.close()
+
+
+async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    receiver = server._session._receiver  # type: ignore[union-attr]
+    peer.send(frame(b"x" * 500_000))
+    await eventually(lambda: not receiver._reading)
+    peer.reset()
+    with pytest.raises(ConnectionError):
+        while True:
+            await server.write(b"y")
+            await asyncio.sleep(0)
+    assert await server.read() == b"x" * 500_000
+    with pytest.raises(ResetError):
+        await server.read()
+    assert server.end_reason == "reset"
+    await server.close()
+
+
+async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    client = TCPSocketChannelClient(str(port), str(port))
+    loop = asyncio.get_running_loop()
+
+    class SelfConnecting(socket.socket):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            if self.family == socket.AF_INET:  # the loops have others of their own
+                self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self.bind(("127.0.0.1", port))
+
+    with SelfConnecting() as sock:  # it can be done ...
+        sock.setblocking(False)
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+        assert sock.getsockname() == sock.getpeername()
+    monkeypatch.setattr("ipc_channel.tcp_socket.socket.socket", SelfConnecting)
+    assert not await client.connect(0.05)  # ... and is refused
+    await client.close()
+
+
+# who may come in
+
+
+@needs_root
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_another_user(allowed: bool) -> None:
+    server = make_ipc_channel(transport="tcp", allowed_users=[STRANGER] if allowed else [])
+    code = (
+        f"import os, socket, sys; os.setuid({STRANGER});"
+        "s = socket.socket(); s.connect(('127.0.0.1', int(sys.argv[1])));"
+        "s.sendall(b'\\0\\0\\0\\1s'); print(s.recv(100))"
+    )
+    stranger = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, server.in_path, stderr=subprocess.DEVNULL
+    )
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    if allowed:
+        assert await connecting
+        assert await server.read() == b"s"
+        await server.close()
+        assert await stranger.wait() == 0
+        return
+    assert await stranger.wait() != 0, "it was reset"
+    assert not connecting.done(), "waiting goes on"
+    peer = dial(server.in_path, server.in_path)
+    assert await connecting
+    peer.send(frame(b"one of us"))
+    assert await server.read() == b"one of us"
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("user", [STRANGER, None, 0])
+async def test_who_may_enter(user: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if user == os.geteuid():
+        user = STRANGER + 1
+    monkeypatch.setattr("ipc_channel.tcp_socket.peer_user", lambda _: user)
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert not await server.connect(0.02)
+    assert await asyncio.to_thread(peer.is_ended)
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_whose_a_socket_is(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
+        client = socket.create_connection(listener.getsockname()[:2])
+        server, _ = listener.accept()
+        with server:
+            ends = server.getpeername(), server.getsockname()
+            assert peer_user(server) == os.geteuid()
+            # Both ways of asking agree; the second is for kernels without the first.
+            assert _ask_kernel(family, *ends) == os.geteuid()
+            assert _search_table(family, *ends) == os.geteuid()
+            client.close()
+            assert peer_user(server) is None, "a socket that was closed is nobody's"
+            assert _search_table(family, *ends) is None
+
+
+@pytest.mark.parametrize("users", ["root", [1.5], ["root"]])
+def test_impossible_users(users: Any) -> None:
+    with pytest.raises(TypeError, match="allowed_users"):
+        TCPSocketChannel(allowed_users=users)
+
+
+def test_users_need_tcp() -> None:
+    with pytest.raises(ValueError, match="allowed_users needs TCP"):
+        make_ipc_channel(transport="named_pipe", allowed_users=[1])
+
+
+# asyncio streams
+
+
+@contextlib.asynccontextmanager
+async def streams() -> Any:
+    """Give asyncio's reader and writer of a connection, and the raw other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        sock, _ = listener.accept()
+    peer = Raw(sock.fileno(), sock.fileno(), sock)
+    try:
+        yield reader, writer, peer
+    finally:
+        peer.close()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_streams_are_taken_over() -> None:
+    before = open_descriptors()
+    async with streams() as (reader, writer, peer):
+        peer.send(b"unframed\n" + frame(b"in the reader already") + frame(b"half")[:6])
+        assert await reader.readline() == b"unframed\n"
+        protocol = TCPSocketProtocol(reader, writer)
+        assert protocol.writer is writer
+        assert await protocol.read() == b"in the reader already"
+        peer.send(frame(b"half")[6:] + frame(b"x" * 300_000)[:200_000])
+        assert await protocol.read() == b"half"
+        reading = asyncio.create_task(protocol.read())
+        await asyncio.to_thread(peer.send, frame(b"x" * 300_000)[200_000:])
+        assert await reading == b"x" * 300_000
+        await protocol.write(b"answer")
+        assert await asyncio.to_thread(peer.recv_frame) == b"answer"
+        peer.send(CLOSE)
+        assert await protocol.read() is None
+        assert protocol.end_reason == "clean"
+        assert protocol.last_exception is None
+        await protocol.close()
+        assert peer.recv_all() == []
+    assert open_descriptors() == before
+
+
+async def test_streams_that_have_ended() -> None:
+    async with streams() as (reader, writer, peer):
+        peer.send(frame(b"last") + CLOSE)
+        peer.end_writing()
+        await eventually(lambda: bool(reader._eof))
+        protocol = TCPSocketProtocol(reader, writer)
+        assert await protocol.read() == b"last"
+        assert await protocol.read() is None
+        await protocol.write(b"the other direction goes on")
+        assert await asyncio.to_thread(peer.recv_frame) == b"the other direction goes on"
+        peer.close()
+        await protocol.close()
+
+
+async def test_streams_that_cannot_be_taken_over() -> None:
+    async with streams() as (reader, writer, peer):
+        other = asyncio.new_event_loop()
+        with pytest.raises(WrongLoopError):
+            TCPSocketProtocol(reader, writer, loop=other)
+        other.close()
+        with pytest.raises(ValueError, match="max_message_size"):
+            TCPSocketProtocol(reader, writer, max_message_size=0)
+        writer.write(bytes(50 * 2**20))
+        with pytest.raises(ValueError, match="unsent bytes"):
+            TCPSocketProtocol(reader, writer)
+        writer.transport.abort()
+        await asyncio.sleep(0.01)
+        with pytest.raises(NotConnectedError):
+            TCPSocketProtocol(reader, writer)
+        peer.close()
+
+
+async def test_a_protocol_dropped_without_close() -> None:
+    async with streams() as (reader, writer, _):
+        protocol = TCPSocketProtocol(reader, writer)
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            del protocol
+        await asyncio.sleep(0)
+
+
+def test_pipe_strings_are_refused() -> None:
+    with pytest.raises(BadRendezvousError, match="not a TCP address"):
+        TCPSocketChannelClient("/tmp/in", "/tmp/out")
