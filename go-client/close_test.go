@@ -1,0 +1,177 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// pending returns how many bytes of input the system holds for the channel.
+func pending(t *testing.T, c *Channel) int {
+	t.Helper()
+	var raw syscall.RawConn
+	var err error
+	switch s := c.stream.(type) {
+	case tcpStream:
+		raw, err = s.SyscallConn()
+	case *pipeStream:
+		raw, err = s.in.SyscallConn()
+	}
+	must(t, err)
+	fionread := uintptr(0x541B)
+	if runtime.GOOS == "darwin" {
+		fionread = 0x4004667F
+	}
+	var n int32
+	must(t, raw.Control(func(fd uintptr) {
+		syscall.Syscall(syscall.SYS_IOCTL, fd, fionread, uintptr(unsafe.Pointer(&n)))
+	}))
+	return int(n)
+}
+
+func TestCloseSendsEverything(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		const count = 50
+		for i := range count {
+			mustSend(t, c, pattern(100+i, i))
+		}
+		p.mustWrite(frameOf(pattern(5000, 1))) // input that nobody reads
+		must(t, c.Close())
+		for i := range count {
+			if got := p.mustReadFrame(); !bytes.Equal(got, pattern(100+i, i)) {
+				t.Fatalf("message %d is %s", i, brief(got))
+			}
+		}
+		p.mustEnd()
+		mustEndWith(t, c, EndLocal, net.ErrClosed)
+	})
+}
+
+// A peer that writes before it reads gets everything too.
+func TestCloseWhilePeerWrites(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, &Options{Linger: generous})
+		mustSend(t, c, []byte("one"))
+		peerWrites := background(func() error { return p.write(frameOf(pattern(huge, 1))) })
+		if tr.name == "tcp" {
+			// Over pipes, the peer's write fails as soon as the output is out.
+			eventually(t, "the peer writes", func() bool { return pending(t, c) > 0 })
+		}
+		closed := background(c.Close)
+		err := wait(t, peerWrites)
+		if tr.name == "tcp" {
+			must(t, err)
+		}
+		if got := p.mustReadFrame(); string(got) != "one" {
+			t.Fatalf("peer got %q", got)
+		}
+		p.mustEnd()
+		p.close()
+		must(t, wait(t, closed))
+	})
+}
+
+func TestCloseCompletesCancelledWrite(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, &Options{Linger: generous})
+		message := pattern(huge, 1)
+		written := background(func() error { return c.WriteMessage(testContext(t), message) })
+		first := make([]byte, 1)
+		_, err := io.ReadFull(p, first)
+		must(t, err)
+		waiting := background(func() error { return c.WriteMessage(testContext(t), []byte("not begun")) })
+		reading := background(func() error {
+			_, err := c.ReadMessage(testContext(t))
+			return err
+		})
+		eventually(t, "a reader has the turn", func() bool { return len(c.reading) == 1 })
+		closed := background(c.Close)
+		for _, result := range []<-chan error{written, waiting, reading} {
+			if err := wait(t, result); !errors.Is(err, ErrClosed) || !errors.Is(err, net.ErrClosed) {
+				t.Fatalf("error is %v", err)
+			}
+		}
+		rest, err := io.ReadAll(p)
+		must(t, err)
+		if want := append(frameOf(message), 0, 0, 0, 0); !bytes.Equal(append(first, rest...), want) {
+			t.Fatalf("peer got %d bytes, not %d", len(rest)+1, len(want))
+		}
+		p.close()
+		must(t, wait(t, closed))
+	})
+}
+
+func TestCloseLingersOnFullStream(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		const linger = 50 * time.Millisecond
+		c, p := tr.open(t, &Options{Linger: linger})
+		written := background(func() error { return c.WriteMessage(testContext(t), pattern(huge, 1)) })
+		_, err := io.ReadFull(p, make([]byte, 1))
+		must(t, err)
+		start := time.Now()
+		err = c.Close()
+		if !errors.Is(err, ErrTimeout) {
+			t.Fatalf("Close returned %v", err)
+		}
+		if passed := time.Since(start); passed < linger || passed > generous/2 {
+			t.Fatalf("Close took %v", passed)
+		}
+		if err := wait(t, written); !errors.Is(err, ErrClosed) {
+			t.Fatalf("error is %v", err)
+		}
+		if again := c.Close(); again != err {
+			t.Fatalf("Close returned %v, then %v", err, again)
+		}
+	})
+}
+
+func TestCloseAnyNumberOfTimes(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		p.close()
+		var closes []<-chan error
+		for range 5 {
+			closes = append(closes, background(c.Close))
+		}
+		for _, result := range closes {
+			must(t, wait(t, result))
+		}
+		must(t, c.Close())
+		if err := c.WriteMessage(testContext(t), []byte("x")); !errors.Is(err, ErrClosed) {
+			t.Fatalf("error is %v", err)
+		}
+		mustEndWith(t, c, EndLocal, ErrClosed)
+	})
+}
+
+func TestCloseDiscardsUnreadMessages(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		p.mustWrite(frameOf([]byte("one")), frameOf([]byte("two")))
+		mustRead(t, c, []byte("one"))
+		must(t, c.Close())
+		mustEndWith(t, c, EndLocal, ErrClosed)
+	})
+}
+
+func TestCyclesLeaveNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		for range 50 {
+			c, p := tr.open(t, nil)
+			mustSend(t, c, []byte("x"))
+			p.mustWrite(make([]byte, 4))
+			p.closeWrite()
+			must(t, c.Close())
+			p.close()
+		}
+	})
+}

@@ -1,0 +1,186 @@
+package ipcchannel
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// readAhead is how many bytes are read at once at most, and so how far a
+// channel reads ahead of the messages that were asked for.
+const readAhead = 64 << 10
+
+// allowance is how many bytes are allocated at most for payload that has not
+// arrived. A header alone must not cost more, whatever length it claims.
+const allowance = 1 << 20
+
+var (
+	errIncomplete = errors.New("more input is needed")
+	errCloseFrame = errors.New("close frame")
+)
+
+// decoder turns the bytes of a stream into messages. It does no I/O: the caller
+// asks for a message with next; on errIncomplete it puts input where space
+// says, reports it with filled, and asks again.
+//
+// A frame that fits into the read-ahead buffer is decoded there. A larger
+// payload is collected apart, and read straight to where it is wanted if the
+// caller of next has lent enough memory.
+type decoder struct {
+	limit uint32
+	buf   []byte // buf[r:w] has arrived and is not decoded
+	r, w  int
+	large payload
+}
+
+// next returns the next message, in the memory of dst if that is large enough.
+// It returns errIncomplete, errCloseFrame, or a too-large *Error.
+func (d *decoder) next(dst []byte) ([]byte, error) {
+	if d.large.size == 0 {
+		if d.w-d.r < headerSize {
+			return nil, errIncomplete
+		}
+		length := binary.BigEndian.Uint32(d.buf[d.r:])
+		if length == 0 {
+			return nil, errCloseFrame
+		}
+		if length > d.limit {
+			return nil, newError(CodeTooLarge, "frame of %d bytes exceeds the limit of %d", length, d.limit)
+		}
+		if size := int(length); size <= readAhead-headerSize {
+			return d.nextSmall(dst, size)
+		}
+		d.beginLarge(dst, int(length))
+	}
+	if d.large.missing() > 0 {
+		return nil, errIncomplete
+	}
+	return d.large.take(dst), nil
+}
+
+func (d *decoder) nextSmall(dst []byte, size int) ([]byte, error) {
+	if d.w-d.r < headerSize+size {
+		return nil, errIncomplete
+	}
+	start := d.r + headerSize
+	d.r = start + size
+	return append(withRoom(dst, size), d.buf[start:d.r]...), nil
+}
+
+// withRoom returns an empty slice with room for size bytes, in the memory of
+// dst if that is large enough.
+func withRoom(dst []byte, size int) []byte {
+	if cap(dst) >= size {
+		return dst[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+func (d *decoder) beginLarge(dst []byte, size int) {
+	d.r += headerSize
+	d.large.begin(dst, size)
+	for d.r < d.w && d.large.missing() > 0 {
+		n := copy(d.large.space(), d.buf[d.r:d.w])
+		d.large.filled(n)
+		d.r += n
+	}
+}
+
+// space returns where the next input goes. It is never empty after next has
+// returned errIncomplete.
+func (d *decoder) space() []byte {
+	if d.large.size > 0 {
+		return d.large.space()
+	}
+	if d.buf == nil {
+		d.buf = make([]byte, readAhead)
+	}
+	if d.r > 0 {
+		d.w = copy(d.buf, d.buf[d.r:d.w])
+		d.r = 0
+	}
+	return d.buf[d.w:]
+}
+
+// filled notes that n bytes were put where space said.
+func (d *decoder) filled(n int) {
+	if d.large.size > 0 {
+		d.large.filled(n)
+	} else {
+		d.w += n
+	}
+}
+
+// keep makes the decoder independent of memory that was lent to next, because
+// its lender stops waiting.
+func (d *decoder) keep() { d.large.keep() }
+
+// finish returns the error of a stream that ends here, or nil if it ends
+// between two frames.
+func (d *decoder) finish() error {
+	if d.large.size > 0 {
+		return newError(CodeTruncated, "stream ended after %d of the %d payload bytes", d.large.have(), d.large.size)
+	}
+	have := d.w - d.r
+	switch {
+	case have == 0:
+		return nil
+	case have < headerSize:
+		return newError(CodeTruncated, "stream ended after %d of the %d header bytes", have, headerSize)
+	}
+	return newError(CodeTruncated, "stream ended after %d of the %d payload bytes",
+		have-headerSize, binary.BigEndian.Uint32(d.buf[d.r:]))
+}
+
+// payload collects a large payload, in parts that are allocated as it arrives:
+// one slice that grows would copy the payload over and over, and one of the
+// whole size would believe the header.
+type payload struct {
+	size  int      // of the payload, 0 if none is under way
+	parts [][]byte // full parts
+	old   int      // the bytes in parts
+	last  []byte   // the part that is being filled
+	lent  bool     // last is the caller's memory
+}
+
+func (p *payload) have() int    { return p.old + len(p.last) }
+func (p *payload) missing() int { return p.size - p.have() }
+
+func (p *payload) begin(dst []byte, size int) {
+	*p = payload{size: size}
+	if cap(dst) >= size {
+		p.last, p.lent = dst[:0], true
+	}
+}
+
+func (p *payload) space() []byte {
+	if len(p.last) == cap(p.last) {
+		part := make([]byte, 0, min(p.missing(), allowance))
+		p.parts = append(p.parts, p.last)
+		p.old += len(p.last)
+		p.last, p.lent = part, false
+	}
+	have := len(p.last)
+	return p.last[have:min(cap(p.last), have+p.missing())]
+}
+
+func (p *payload) filled(n int) { p.last = p.last[:len(p.last)+n] }
+
+func (p *payload) keep() {
+	if p.lent {
+		p.last, p.lent = append([]byte(nil), p.last...), false
+	}
+}
+
+// take returns the whole payload, in the memory of dst if that is large enough,
+// and makes p ready for the next one.
+func (p *payload) take(dst []byte) []byte {
+	message := p.last
+	if p.old > 0 {
+		message = withRoom(dst, p.size)
+		for _, part := range append(p.parts, p.last) {
+			message = append(message, part...)
+		}
+	}
+	*p = payload{}
+	return message
+}

@@ -1,0 +1,97 @@
+package ipcchannel
+
+import (
+	"context"
+	"os"
+	"time"
+)
+
+// Between two tries Dial waits 1 ms, then twice as long each time up to 20 ms:
+// a server that is about to come is met at once, and waiting for a late one
+// costs next to nothing.
+const (
+	firstPause = time.Millisecond
+	lastPause  = 20 * time.Millisecond
+)
+
+// Dial connects to the server at the rendezvous: in is what this side reads
+// from, out what it writes to. Both are absolute paths of named pipes, or both
+// are the same string PORT, HOST:PORT or [HOST]:PORT, where the host is a
+// loopback address (127.0.0.1 if there is none).
+//
+// Dial may be called before the server has created the rendezvous; it tries
+// until the server is there, until [Options.Timeout] is over (ErrTimeout) or
+// until ctx ends (the error of ctx). A rendezvous that can never work, such as
+// a path that is not a named pipe of our own user, is refused at once with
+// ErrBadRendezvous, and nothing is touched. When Dial fails, it leaves nothing
+// open and may be called again.
+//
+// The context ends the wait only: it has no effect on the Channel.
+func Dial(ctx context.Context, in, out string, options *Options) (*Channel, error) {
+	opts, err := options.resolved()
+	if err != nil {
+		return nil, err
+	}
+	where, err := parseRendezvous(in, out)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	wait := newPatience(opts.Timeout)
+	var s stream
+	if where.isTCP() {
+		s, err = dialTCP(ctx, where.addr, wait)
+	} else {
+		s, err = dialPipes(ctx, where.in, where.out, wait)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newChannel(s, opts), nil
+}
+
+// DialEnv connects as [Dial] does to the rendezvous that the environment
+// variables IPC_CHANNEL_IN and IPC_CHANNEL_OUT name, as a server sets them for
+// a helper that it starts. If one of them is missing or empty, the error is
+// ErrBadRendezvous.
+func DialEnv(ctx context.Context, options *Options) (*Channel, error) {
+	in, out, err := envRendezvous(os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	return Dial(ctx, in, out, options)
+}
+
+// patience paces the tries of one Dial.
+type patience struct {
+	timeout  time.Duration
+	deadline time.Time
+	pause    time.Duration
+}
+
+func newPatience(timeout time.Duration) *patience {
+	return &patience{timeout: timeout, deadline: time.Now().Add(timeout), pause: firstPause}
+}
+
+// wait pauses before the next try. The last pause ends at the deadline, so that
+// the last try is never early; lastErr is why the try before failed.
+func (p *patience) wait(ctx context.Context, lastErr error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	left := time.Until(p.deadline)
+	if left <= 0 {
+		return wrapError(CodeTimeout, lastErr, "nobody came within %v", p.timeout)
+	}
+	timer := time.NewTimer(min(p.pause, left))
+	defer timer.Stop()
+	p.pause = min(2*p.pause, lastPause)
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

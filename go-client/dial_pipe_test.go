@@ -1,0 +1,285 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The server may open its ends in any order, blocking or not, before or after
+// the client comes.
+func TestPipeOpenOrders(t *testing.T) {
+	for _, readFirst := range []bool{true, false} {
+		for _, serverFirst := range []bool{true, false} {
+			t.Run(sprint("read first ", readFirst, ", server first ", serverFirst), func(t *testing.T) {
+				checkLeaks(t)
+				in, out := makePipes(t)
+				p := &peer{t: t, r: -1, w: -1}
+				defer func() { p.close() }()
+				serve := func() error {
+					openR := func() { p.r = mustOpen(t, out, syscall.O_RDONLY) }
+					openW := func() { p.w = mustOpen(t, in, syscall.O_WRONLY) }
+					if readFirst {
+						openR()
+						openW()
+					} else {
+						openW()
+						openR()
+					}
+					return nil
+				}
+				var served <-chan error
+				if serverFirst {
+					served = background(serve)
+				} else {
+					// Nobody is there at the first try.
+					if _, err := Dial(testContext(t), in, out, &Options{Timeout: -1}); !errors.Is(err, ErrTimeout) {
+						t.Fatalf("error is %v", err)
+					}
+					served = background(serve)
+				}
+				c := mustDial(t, in, out, nil)
+				must(t, wait(t, served))
+				p.mustWrite(frameOf([]byte("hello")), make([]byte, 4))
+				mustRead(t, c, []byte("hello"))
+				mustSend(t, c, []byte("you"))
+				if got := p.mustReadFrame(); string(got) != "you" {
+					t.Fatalf("peer got %q", got)
+				}
+				must(t, c.Close())
+			})
+		}
+	}
+}
+
+func TestPipesCreatedLate(t *testing.T) {
+	checkLeaks(t)
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	dialled := background(func() error {
+		c, err := Dial(testContext(t), in, out, nil)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+	must(t, syscall.Mkfifo(in, 0o600)) // at first only one of the two
+	must(t, syscall.Mkfifo(out, 0o600))
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY), w: -1}
+	defer p.close()
+	p.mustEnd()
+	must(t, wait(t, dialled))
+}
+
+func TestRefusedPaths(t *testing.T) {
+	in, out := makePipes(t)
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	hard, foreign := filepath.Join(dir, "hard"), filepath.Join(dir, "foreign")
+	must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	must(t, os.Symlink(in, link))
+	must(t, os.Link(in, hard))
+	must(t, syscall.Mkfifo(foreign, 0o666))
+	must(t, os.Chmod(foreign, 0o666))
+	cases := []struct{ name, in, out, says string }{
+		{"regular file in", file, out, "not a named pipe"},
+		{"regular file out", in, file, "not a named pipe"},
+		{"regular file in, out missing", file, filepath.Join(dir, "missing"), "not a named pipe"},
+		{"regular file out, in missing", filepath.Join(dir, "missing"), file, "not a named pipe"},
+		{"directory", dir, out, "not a named pipe"},
+		{"device", in, "/dev/null", "not a named pipe"},
+		{"symbolic link in", link, out, "not a named pipe"},
+		{"symbolic link out", out, link, "not a named pipe"},
+		{"file as directory", filepath.Join(file, "in"), out, "not a directory"},
+		{"same pipe by two names", in, hard, "same named pipe"},
+		{"name too long", filepath.Join(dir, strings.Repeat("x", 300)), out, "name too long"},
+	}
+	if os.Geteuid() == 0 {
+		must(t, os.Chown(foreign, 12345, 12345))
+		cases = append(cases, struct{ name, in, out, says string }{"another owner", in, foreign, "belongs to user 12345"})
+	}
+	for _, v := range cases {
+		t.Run(v.name, func(t *testing.T) {
+			checkLeaks(t)
+			_, err := Dial(testContext(t), v.in, v.out, nil)
+			if !errors.Is(err, ErrBadRendezvous) || !strings.Contains(err.Error(), v.says) {
+				t.Fatalf("error is %v", err)
+			}
+			content, err := os.ReadFile(file)
+			if err != nil || string(content) != "precious" {
+				t.Fatalf("the file has %q, %v", content, err)
+			}
+		})
+	}
+}
+
+// When one path is refused, the other is not even opened: a server that waits
+// there for its client goes on waiting.
+func TestRefusedPathOpensNothing(t *testing.T) {
+	in, _ := makePipes(t)
+	opened := background(func() error {
+		fd, err := syscall.Open(in, syscall.O_WRONLY, 0)
+		syscall.Close(fd)
+		return err
+	})
+	for range 500 { // in one of them at least, the server waits by now
+		if _, err := Dial(testContext(t), in, "/dev/null", nil); !errors.Is(err, ErrBadRendezvous) {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-opened:
+		t.Fatalf("the server was let in: %v", err)
+	default:
+	}
+	defer syscall.Close(mustOpen(t, in, syscall.O_RDONLY))
+	must(t, wait(t, opened))
+}
+
+func TestDialTimeout(t *testing.T) {
+	in, out := makePipes(t)
+	dir := t.TempDir()
+	held := bound(t) // a port at which nobody listens
+	defer syscall.Close(held)
+	port := localPort(t, held)
+	for name, where := range map[string][2]string{
+		"pipes nobody opens": {in, out},
+		"missing pipes":      {filepath.Join(dir, "in"), filepath.Join(dir, "out")},
+		"refused port":       {port, port},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkLeaks(t)
+			for _, timeout := range []time.Duration{-1, 60 * time.Millisecond} {
+				start := time.Now()
+				_, err := Dial(testContext(t), where[0], where[1], &Options{Timeout: timeout})
+				passed := time.Since(start)
+				if !errors.Is(err, ErrTimeout) || !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatalf("error is %v", err)
+				}
+				if passed < timeout || passed > generous/2 {
+					t.Fatalf("Dial took %v with a timeout of %v", passed, timeout)
+				}
+				t.Logf("%v with a timeout of %v: %v", passed, timeout, err)
+			}
+		})
+	}
+}
+
+func TestDialCancelled(t *testing.T) {
+	in, out := makePipes(t)
+	held := bound(t)
+	defer syscall.Close(held)
+	port := localPort(t, held)
+	for name, where := range map[string][2]string{"pipes": {in, out}, "port": {port, port}} {
+		t.Run(name, func(t *testing.T) {
+			checkLeaks(t)
+			ctx, cancel := context.WithCancel(context.Background())
+			dialled := background(func() error {
+				_, err := Dial(ctx, where[0], where[1], &Options{Timeout: time.Hour})
+				return err
+			})
+			cancel()
+			if err := wait(t, dialled); err != context.Canceled {
+				t.Fatalf("error is %v", err)
+			}
+			short, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+			defer cancel()
+			if _, err := Dial(short, where[0], where[1], nil); err != context.DeadlineExceeded {
+				t.Fatalf("error is %v", err)
+			}
+		})
+	}
+}
+
+// The server may come, write and leave before this side looks again.
+func TestServerCameAndLeft(t *testing.T) {
+	for _, removed := range []bool{false, true} {
+		t.Run(sprint("pipes removed ", removed), func(t *testing.T) {
+			checkLeaks(t)
+			in, out := makePipes(t)
+			d := newPipeDial(in, out)
+			if err := d.try(); !errors.Is(err, errNotYet) {
+				t.Fatalf("error is %v", err)
+			}
+			p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: mustOpen(t, in, syscall.O_WRONLY)}
+			p.mustWrite(frameOf([]byte("took you long")), make([]byte, 4))
+			p.close()
+			if removed {
+				must(t, os.RemoveAll(filepath.Dir(in)))
+			}
+			must(t, d.try())
+			s, err := d.stream()
+			must(t, err)
+			opts, _ := (*Options)(nil).resolved()
+			c := newChannel(s, opts)
+			if err := c.WriteMessage(testContext(t), []byte("x")); !errors.Is(err, ErrPeerGone) {
+				t.Fatalf("error is %v", err)
+			}
+			mustRead(t, c, []byte("took you long"))
+			mustEndWith(t, c, EndClean, io.EOF)
+			must(t, c.Close())
+		})
+	}
+}
+
+// A server that replaces its pipes is met at the new ones.
+func TestReplacedPipes(t *testing.T) {
+	checkLeaks(t)
+	in, out := makePipes(t)
+	d := newPipeDial(in, out)
+	if err := d.try(); !errors.Is(err, errNotYet) {
+		t.Fatalf("error is %v", err)
+	}
+	old := d.inStat
+	for _, path := range []string{in, out} {
+		must(t, syscall.Mkfifo(path+".new", 0o600))
+		must(t, os.Rename(path+".new", path))
+	}
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+	defer func() { p.close() }()
+	must(t, d.try())
+	if sameFile(&old, &d.inStat) {
+		t.Fatal("the old pipe is still in use")
+	}
+	s, err := d.stream()
+	must(t, err)
+	defer s.Close()
+	p.w = mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK) // fails without a reader
+}
+
+// Pipes that are replaced while they are opened belong to somebody else's
+// session.
+func TestReplacedWhileOpening(t *testing.T) {
+	for _, which := range []string{"in", "out"} {
+		for _, how := range []string{"replaced", "removed"} {
+			t.Run(which+" "+how, func(t *testing.T) {
+				checkLeaks(t)
+				in, out := makePipes(t)
+				r := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+				defer syscall.Close(r)
+				d := newPipeDial(in, out)
+				d.bothOpen = func() {
+					path := map[string]string{"in": in, "out": out}[which]
+					must(t, os.Rename(path, path+".old"))
+					if how == "replaced" {
+						must(t, syscall.Mkfifo(path, 0o600))
+					}
+				}
+				if err := d.try(); !errors.Is(err, errNotYet) {
+					t.Fatalf("error is %v", err)
+				}
+				if d.in >= 0 || d.out >= 0 {
+					t.Fatal("the old pipes are still open")
+				}
+			})
+		}
+	}
+}

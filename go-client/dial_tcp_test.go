@@ -1,0 +1,133 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestTCPListenerComesLate(t *testing.T) {
+	checkLeaks(t)
+	fd := bound(t)
+	l := &listener{t: t, fd: fd, port: localPort(t, fd)}
+	defer syscall.Close(fd)
+	if _, err := Dial(testContext(t), l.port, l.port, &Options{Timeout: -1}); !errors.Is(err, ErrTimeout) {
+		t.Fatalf("error is %v", err)
+	}
+	dialled := make(chan *Channel, 1)
+	failed := background(func() error {
+		c, err := Dial(testContext(t), "localhost:"+l.port, "localhost:"+l.port, nil)
+		dialled <- c
+		return err
+	})
+	must(t, syscall.Listen(fd, 1))
+	p := l.accept()
+	must(t, wait(t, failed))
+	c := <-dialled
+	mustSend(t, c, []byte("hello"))
+	if got := p.mustReadFrame(); string(got) != "hello" {
+		t.Fatalf("peer got %q", got)
+	}
+	p.close()
+	must(t, c.Close())
+}
+
+func TestTCPOneTryConnects(t *testing.T) {
+	checkLeaks(t)
+	l := listen(t, 1)
+	c, err := Dial(testContext(t), l.port, l.port, &Options{Timeout: -1})
+	must(t, err)
+	l.accept().close()
+	must(t, c.Close())
+}
+
+// With a full backlog the handshake gets no answer, and Dial ends on time.
+func TestTCPFullBacklog(t *testing.T) {
+	checkLeaks(t)
+	l := listen(t, 0)
+	var opened []*Channel
+	defer func() {
+		syscall.Close(l.fd)
+		l.fd = -1
+		for _, c := range opened {
+			c.Close()
+		}
+	}()
+	for range 10 {
+		const timeout = 60 * time.Millisecond
+		start := time.Now()
+		c, err := Dial(testContext(t), l.port, l.port, &Options{Timeout: timeout})
+		if err == nil {
+			opened = append(opened, c)
+			continue
+		}
+		if passed := time.Since(start); !errors.Is(err, ErrTimeout) || passed < timeout || passed > generous/2 {
+			t.Fatalf("%v after %v", err, passed)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+		defer cancel()
+		if _, err := Dial(ctx, l.port, l.port, nil); err != context.DeadlineExceeded {
+			t.Fatalf("error is %v", err)
+		}
+		return
+	}
+	t.Fatal("the backlog is never full")
+}
+
+func TestTCPSelfConnectionIsKnown(t *testing.T) {
+	// Connect a socket to the port that it is bound to: that is what may happen
+	// by chance.
+	fd := bound(t)
+	port, err := strconv.Atoi(localPort(t, fd))
+	must(t, err)
+	must(t, syscall.Connect(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))
+	file := newTestFile(fd)
+	conn, err := net.FileConn(file)
+	must(t, err)
+	file.Close()
+	defer conn.Close()
+	if !isSelf(conn.LocalAddr(), conn.RemoteAddr()) {
+		t.Fatalf("%v, %v", conn.LocalAddr(), conn.RemoteAddr())
+	}
+}
+
+func TestTCPNoDelay(t *testing.T) {
+	c, _ := openTCP(t, nil)
+	raw, err := c.stream.(tcpStream).SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) {
+		on, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
+		if err != nil || on == 0 {
+			t.Errorf("TCP_NODELAY is %d, %v", on, err)
+		}
+	}))
+}
+
+// A server that serves somebody else resets us.
+func TestTCPReset(t *testing.T) {
+	checkLeaks(t)
+	c, p := openTCP(t, nil)
+	p.reset()
+	mustEndWith(t, c, EndReset, ErrReset)
+	if err := c.WriteMessage(testContext(t), []byte("x")); !errors.Is(err, ErrReset) {
+		t.Fatalf("error is %v", err)
+	}
+	must(t, c.Close())
+}
+
+func TestTCPWriteAfterPeerLeft(t *testing.T) {
+	checkLeaks(t)
+	c, p := openTCP(t, nil)
+	p.close()
+	first := c.WriteMessage(testContext(t), []byte("x"))
+	second := c.WriteMessage(testContext(t), []byte("x"))
+	if first == nil && second == nil {
+		t.Fatal("two writes succeeded")
+	}
+}

@@ -1,0 +1,55 @@
+// Package ipcchannel lets a Go program talk to the process at the other end of
+// an ipc-channel, over a pair of named pipes or over loopback TCP. It is the
+// client side: the other process, the server, has created the rendezvous and
+// has told this one where it is.
+//
+// A program that was started as a helper finds the rendezvous in its
+// environment:
+//
+//	channel, err := ipcchannel.DialEnv(ctx, nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer channel.Close()
+//	for {
+//		message, err := channel.ReadMessage(ctx)
+//		if err == io.EOF {
+//			return nil
+//		}
+//		if err != nil {
+//			return err
+//		}
+//		if err := channel.WriteMessage(ctx, message); err != nil {
+//			return err
+//		}
+//	}
+//
+// # Messages
+//
+// A message is a byte string of 1 to [Options.MaxMessageSize] bytes. One
+// [Channel.WriteMessage] is one [Channel.ReadMessage] at the other end: no
+// message is lost, doubled, split or merged. On the wire it is a frame: the
+// length as four bytes, big-endian, then the payload. The length zero is the
+// close frame, which says that nothing more will be sent; an empty message can
+// therefore not be sent.
+//
+// # The end
+//
+// A session ends once, and every read after that reports the same end, which
+// [Channel.EndReason] names. Messages that arrived whole before the end are
+// delivered first.
+//
+//	seen                                       error of ReadMessage      EndReason
+//	close frame                                io.EOF                    EndClean
+//	end of stream between two frames           io.EOF                    EndEOF
+//	end of stream inside a frame               ErrTruncated              EndTruncated
+//	connection reset                           ErrReset                  EndReset
+//	a length over the limit                    ErrTooLarge               EndTooLarge
+//	Close was called at this end               ErrClosed                 EndLocal
+//
+// # Concurrency
+//
+// Any number of goroutines may use a Channel. Frames never interleave, and each
+// message goes to exactly one reader. A goroutine that waits, waits in the
+// runtime's poller and holds no thread of the operating system.
+package ipcchannel

@@ -1,0 +1,28 @@
+package ipcchannel
+
+import (
+	"errors"
+	"syscall"
+)
+
+// Numbers of Windows Sockets that the package syscall does not name.
+const (
+	wsaeAddrNotAvail syscall.Errno = 10049
+	wsaeShutdown     syscall.Errno = 10058
+	wsaeTimedOut     syscall.Errno = 10060
+	wsaeConnRefused  syscall.Errno = 10061
+)
+
+// isReset reports whether err says that the connection was reset.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.WSAECONNRESET) || errors.Is(err, syscall.WSAECONNABORTED)
+}
+
+// isPeerGone reports whether err says that nobody reads what was written.
+func isPeerGone(err error) bool { return errors.Is(err, wsaeShutdown) }
+
+// isNobodyThere reports whether a failed connect is worth another try.
+func isNobodyThere(err error) bool {
+	return errors.Is(err, wsaeConnRefused) || isReset(err) ||
+		errors.Is(err, wsaeAddrNotAvail) || errors.Is(err, wsaeTimedOut)
+}

@@ -1,0 +1,95 @@
+package ipcchannel
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Code says what kind of error an [Error] is. The strings are the same in every
+// language that has an ipc-channel client.
+type Code string
+
+// The codes of the errors of this package.
+const (
+	CodeTruncated       Code = "truncated"         // the stream ended inside a frame
+	CodeReset           Code = "reset"             // the connection was reset
+	CodeTooLarge        Code = "too-large"         // the peer announced a message over the limit
+	CodePeerGone        Code = "peer-gone"         // a write failed: the peer no longer reads
+	CodeClosed          Code = "closed"            // Close was called at this end
+	CodeNotConnected    Code = "not-connected"     // the Channel does not come from Dial
+	CodeBadRendezvous   Code = "bad-rendezvous"    // the rendezvous can never work
+	CodeEmptyMessage    Code = "empty-message"     // an empty message was to be sent
+	CodeMessageTooLarge Code = "message-too-large" // a message over the limit was to be sent
+	CodeBadOption       Code = "bad-option"        // an option is out of range
+	CodeTimeout         Code = "timeout"           // nobody came, or took the output, in time
+)
+
+// Values for errors.Is. An error matches the value that has its code.
+var (
+	ErrTruncated       error = &Error{Code: CodeTruncated, Detail: "stream ended inside a frame"}
+	ErrReset           error = &Error{Code: CodeReset, Detail: "connection reset by the peer"}
+	ErrTooLarge        error = &Error{Code: CodeTooLarge, Detail: "frame exceeds the limit"}
+	ErrPeerGone        error = &Error{Code: CodePeerGone, Detail: "the peer no longer reads"}
+	ErrClosed          error = &Error{Code: CodeClosed, Detail: "use of a closed channel"}
+	ErrNotConnected    error = &Error{Code: CodeNotConnected, Detail: "channel is not connected"}
+	ErrBadRendezvous   error = &Error{Code: CodeBadRendezvous, Detail: "bad rendezvous"}
+	ErrEmptyMessage    error = &Error{Code: CodeEmptyMessage, Detail: "an empty message cannot be sent"}
+	ErrMessageTooLarge error = &Error{Code: CodeMessageTooLarge, Detail: "message exceeds the limit"}
+	ErrBadOption       error = &Error{Code: CodeBadOption, Detail: "option out of range"}
+	ErrTimeout         error = &Error{Code: CodeTimeout, Detail: "nobody came in time"}
+)
+
+// familiar has the values of the standard library that mean the same as a code,
+// so that code written for a net.Conn or an io.Reader recognises the error.
+var familiar = map[Code]error{
+	CodeTruncated: io.ErrUnexpectedEOF,
+	CodeReset:     syscall.ECONNRESET,
+	CodePeerGone:  syscall.EPIPE,
+	CodeClosed:    net.ErrClosed,
+	CodeTimeout:   os.ErrDeadlineExceeded,
+}
+
+// Error is the type of every error that comes from a Channel or from Dial, but
+// for io.EOF, for the error of a context that has ended, and for errors of the
+// operating system that have nothing to do with the peer (no descriptor left).
+//
+// errors.Is matches it with the value of its code (ErrReset and so on) and with
+// the value of the standard library that means the same: io.ErrUnexpectedEOF
+// for truncated, syscall.ECONNRESET for reset, syscall.EPIPE for peer-gone,
+// net.ErrClosed for closed, os.ErrDeadlineExceeded for timeout.
+type Error struct {
+	Code   Code   // the kind of error
+	Detail string // what happened, with the numbers and names that matter
+	Err    error  // the error that caused this one, or nil
+}
+
+// Error returns the detail and the cause.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return "ipcchannel: " + e.Detail
+	}
+	return "ipcchannel: " + e.Detail + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause, or nil.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports whether target is an *Error with the same code, or the value of
+// the standard library that means the same.
+func (e *Error) Is(target error) bool {
+	if t, ok := target.(*Error); ok {
+		return t.Code == e.Code
+	}
+	return target != nil && target == familiar[e.Code]
+}
+
+func newError(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+func wrapError(code Code, cause error, format string, args ...any) *Error {
+	return &Error{Code: code, Detail: fmt.Sprintf(format, args...), Err: cause}
+}

@@ -1,0 +1,59 @@
+package ipcchannel
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// headerSize is the number of bytes of a frame's length.
+const headerSize = 4
+
+// headSize is how much of a frame is gathered in one buffer, so that header and
+// payload leave in one system call. The rest of a larger frame is sent from the
+// caller's memory, without a copy. It is the usual capacity of a pipe.
+const headSize = 64 << 10
+
+// frame is what is left to send of one frame. Its buffer is used again for the
+// next one.
+type frame struct {
+	buffer []byte // the memory of head
+	head   []byte // header and the first part of the payload
+	rest   []byte // the rest of the payload, in the caller's memory
+	begun  bool   // whether a byte of the frame has been sent
+}
+
+// load makes f the frame of the message; no message makes it the close frame.
+func (f *frame) load(message []byte) {
+	first := min(len(message), headSize-headerSize)
+	f.buffer = binary.BigEndian.AppendUint32(f.buffer[:0], uint32(len(message)))
+	f.buffer = append(f.buffer, message[:first]...)
+	f.head, f.rest, f.begun = f.buffer, message[first:], false
+}
+
+// next returns the bytes to send next, and none when all have been sent.
+func (f *frame) next() []byte {
+	if len(f.head) > 0 {
+		return f.head
+	}
+	return f.rest
+}
+
+// sent notes that the first n bytes of next have been sent.
+func (f *frame) sent(n int) {
+	if n == 0 {
+		return
+	}
+	f.begun = true
+	if len(f.head) > 0 {
+		f.head = f.head[n:]
+	} else {
+		f.rest = f.rest[n:]
+	}
+}
+
+// detach copies what is still in the caller's memory, which is the caller's
+// again from now on.
+func (f *frame) detach() { f.rest = bytes.Clone(f.rest) }
+
+// drop forgets the frame, and with it the caller's memory.
+func (f *frame) drop() { f.head, f.rest = nil, nil }

@@ -1,0 +1,3 @@
+module github.com/ipc-channel/ipc-channel/go-client
+
+go 1.22

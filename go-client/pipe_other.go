@@ -1,0 +1,13 @@
+//go:build !linux && !darwin
+
+package ipcchannel
+
+import (
+	"context"
+	"runtime"
+)
+
+// dialPipes refuses: a rendezvous of named pipes cannot work here.
+func dialPipes(_ context.Context, in, _ string, _ *patience) (stream, error) {
+	return nil, newError(CodeBadRendezvous, "%q: named pipes are not supported on %s, use TCP", in, runtime.GOOS)
+}

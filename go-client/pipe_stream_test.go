@@ -1,0 +1,157 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// openSilent returns a channel whose peer has its reading end open and its
+// writing end not.
+func openSilent(t *testing.T) (c *Channel, p *peer, in, out string) {
+	t.Helper()
+	in, out = makePipes(t)
+	p = &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+	t.Cleanup(func() { p.close() })
+	return mustDial(t, in, out, nil), p, in, out
+}
+
+// Somebody who opens and closes the pipe is not the end of the session, and
+// costs nothing but a look.
+func TestPasserBy(t *testing.T) {
+	checkLeaks(t)
+	c, p, in, _ := openSilent(t)
+	s := c.stream.(*pipeStream)
+	tries := 0
+	s.readOnce = func(fd uintptr) bool { tries++; return s.tryRead(fd) }
+	got := background(func() error {
+		mustRead(t, c, []byte("at last"))
+		return nil
+	})
+	const passers = 20
+	for range passers {
+		syscall.Close(mustOpen(t, in, syscall.O_WRONLY))
+	}
+	p.w = mustOpen(t, in, syscall.O_WRONLY)
+	p.mustWrite(frameOf([]byte("at last")), make([]byte, 4))
+	must(t, wait(t, got))
+	mustEndWith(t, c, EndClean, io.EOF)
+	if tries > 4*passers {
+		t.Fatalf("%d tries to read: a busy loop", tries)
+	}
+}
+
+// A peer that leaves before it has sent a byte ends the session, in whichever
+// order its ends are closed.
+func TestPeerLeavesSilently(t *testing.T) {
+	for name, order := range map[string][]func(*peer){
+		"never opened its writing end": {(*peer).closeRead},
+		"writing end first":            {(*peer).closeWrite, (*peer).closeRead},
+		"reading end first":            {(*peer).closeRead, (*peer).closeWrite},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkLeaks(t)
+			c, p, in, _ := openSilent(t)
+			if len(order) == 2 {
+				p.w = mustOpen(t, in, syscall.O_WRONLY)
+			}
+			ended := background(func() error {
+				mustEndWith(t, c, EndEOF, io.EOF)
+				return nil
+			})
+			for _, step := range order {
+				// Let the reader see each state by itself.
+				eventually(t, "the reader waits", func() bool { return len(c.reading) == 1 })
+				step(p)
+			}
+			must(t, wait(t, ended))
+		})
+	}
+}
+
+// As above, with the reader certain to have seen the false end first.
+func TestPeerLeavesAfterFalseEnd(t *testing.T) {
+	checkLeaks(t)
+	c, p, in, _ := openSilent(t)
+	p.w = mustOpen(t, in, syscall.O_WRONLY)
+	s := c.stream.(*pipeStream)
+	looked := make(chan bool, 1000)
+	s.readOnce = func(fd uintptr) bool {
+		done := s.tryRead(fd)
+		looked <- s.n == 0 && s.err == nil
+		return done
+	}
+	ended := background(func() error {
+		mustEndWith(t, c, EndEOF, io.EOF)
+		return nil
+	})
+	p.closeWrite()
+	for !<-looked {
+	}
+	p.closeRead()
+	must(t, wait(t, ended))
+}
+
+func TestCloseDuringFalseEnd(t *testing.T) {
+	checkLeaks(t)
+	c, p, _, _ := openSilent(t)
+	reading := background(func() error {
+		_, err := c.ReadMessage(testContext(t))
+		return err
+	})
+	eventually(t, "the reader waits", func() bool { return len(c.reading) == 1 })
+	must(t, c.Close())
+	if err := wait(t, reading); !errors.Is(err, ErrClosed) {
+		t.Fatalf("error is %v", err)
+	}
+	syscall.SetNonblock(p.r, false)
+	p.mustEnd()
+}
+
+// The peer may come, write and leave between a read that finds nothing and the
+// look whether it is still there.
+func TestPeerComesAndLeavesBetweenLooks(t *testing.T) {
+	checkLeaks(t)
+	c, p, in, _ := openSilent(t)
+	s := c.stream.(*pipeStream)
+	s.read = func(fd int, b []byte) (int, error) {
+		s.read = readFD
+		n, err := readFD(fd, b)
+		p.w = mustOpen(t, in, syscall.O_WRONLY)
+		p.mustWrite(frameOf([]byte("quick")))
+		p.close()
+		return n, err
+	}
+	mustRead(t, c, []byte("quick"))
+	mustEndWith(t, c, EndEOF, io.EOF)
+}
+
+// Where the system does not report the end of a pipe, the stream looks for it.
+func TestRecheck(t *testing.T) {
+	checkLeaks(t)
+	c, p := openPipes(t, nil)
+	s := c.stream.(*pipeStream)
+	s.recheck = time.Millisecond
+	must(t, s.SetReadDeadline(time.Time{}))
+	must(t, s.SetWriteDeadline(time.Time{}))
+	message := pattern(500_000, 1)
+	for range 20 {
+		sent := background(func() error { return c.WriteMessage(testContext(t), message) })
+		short, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+		if _, err := c.ReadMessage(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error is %v", err)
+		}
+		cancel()
+		p.mustReadFrame()
+		must(t, wait(t, sent))
+		p.mustWrite(frameOf([]byte("x")))
+		mustRead(t, c, []byte("x"))
+	}
+	p.close()
+	mustEndWith(t, c, EndEOF, io.EOF)
+}

@@ -1,0 +1,108 @@
+package ipcchannel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+)
+
+// ReadMessage waits for the next message and returns it in memory of its own.
+//
+// At the end of the session it returns io.EOF if the peer sent a close frame or
+// ended the stream between two messages, and otherwise an error that matches
+// ErrTruncated, ErrReset, ErrTooLarge or ErrClosed; asked again, it returns the
+// same. Messages that arrived whole before the end are returned first, but for
+// those that were still unread when Close was called at this end.
+//
+// If ctx ends first, ReadMessage returns the error of ctx at once and nothing
+// is lost: the next read goes on where this one stopped, inside a message too.
+func (c *Channel) ReadMessage(ctx context.Context) ([]byte, error) {
+	return c.readMessage(ctx, nil)
+}
+
+// ReadMessageInto is ReadMessage with memory to use again: it returns the
+// message in the memory of buf, whatever buf contains, if the capacity of buf
+// suffices, and in new memory otherwise. With an error it returns buf, empty,
+// so that it can always be called as
+//
+//	buf, err = channel.ReadMessageInto(ctx, buf)
+//
+// With a large enough buf it allocates nothing, as long as successive calls
+// have the same context or one that cannot end.
+func (c *Channel) ReadMessageInto(ctx context.Context, buf []byte) ([]byte, error) {
+	message, err := c.readMessage(ctx, buf)
+	if err != nil {
+		return buf[:0], err
+	}
+	return message, nil
+}
+
+// Messages returns an iterator over the messages until the end, for use with
+// range from Go 1.23 on. It stops without an error where ReadMessage returns
+// io.EOF. Any other error, that of ctx included, is yielded once, with a nil
+// message, as the last item. Leaving the loop loses nothing.
+func (c *Channel) Messages(ctx context.Context) func(yield func([]byte, error) bool) {
+	return func(yield func([]byte, error) bool) {
+		for {
+			message, err := c.ReadMessage(ctx)
+			if err == io.EOF || !yield(message, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (c *Channel) readMessage(ctx context.Context, dst []byte) ([]byte, error) {
+	if c.stream == nil {
+		return nil, ErrNotConnected
+	}
+	if err := c.takeTurn(ctx, c.reading); err != nil {
+		if err == ErrClosed {
+			err = c.ended() // there may have been another end before Close
+		}
+		return nil, err
+	}
+	defer func() { <-c.reading }()
+	for {
+		if err := c.ended(); err != nil {
+			return nil, err
+		}
+		message, err := c.decoder.next(dst)
+		switch {
+		case err == nil:
+			return message, nil
+		case err == errCloseFrame:
+			return nil, c.end(EndClean, io.EOF)
+		case err != errIncomplete:
+			return nil, c.end(EndTooLarge, err)
+		}
+		if err := c.fill(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill waits for input and gives it to the decoder.
+func (c *Channel) fill(ctx context.Context) error {
+	c.readAlarm.set(ctx)
+	for {
+		if err := c.interruption(ctx); err != nil {
+			c.decoder.keep()
+			if err == ErrClosed {
+				err = c.ended()
+			}
+			return err
+		}
+		n, err := c.stream.Read(c.decoder.space())
+		if n > 0 {
+			c.decoder.filled(n)
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return c.endOfInput(err)
+		}
+		c.stream.SetReadDeadline(time.Time{})
+	}
+}

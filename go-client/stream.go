@@ -1,0 +1,35 @@
+package ipcchannel
+
+import "time"
+
+// stream is a connected transport. One goroutine at a time reads and one at a
+// time writes; the other methods may be called at any time.
+//
+// A deadline in the past ends the Read or Write under way, which then returns
+// an error that matches os.ErrDeadlineExceeded. It may also return that error
+// for no reason: the caller looks whether there is one, sets the deadline anew
+// and tries again.
+type stream interface {
+	// Read waits for at least one byte. The end of the stream is io.EOF.
+	Read(p []byte) (int, error)
+	// Write waits until all of p has been taken by the operating system. With
+	// an error it returns how many bytes were.
+	Write(p []byte) (int, error)
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+
+	// CloseWrite ends the output and keeps the input open, where the
+	// transport can.
+	CloseWrite() error
+	// mustDrain reports whether input that is unread when the stream is closed
+	// could destroy output that the peer has not read yet.
+	mustDrain() bool
+	// outputTaken reports whether the peer's system has all output. It is
+	// false where that cannot be known.
+	outputTaken() bool
+	// Close frees the descriptors and ends a Read or Write under way.
+	Close() error
+}
+
+// past is a deadline that is always over.
+var past = time.Unix(1, 0)

@@ -1,0 +1,75 @@
+package ipcchannel
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// handshakeGrace is how much longer than the deadline a handshake may take, so
+// that the last try, which begins at the deadline, can succeed.
+const handshakeGrace = 20 * time.Millisecond
+
+// tcpStream is a stream over a TCP connection, which has all but the drain
+// questions already.
+type tcpStream struct{ *net.TCPConn }
+
+// dialTCP connects to a server that may not listen yet.
+func dialTCP(ctx context.Context, addr netip.AddrPort, wait *patience) (stream, error) {
+	for {
+		conn, err := connectOnce(ctx, addr, wait.deadline.Add(handshakeGrace))
+		if err == nil {
+			return tcpStream{conn}, nil
+		}
+		var timeout net.Error
+		if !isNobodyThere(err) && !errors.Is(err, errSelf) && !(errors.As(err, &timeout) && timeout.Timeout()) {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, err
+		}
+		if err := wait.wait(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// errSelf is the error of a socket that met itself: when nobody listens at a
+// port of the range from which the system takes the ports of clients, it may
+// give a client that very port, and TCP then connects the socket to itself.
+var errSelf = errors.New("the socket was connected to itself")
+
+func connectOnce(ctx context.Context, addr netip.AddrPort, deadline time.Time) (*net.TCPConn, error) {
+	// Keep-alive probes have no use on the loopback interface.
+	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
+	dialer.SetMultipathTCP(false)
+	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	tcp := conn.(*net.TCPConn)
+	if isSelf(tcp.LocalAddr(), tcp.RemoteAddr()) {
+		tcp.Close()
+		return nil, errSelf
+	}
+	tcp.SetNoDelay(true)
+	return tcp, nil
+}
+
+func isSelf(local, remote net.Addr) bool { return local.String() == remote.String() }
+
+func (s tcpStream) mustDrain() bool { return true }
+
+func (s tcpStream) outputTaken() bool {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return true
+	}
+	taken := true
+	if err := raw.Control(func(fd uintptr) { taken = unacknowledged(fd) == 0 }); err != nil {
+		return true
+	}
+	return taken
+}

@@ -1,0 +1,133 @@
+package ipcchannel
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+)
+
+// WriteMessage sends a message of 1 byte to Options.MaxMessageSize bytes. It
+// waits while the peer does not read, and returns when the operating system has
+// taken the whole message; it does not keep it.
+//
+// A message that is empty (ErrEmptyMessage) or over the limit
+// (ErrMessageTooLarge) is refused: nothing is sent, and the channel stays
+// usable. If the peer no longer reads, the error is ErrPeerGone or ErrReset;
+// messages that have arrived can still be read. After Close it is ErrClosed.
+//
+// If ctx ends or the channel is closed while WriteMessage waits, it returns at
+// once, and the message is sent whole or not at all: not if none of it has been
+// sent yet; otherwise the rest is copied and sent in the background, before any
+// other message. Close waits up to Options.Linger for that. The error does not
+// tell which of the two it was.
+func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
+	if c.stream == nil {
+		return ErrNotConnected
+	}
+	if len(message) == 0 {
+		return ErrEmptyMessage
+	}
+	if uint64(len(message)) > uint64(c.limit) {
+		return newError(CodeMessageTooLarge, "message of %d bytes exceeds the limit of %d", len(message), c.limit)
+	}
+	if err := c.takeTurn(ctx, c.writing); err != nil {
+		return err
+	}
+	if err := c.cannotSend(); err != nil {
+		<-c.writing
+		return err
+	}
+	c.out.load(message)
+	interrupted, err := c.send(ctx)
+	if interrupted && c.out.begun {
+		c.out.detach()
+		go c.sendRest()
+		return err
+	}
+	c.out.drop()
+	<-c.writing
+	return err
+}
+
+// cannotSend returns why nothing can be sent any more, or nil.
+func (c *Channel) cannotSend() error {
+	if c.isClosing() {
+		return ErrClosed
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sendErr
+}
+
+// send sends what is left of the frame, unless it is interrupted.
+func (c *Channel) send(ctx context.Context) (interrupted bool, err error) {
+	c.writeAlarm.set(ctx)
+	for len(c.out.next()) > 0 {
+		if err := c.interruption(ctx); err != nil {
+			return true, err
+		}
+		n, err := c.stream.Write(c.out.next())
+		c.out.sent(n)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return false, c.sendFailed(err)
+		}
+		c.stream.SetWriteDeadline(time.Time{})
+	}
+	return false, nil
+}
+
+// sendRest completes a frame whose writer no longer waits, and gives the
+// writer's turn back.
+func (c *Channel) sendRest() {
+	c.flush()
+	c.out.drop()
+	<-c.writing
+}
+
+// flush sends what is left of the frame. Only the end of the linger stops it,
+// and then nothing more can be sent, because the frame is torn.
+func (c *Channel) flush() error {
+	for len(c.out.next()) > 0 {
+		// In this order: if Close comes in between, its alarm rings after.
+		c.stream.SetWriteDeadline(time.Time{})
+		if c.isClosing() {
+			if !time.Now().Before(c.lingerUntil) {
+				return c.cannotSendAfter(newError(CodeTimeout, "the peer did not take the output within %v", c.linger))
+			}
+			c.stream.SetWriteDeadline(c.lingerUntil)
+		}
+		n, err := c.stream.Write(c.out.next())
+		c.out.sent(n)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return c.sendFailed(err)
+		}
+	}
+	return nil
+}
+
+// sendFailed translates an error of the stream's Write, after which nothing
+// more can be sent. Input that has arrived is not touched.
+func (c *Channel) sendFailed(err error) error {
+	if isPeerGone(err) {
+		return c.cannotSendAfter(wrapError(CodePeerGone, err, "the peer no longer reads"))
+	}
+	c.mu.Lock()
+	c.wasReset = true
+	c.mu.Unlock()
+	return c.cannotSendAfter(wrapError(CodeReset, err, "connection lost"))
+}
+
+// cannotSendAfter notes why nothing more can be sent, and returns the first
+// such reason.
+func (c *Channel) cannotSendAfter(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sendErr == nil {
+		c.sendErr = err
+	}
+	return c.sendErr
+}
