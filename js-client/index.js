@@ -1,0 +1,3 @@
+export { Channel } from './lib/channel.js';
+export { connect, connectFromEnv } from './lib/connect.js';
+export { AbortError, IPCChannelError, WrongTypeError } from './lib/errors.js';

@@ -1,0 +1,92 @@
+import { checkSignal } from './options.js';
+import { duplexOver } from './stream.js';
+
+/** @typedef {import('./session.js').Session} Session */
+
+/** A connected channel; `connect` and `connectFromEnv` make it. */
+export class Channel {
+  #session;
+  /** @type {import('node:stream').Duplex | null} */
+  #stream = null;
+
+  /** @param {Session} session */
+  constructor(session) {
+    this.#session = session;
+  }
+
+  /**
+   * How the session ended, or null while there is something to read or to wait for.
+   *
+   * @returns {import('./end.js').EndReason | null}
+   */
+  get endReason() {
+    return this.#session.endReason;
+  }
+
+  /**
+   * The next message, or null at the end.
+   *
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<Buffer | null>}
+   */
+  async read({ signal } = {}) {
+    return this.#session.read(checkSignal(signal));
+  }
+
+  /**
+   * Sends one message. Resolves when the kernel has taken all of it.
+   *
+   * @param {NodeJS.ArrayBufferView | ArrayBuffer} message
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<void>}
+   */
+  async write(message, { signal } = {}) {
+    return this.#session.write(message, checkSignal(signal));
+  }
+
+  /**
+   * Sends what was written and the close frame, and frees everything.
+   *
+   * @returns {Promise<void>}
+   */
+  close() {
+    return this.#session.close();
+  }
+
+  /** The channel as a Duplex in object mode, always the same one. */
+  stream() {
+    this.#stream ??= duplexOver(this.#session);
+    return this.#stream;
+  }
+
+  /**
+   * The messages up to the end. Leaving the loop early leaves the channel open: one may still want to
+   * answer.
+   *
+   * @returns {AsyncIterableIterator<Buffer>}
+   */
+  [Symbol.asyncIterator]() {
+    const read = () => this.read();
+    return {
+      async next() {
+        const value = await read();
+        return value === null ? { done: true, value: undefined } : { done: false, value };
+      },
+      async return() {
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+}
+
+// Node 20 has the symbol from 20.4 on; without it there is no `await using` to serve.
+if (Symbol.asyncDispose) {
+  Object.defineProperty(Channel.prototype, Symbol.asyncDispose, {
+    value: Channel.prototype.close,
+    writable: true,
+    configurable: true,
+  });
+}

@@ -1,0 +1,172 @@
+import fs from 'node:fs';
+
+import { IPCChannelError, systemCode } from './errors.js';
+
+const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
+
+// No thread-pool thread may ever wait in open() or read() of a FIFO: four of them starve the whole
+// process, and process.exit() hangs. So every call here is synchronous and cannot block.
+
+/**
+ * An open end of a FIFO and the inode it leads to.
+ *
+ * @typedef {{fd: number, inode: Inode}} FifoEnd
+ * @typedef {{dev: bigint, ino: bigint}} Inode
+ */
+
+// The path may still come into being (or come back), or nobody reads at the other end yet.
+const NOT_YET = new Set(['ENOENT', 'ENXIO']);
+const NEVER = new Set(['ENOTDIR', 'ELOOP', 'EACCES', 'EPERM', 'ENAMETOOLONG']);
+
+/**
+ * The inode of the FIFO at `path`, or null if there is nothing yet. Anything but a FIFO of our own
+ * user is refused.
+ *
+ * @param {string} path
+ * @returns {Inode | null}
+ */
+export function inodeAt(path) {
+  return unlessNotYet(path, () => {
+    const stat = fs.lstatSync(path, { bigint: true });
+    check(path, stat);
+    return { dev: stat.dev, ino: stat.ino };
+  });
+}
+
+/**
+ * Opens an end of the FIFO at `path`, or gives null if that is not possible yet.
+ *
+ * @param {string} path
+ * @param {'read' | 'write'} end
+ * @returns {FifoEnd | null}
+ */
+export function openFifo(path, end) {
+  const access = end === 'read' ? O_RDONLY : O_WRONLY;
+  return unlessNotYet(path, () => {
+    const fd = fs.openSync(path, access | O_NONBLOCK | O_NOFOLLOW);
+    try {
+      // Again, on what is open: the path may have changed hands since it was looked at.
+      const stat = fs.fstatSync(fd, { bigint: true });
+      check(path, stat);
+      return { fd, inode: { dev: stat.dev, ino: stat.ino } };
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+  });
+}
+
+/**
+ * Opens the FIFO behind an open read end once more, whatever has become of its name.
+ *
+ * @param {FifoEnd} end
+ * @param {string} path
+ * @returns {FifoEnd | null} null if that fails; it must not throw into an event handler
+ */
+export function reopenToRead(end, path) {
+  try {
+    return { fd: openAgain(end, path, O_RDONLY), inode: end.inode };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Whether anybody has the FIFO behind an open write end open for reading. Opening it for writing tells;
+ * so would a write, but it would leave bytes.
+ *
+ * @param {FifoEnd} end
+ * @param {string} path
+ */
+export function hasReader(end, path) {
+  try {
+    fs.closeSync(openAgain(end, path, O_WRONLY));
+    return true;
+  } catch (error) {
+    // Anything else, such as EMFILE, tells nothing.
+    return !NOT_YET.has(systemCode(error) ?? '');
+  }
+}
+
+/**
+ * @param {FifoEnd} end
+ * @param {string} path
+ * @param {number} access
+ */
+function openAgain(end, path, access) {
+  const descriptor = `/proc/self/fd/${end.fd}`;
+  if (fs.existsSync(descriptor)) return fs.openSync(descriptor, access | O_NONBLOCK);
+  // No /proc: by name, if it still leads there.
+  const inode = inodeAt(path);
+  if (inode === null || !sameInode(inode, end.inode)) {
+    throw Object.assign(new Error(`${path} leads elsewhere`), { code: 'ENOENT' });
+  }
+  return fs.openSync(path, access | O_NONBLOCK | O_NOFOLLOW);
+}
+
+/**
+ * Reads what is there.
+ *
+ * @param {number} fd
+ * @param {Buffer} buffer
+ * @returns {number | null} 0 where nothing is left and no writer, null where there is a writer
+ */
+export function readNow(fd, buffer) {
+  try {
+    return fs.readSync(fd, buffer, 0, buffer.length, null);
+  } catch (error) {
+    if (systemCode(error) === 'EAGAIN') return null;
+    throw error;
+  }
+}
+
+/** @param {FifoEnd} end */
+export function closeEnd(end) {
+  fs.closeSync(end.fd);
+}
+
+/**
+ * @param {Inode} one
+ * @param {Inode} other
+ */
+export function sameInode(one, other) {
+  return one.ino === other.ino && one.dev === other.dev;
+}
+
+/**
+ * @param {string} path
+ * @param {fs.BigIntStats} stat
+ */
+function check(path, stat) {
+  if (stat.isSymbolicLink()) throw bad(`${path} is a symbolic link, not a FIFO`);
+  if (!stat.isFIFO()) throw bad(`${path} is not a FIFO`);
+  const user = process.geteuid?.();
+  if (user !== undefined && stat.uid !== BigInt(user)) {
+    throw bad(`${path} belongs to user ${stat.uid}, not to ${user}`);
+  }
+}
+
+/**
+ * @template T
+ * @param {string} path
+ * @param {() => T} call
+ * @returns {T | null}
+ */
+function unlessNotYet(path, call) {
+  try {
+    return call();
+  } catch (error) {
+    const code = systemCode(error) ?? '';
+    if (NOT_YET.has(code)) return null;
+    if (NEVER.has(code)) throw bad(`${path} cannot be opened: ${code}`, error);
+    throw error;
+  }
+}
+
+/**
+ * @param {string} message
+ * @param {unknown} [cause]
+ */
+function bad(message, cause) {
+  return new IPCChannelError('bad-rendezvous', message, { cause });
+}

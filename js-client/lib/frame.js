@@ -1,0 +1,48 @@
+import { types } from 'node:util';
+
+import { IPCChannelError, WrongTypeError } from './errors.js';
+
+/** A frame is this header, the payload's length as an unsigned big-endian number, and the payload. */
+export const HEADER_SIZE = 4;
+
+/**
+ * The bytes of a message as a view of the caller's memory, or an error if it cannot be sent.
+ *
+ * @param {unknown} message
+ * @param {number} maxMessageSize
+ * @returns {Uint8Array}
+ */
+export function payloadOf(message, maxMessageSize) {
+  const payload = bytesOf(message);
+  if (payload.length === 0) {
+    // On the wire it would be the close frame.
+    throw new IPCChannelError('empty-message', 'an empty message cannot be sent');
+  }
+  if (payload.length > maxMessageSize) {
+    const text = `message of ${payload.length} bytes exceeds the limit of ${maxMessageSize}`;
+    throw new IPCChannelError('message-too-large', text);
+  }
+  return payload;
+}
+
+/**
+ * @param {unknown} message
+ * @returns {Uint8Array}
+ */
+function bytesOf(message) {
+  if (ArrayBuffer.isView(message)) {
+    return new Uint8Array(message.buffer, message.byteOffset, message.byteLength);
+  }
+  if (types.isArrayBuffer(message)) return new Uint8Array(message);
+  throw new WrongTypeError(
+    `a message must be a Buffer, a typed array, a DataView or an ArrayBuffer, not ${kindOf(message)}`,
+  );
+}
+
+/** @param {unknown} value */
+function kindOf(value) {
+  if (value === null) return 'null';
+  if (typeof value === 'string') return 'a string (use Buffer.from(text))';
+  if (typeof value !== 'object') return typeof value;
+  return value.constructor?.name ?? 'an object';
+}

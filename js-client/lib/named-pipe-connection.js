@@ -1,0 +1,171 @@
+import { closeEnd, hasReader, readNow, reopenToRead } from './fifo.js';
+import { Socket } from './socket.js';
+
+/**
+ * @typedef {import('./fifo.js').FifoEnd} FifoEnd
+ * @typedef {import('./connection.js').Connection} Connection
+ * @typedef {import('./connection.js').Handler} Handler
+ *
+ * @typedef {object} OpenPipes
+ * @property {string} inPath
+ * @property {string} outPath
+ * @property {FifoEnd} inEnd
+ * @property {FifoEnd | null} outEnd null if nobody reads there any more
+ * @property {Buffer} leftovers what was read from `inEnd` before
+ * @property {boolean} inEnded whether nothing can follow the leftovers
+ */
+
+// How often, at most, we look whether a peer that has not sent a byte is still there, after somebody
+// has opened and closed the pipe that we read from. In milliseconds.
+const LONGEST_LOOK = 100;
+
+/**
+ * The two FIFOs of a session as a byte stream.
+ *
+ * @implements {Connection}
+ */
+export class NamedPipeConnection {
+  /** What is in a FIFO stays there for the peer when we close. */
+  awaitsPeer = false;
+
+  #pipes;
+  #in;
+  /** @type {Socket | null} */
+  #reader = null;
+  /** @type {Socket | null} */
+  #writer = null;
+  /** @type {Handler | null} */
+  #handler = null;
+  #sawByte = false;
+  #referenced = true;
+  #destroyed = false;
+  /** @type {NodeJS.Timeout | undefined} */
+  #look;
+
+  /** @param {OpenPipes} pipes */
+  constructor(pipes) {
+    this.#pipes = pipes;
+    this.#in = pipes.inEnd;
+    if (pipes.outEnd !== null) {
+      this.#writer = this.#open({ fd: pipes.outEnd.fd, readable: false, writable: true });
+    }
+  }
+
+  /** @param {Handler} handler */
+  start(handler) {
+    this.#handler = handler;
+    const { leftovers, inEnded } = this.#pipes;
+    if (leftovers.length > 0) this.#take(leftovers);
+    if (inEnded) {
+      closeEnd(this.#in);
+      handler.onEnd();
+    } else {
+      this.#startReader();
+    }
+  }
+
+  resume() {
+    this.#reader?.resume();
+  }
+
+  /**
+   * @param {Buffer} bytes
+   * @param {(error: Error | null) => void} done
+   */
+  write(bytes, done) {
+    if (this.#writer !== null) this.#writer.send(bytes, done);
+    else process.nextTick(done, Object.assign(new Error('nobody reads'), { code: 'EPIPE' }));
+  }
+
+  /** The close frame has said it; the descriptor stays, as it tells whether the peer still reads. */
+  shutdown() {}
+
+  /** @param {boolean} wanted */
+  setReferenced(wanted) {
+    this.#referenced = wanted;
+    for (const socket of [this.#reader, this.#writer]) {
+      if (wanted) socket?.ref();
+      else socket?.unref();
+    }
+  }
+
+  async destroy() {
+    this.#destroyed = true;
+    clearTimeout(this.#look);
+    this.#reader?.destroy();
+    this.#writer?.destroy();
+    await Promise.all([this.#reader?.freed, this.#writer?.freed]);
+  }
+
+  #startReader() {
+    this.#reader = this.#open({ fd: this.#in.fd, readable: true, writable: false });
+    this.#reader.on('end', () => this.#streamEnded());
+  }
+
+  /** @param {import('node:net').SocketConstructorOpts} options */
+  #open(options) {
+    const socket = new Socket(options, (chunk) => this.#take(chunk));
+    socket.on('error', (error) => this.#handler?.onError(error));
+    if (!this.#referenced) socket.unref();
+    return socket;
+  }
+
+  /** @param {Buffer} chunk */
+  #take(chunk) {
+    this.#sawByte = true;
+    return this.#handler?.onBytes(chunk) ?? false;
+  }
+
+  /**
+   * Every writer of the FIFO that we read has gone. Before the first byte that says little: anybody
+   * may have opened and closed it. Then the peer has left only if it no longer reads either.
+   */
+  #streamEnded() {
+    if (this.#destroyed) return;
+    if (this.#sawByte || this.#peerGone() || !this.#reopenIn()) this.#handler?.onEnd();
+    else this.#lookAfter(1);
+  }
+
+  #peerGone() {
+    const { outEnd, outPath } = this.#pipes;
+    if (outEnd === null || this.#writer === null || this.#writer.destroyed) return true;
+    return !hasReader(outEnd, outPath);
+  }
+
+  /** Opens the FIFO anew before the old descriptor goes: what a writer puts in meanwhile stays. */
+  #reopenIn() {
+    const again = reopenToRead(this.#in, this.#pipes.inPath);
+    if (again === null) return false;
+    this.#in = again;
+    this.#startReader();
+    return true;
+  }
+
+  /**
+   * After a passer-by no further end of stream need come: a dying peer closes one end after the
+   * other, and if the end that we read from went first, it looked like a passer-by.
+   *
+   * @param {number} delay
+   */
+  #lookAfter(delay) {
+    clearTimeout(this.#look);
+    this.#look = setTimeout(() => this.#lookForPeer(delay), delay);
+    this.#look.unref();
+  }
+
+  /** @param {number} delay */
+  #lookForPeer(delay) {
+    if (this.#destroyed || this.#sawByte) return;
+    if (this.#peerGone()) this.#takeLastWords();
+    else this.#lookAfter(Math.min(delay * 2, LONGEST_LOOK));
+  }
+
+  /** The peer may have sent something, and gone, since the socket last looked. */
+  #takeLastWords() {
+    const buffer = Buffer.allocUnsafe(1);
+    const count = readNow(this.#in.fd, buffer);
+    if (count === 0) this.#handler?.onEnd();
+    else if (count !== null) this.#take(buffer);
+    else this.#lookAfter(LONGEST_LOOK);
+  }
+}

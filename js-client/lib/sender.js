@@ -1,0 +1,208 @@
+import { onAbort } from './abort.js';
+import { HEADER_SIZE } from './frame.js';
+import { Queue } from './queue.js';
+
+/**
+ * @typedef {import('./queue.js').Node<Frame>} Node
+ * @typedef {(bytes: Buffer, done: (error: Error | null) => void) => void} Write
+ */
+
+// What goes to the kernel in one system call: a default pipe's capacity. More frames than one if
+// they fit, which is what makes many small writes cheap.
+const BATCH_SIZE = 64 * 1024;
+
+/** A frame on its way out: what of it was not copied yet, and who waits for it. */
+class Frame {
+  started = false;
+  #length;
+  #rest;
+  /** @type {(() => void)} */
+  resolve = () => {};
+  /** @type {((error: Error) => void)} */
+  reject = () => {};
+  release = () => {};
+
+  /** @param {Uint8Array} payload empty for the close frame */
+  constructor(payload) {
+    this.#length = payload.length;
+    this.#rest = payload;
+  }
+
+  get complete() {
+    return this.started && this.#rest.length === 0;
+  }
+
+  /**
+   * Copies as much of the rest as there is room for.
+   *
+   * @param {Buffer} target
+   * @param {number} offset
+   * @returns {number} the offset behind what was copied
+   */
+  copyTo(target, offset) {
+    if (!this.started) offset = target.writeUInt32BE(this.#length, offset);
+    this.started = true;
+    const part = this.#rest.subarray(0, target.length - offset);
+    target.set(part, offset);
+    this.#rest = this.#rest.subarray(part.length);
+    return offset + part.length;
+  }
+
+  /** Makes the rest of the payload independent of the caller's memory. */
+  detach() {
+    this.#rest = new Uint8Array(this.#rest);
+  }
+}
+
+/**
+ * Sends frames in the order of the calls, one system call at a time.
+ *
+ * Everything is copied into one buffer on its way to the kernel. So header and payload go out
+ * together, small frames share a system call, and whoever gives up on a write gets the memory back
+ * at once although the frame still has to go out whole.
+ */
+export class Sender {
+  #write;
+  #changed;
+  /** @type {Queue<Frame>} */
+  #waiting = new Queue();
+  /** @type {Frame[]} those whose last byte is in the batch */
+  #inBatch = [];
+  /** @type {Buffer | null} */
+  #batch = null;
+  #busy = false;
+  /** @type {Error | null} why nothing can be sent any more */
+  #error = null;
+  /** @type {Promise<void> | null} */
+  #finished = null;
+
+  /**
+   * @param {Write} write
+   * @param {() => void} changed called when the sender becomes busy or idle
+   */
+  constructor(write, changed) {
+    this.#write = write;
+    this.#changed = changed;
+  }
+
+  get busy() {
+    return this.#busy;
+  }
+
+  get error() {
+    return this.#error;
+  }
+
+  /** Whether the close frame was sent or queued. */
+  get finishing() {
+    return this.#finished !== null;
+  }
+
+  /**
+   * Resolves when the kernel has the whole frame.
+   *
+   * An abort before the kernel was given any of it takes the frame back; later it only ends the
+   * waiting, and the frame goes out whole.
+   *
+   * @param {Uint8Array} payload
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<void>}
+   */
+  send(payload, signal) {
+    if (this.#error !== null) return Promise.reject(this.#error);
+    return new Promise((resolve, reject) => {
+      const frame = new Frame(payload);
+      frame.resolve = resolve;
+      frame.reject = reject;
+      const node = this.#waiting.push(frame);
+      frame.release = onAbort(signal, (error) => this.#abandon(node, error));
+      this.#pump();
+    });
+  }
+
+  /**
+   * Sends the close frame after all that was written, once.
+   *
+   * @returns {Promise<void>}
+   */
+  finish() {
+    this.#finished ??= this.send(new Uint8Array(0));
+    return this.#finished;
+  }
+
+  /**
+   * Gives up: every write that waits, and every later one, gets this error.
+   *
+   * @param {Error} error
+   */
+  fail(error) {
+    if (this.#error !== null) return;
+    this.#error = error;
+    const frames = this.#inBatch;
+    this.#inBatch = [];
+    for (const frame of frames) settle(frame, error);
+    for (let frame = this.#waiting.shift(); frame; frame = this.#waiting.shift()) {
+      settle(frame, error);
+    }
+    this.#busy = false;
+    this.#changed();
+  }
+
+  /**
+   * @param {Node} node
+   * @param {Error} error
+   */
+  #abandon(node, error) {
+    const frame = node.value;
+    if (frame.started) frame.detach();
+    else this.#waiting.delete(node);
+    frame.reject(error);
+  }
+
+  #pump() {
+    if (this.#busy || this.#error !== null || this.#waiting.size === 0) return;
+    this.#busy = true;
+    this.#changed();
+    this.#write(this.#fill(), (error) => this.#written(error));
+  }
+
+  /** Fills the batch with as many frames, or parts of one, as fit. */
+  #fill() {
+    this.#batch ??= Buffer.allocUnsafeSlow(BATCH_SIZE);
+    let used = 0;
+    for (let frame = this.#waiting.peek(); frame; frame = this.#waiting.peek()) {
+      // A header is never cut: many a peer reads it in one piece.
+      if (used + HEADER_SIZE > BATCH_SIZE) break;
+      used = frame.copyTo(this.#batch, used);
+      if (!frame.complete) break;
+      this.#inBatch.push(frame);
+      this.#waiting.shift();
+    }
+    return this.#batch.subarray(0, used);
+  }
+
+  /** @param {Error | null} error */
+  #written(error) {
+    if (this.#error !== null) return;
+    if (error !== null) {
+      this.fail(error);
+      return;
+    }
+    const frames = this.#inBatch;
+    this.#inBatch = [];
+    this.#busy = false;
+    for (const frame of frames) settle(frame, null);
+    this.#pump();
+    if (!this.#busy) this.#changed();
+  }
+}
+
+/**
+ * @param {Frame} frame
+ * @param {Error | null} error
+ */
+function settle(frame, error) {
+  frame.release();
+  if (error === null) frame.resolve();
+  else frame.reject(error);
+}

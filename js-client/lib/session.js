@@ -1,0 +1,222 @@
+import { throwIfAborted } from './abort.js';
+import { Decoder } from './decoder.js';
+import { LOCAL, reset } from './end.js';
+import { IPCChannelError, systemCode } from './errors.js';
+import { payloadOf } from './frame.js';
+import { Inbox } from './inbox.js';
+import { Sender } from './sender.js';
+
+/**
+ * @typedef {import('./connection.js').Connection} Connection
+ * @typedef {import('./end.js').End} End
+ */
+
+// After the peer's close frame nothing should come; a peer that is about to end its stream does so
+// within this time. In milliseconds.
+const QUIET = 50;
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** One connected session over a byte stream. */
+export class Session {
+  #connection;
+  #maxMessageSize;
+  #linger;
+  #decoder;
+  #inbox;
+  #sender;
+  /** @type {Promise<void> | null} */
+  #closing = null;
+  #closed = false;
+  #paused = false;
+  #referenced = true;
+  #letGoSoon = false;
+  /** @type {End | null} the kernel reports a reset once only, to a read or to a write */
+  #resetSeen = null;
+  /** @type {() => void} */
+  #resolvePeerEnded = () => {};
+  /** @type {Promise<void>} */
+  #peerEnded = new Promise((resolve) => {
+    this.#resolvePeerEnded = resolve;
+  });
+
+  /**
+   * @param {Connection} connection
+   * @param {{maxMessageSize: number, linger: number}} options
+   */
+  constructor(connection, { maxMessageSize, linger }) {
+    this.#connection = connection;
+    this.#maxMessageSize = maxMessageSize;
+    this.#linger = linger;
+    this.#decoder = new Decoder(maxMessageSize);
+    this.#inbox = new Inbox(() => this.#inboxChanged());
+    this.#sender = new Sender(
+      (bytes, done) => connection.write(bytes, (error) => done(error && this.#writeFailed(error))),
+      () => this.#updateReference(),
+    );
+    connection.start({
+      onBytes: (chunk) => this.#takeBytes(chunk),
+      onEnd: () => this.#streamEnded(),
+      onError: (error) => this.#readFailed(error),
+    });
+    this.#updateReference();
+  }
+
+  get endReason() {
+    return this.#inbox.reachedEnd?.reason ?? null;
+  }
+
+  /**
+   * @param {AbortSignal | undefined} signal
+   * @returns {Promise<Buffer | null>}
+   */
+  read(signal) {
+    return this.#inbox.take(signal);
+  }
+
+  /**
+   * @param {unknown} message
+   * @param {AbortSignal | undefined} signal
+   * @returns {Promise<void>}
+   */
+  async write(message, signal) {
+    const payload = payloadOf(message, this.#maxMessageSize);
+    throwIfAborted(signal);
+    if (this.#closing !== null) throw closedError();
+    if (this.#sender.error !== null) throw this.#sender.error;
+    if (this.#sender.finishing) throw closedError();
+    const end = this.#decoder.end;
+    // A peer that breaks the limit may believe anything; one that cut its stream may still read.
+    if (end?.reason === 'too_large' && end.error !== null) throw end.error;
+    await this.#sender.send(payload, signal);
+  }
+
+  /** Sends the close frame and goes on reading. */
+  async finish() {
+    await this.#sender.finish();
+    this.#connection.shutdown();
+  }
+
+  /** @returns {Promise<void>} */
+  close() {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close() {
+    this.#inbox.discard(LOCAL);
+    // From here on input is thrown away, but it is read: a peer that is stuck in a write of its own
+    // would never come to read our last messages.
+    this.#resume();
+    const linger = startTimer(this.#linger);
+    await Promise.race([this.#sender.finish().catch(() => {}), linger.over]);
+    if (this.#connection.awaitsPeer && this.#sender.error === null) {
+      this.#connection.shutdown();
+      await this.#waitForPeer(linger.over);
+    }
+    linger.cancel();
+    this.#sender.fail(closedError());
+    await this.#connection.destroy();
+    this.#closed = true;
+  }
+
+  /** @param {Promise<void>} lingerOver */
+  async #waitForPeer(lingerOver) {
+    const quiet = startTimer(this.#decoder.end?.reason === 'clean' ? QUIET : Infinity);
+    await Promise.race([this.#peerEnded, quiet.over, lingerOver]);
+    quiet.cancel();
+  }
+
+  /** @param {Buffer} chunk */
+  #takeBytes(chunk) {
+    if (this.#closing !== null) {
+      // Still decoded, to see the close frame; not kept.
+      this.#decoder.push(chunk, () => {});
+      return true;
+    }
+    this.#decoder.push(chunk, (message) => this.#inbox.push(message));
+    const end = this.#decoder.end;
+    if (end !== null) this.#inbox.finish(end);
+    this.#paused = end !== null || this.#inbox.full;
+    return !this.#paused;
+  }
+
+  #streamEnded() {
+    this.#resolvePeerEnded();
+    this.#inbox.finish(this.#resetSeen ?? this.#decoder.finish());
+  }
+
+  /** @param {Error} error */
+  #readFailed(error) {
+    this.#resetSeen ??= reset(error);
+    this.#resolvePeerEnded();
+    this.#inbox.finish(this.#resetSeen);
+    this.#sender.fail(/** @type {Error} */ (this.#resetSeen.error));
+  }
+
+  /**
+   * Messages that have arrived are still delivered: only the writing is over.
+   *
+   * @param {Error} error
+   * @returns {Error}
+   */
+  #writeFailed(error) {
+    if (systemCode(error) !== 'ECONNRESET') {
+      return new IPCChannelError('peer-gone', 'the peer no longer reads', { cause: error });
+    }
+    this.#resetSeen ??= reset(error);
+    return /** @type {Error} */ (this.#resetSeen.error);
+  }
+
+  #inboxChanged() {
+    if (this.#paused && this.#inbox.hasRoom && this.#decoder.end === null) this.#resume();
+    this.#updateReference();
+  }
+
+  #resume() {
+    this.#paused = false;
+    this.#connection.resume();
+  }
+
+  /**
+   * The process stays alive for a read that waits, for bytes on their way out and for a close, but
+   * not for a channel that is merely open.
+   */
+  #updateReference() {
+    if (this.#wantsReference) this.#setReferenced(true);
+    else if (this.#referenced && !this.#letGoSoon) {
+      // Not at once: in a loop over messages the next read comes in this very turn.
+      this.#letGoSoon = true;
+      setImmediate(() => {
+        this.#letGoSoon = false;
+        this.#setReferenced(this.#wantsReference);
+      });
+    }
+  }
+
+  get #wantsReference() {
+    if (this.#closed) return false;
+    return this.#inbox.hasReaders || this.#sender.busy || this.#closing !== null;
+  }
+
+  /** @param {boolean} wanted */
+  #setReferenced(wanted) {
+    if (wanted === this.#referenced) return;
+    this.#referenced = wanted;
+    this.#connection.setReferenced(wanted);
+  }
+}
+
+function closedError() {
+  return new IPCChannelError('closed', 'the channel was closed at this end');
+}
+
+/** @param {number} milliseconds */
+function startTimer(milliseconds) {
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer;
+  /** @type {Promise<void>} */
+  const over = new Promise((resolve) => {
+    if (milliseconds <= LONGEST_TIMER) timer = setTimeout(resolve, milliseconds);
+  });
+  return { over, cancel: () => clearTimeout(timer) };
+}

@@ -1,0 +1,41 @@
+import { Duplex } from 'node:stream';
+
+/** @typedef {import('./session.js').Session} Session */
+
+/**
+ * A session as a Duplex in object mode, one message a chunk. Ending it sends the close frame and
+ * leaves the other direction open; when both have ended, or on destroy, the session is closed.
+ *
+ * @param {Session} session
+ * @returns {Duplex}
+ */
+export function duplexOver(session) {
+  return new Duplex({
+    objectMode: true,
+    // The session reads ahead by bytes; a second queue that counts messages would only blur that.
+    readableHighWaterMark: 1,
+    read() {
+      session.read(undefined).then(
+        (message) => this.push(message),
+        (error) => this.destroy(error),
+      );
+    },
+    write(message, _encoding, done) {
+      session.write(message, undefined).then(() => done(), done);
+    },
+    writev(chunks, done) {
+      const writes = chunks.map(({ chunk }) => session.write(chunk, undefined));
+      Promise.all(writes).then(() => done(), done);
+    },
+    final(done) {
+      // A peer that has gone needs no close frame; a message that it did not get has failed already.
+      session.finish().then(
+        () => done(),
+        () => done(),
+      );
+    },
+    destroy(error, done) {
+      session.close().then(() => done(error), done);
+    },
+  });
+}

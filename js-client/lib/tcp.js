@@ -1,0 +1,91 @@
+import { onAbort } from './abort.js';
+import { IPCChannelError, systemCode } from './errors.js';
+import { retry } from './retry.js';
+import { TCPConnection } from './tcp-connection.js';
+
+/** @typedef {import('./retry.js').Deadline} Deadline */
+
+// A try that is under way at the deadline of a connect with timeout 0 still gets this long:
+// on loopback the kernel answers at once, but the answer comes through the event loop.
+const LEAST_PATIENCE = 20;
+const MOST_PATIENCE = 2 ** 31 - 1;
+// No such address here (IPv6 switched off): no waiting will help.
+const NEVER = new Set(['EAFNOSUPPORT', 'ENETUNREACH', 'EACCES', 'EPERM']);
+// The process or the user has run out of something: not for us to wait out.
+const OUT_OF = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+
+/**
+ * Meets the server at its port.
+ *
+ * @param {{host: string, port: number}} address
+ * @param {Deadline} deadline
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<TCPConnection>}
+ */
+export function connectTCP(address, deadline, signal) {
+  return retry(() => attempt(address, deadline, signal), deadline, signal);
+}
+
+/**
+ * @param {{host: string, port: number}} address
+ * @param {Deadline} deadline
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<TCPConnection | null>}
+ */
+async function attempt(address, deadline, signal) {
+  const connection = new TCPConnection();
+  let expired = false;
+  const release = onAbort(signal, () => void connection.destroy());
+  const cancel = after(Math.max(deadline.remaining, LEAST_PATIENCE), () => {
+    expired = true;
+    void connection.destroy();
+  });
+  try {
+    await connection.open(address);
+    if (!connection.toItself) return connection;
+  } catch (error) {
+    refuse(error, `${address.host}:${address.port}`);
+  } finally {
+    release();
+    cancel();
+  }
+  await connection.destroy();
+  if (expired) throw deadline.missed();
+  return null;
+}
+
+/**
+ * Calls `action` unless cancelled before. Late by one turn of the event loop, so that a connection
+ * which the kernel made while this process was busy still counts.
+ *
+ * @param {number} milliseconds
+ * @param {() => void} action
+ */
+function after(milliseconds, action) {
+  /** @type {NodeJS.Immediate | undefined} */
+  let immediate;
+  const timer = setTimeout(
+    () => {
+      immediate = setImmediate(action);
+    },
+    // Node's timers count whole milliseconds and may be early by one.
+    Math.min(Math.ceil(milliseconds) + 1, MOST_PATIENCE),
+  );
+  return () => {
+    clearTimeout(timer);
+    clearImmediate(immediate);
+  };
+}
+
+/**
+ * @param {unknown} error
+ * @param {string} address
+ */
+function refuse(error, address) {
+  const code = systemCode(error) ?? '';
+  if (NEVER.has(code)) {
+    const text = `${address} cannot be reached: ${code}`;
+    throw new IPCChannelError('bad-rendezvous', text, { cause: error });
+  }
+  if (OUT_OF.has(code)) throw error;
+}

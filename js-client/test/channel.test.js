@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { CLOSE_FRAME, frame, pattern, TRANSPORTS } from '../testing/rig.js';
+
+const MIB = 1024 * 1024;
+const SIZES = [1, 4092, 65531, 65532, 65533, 65534, 65535, 65536, 65537, MIB, 5 * MIB];
+
+for (const { name, meet } of TRANSPORTS) {
+  describe(`channel over ${name}`, () => {
+    it('passes messages of every size, both ways', async (t) => {
+      const { channel, peer } = await meet(t);
+      for (const size of SIZES) {
+        const message = pattern(size, size);
+        const [answer, seen] = await Promise.all([
+          channel.read(),
+          peer.readFrame(),
+          channel.write(message),
+          peer.send(frame(message)),
+        ]);
+        assert.ok(answer?.equals(message), `received ${size}`);
+        assert.ok(seen.equals(message), `sent ${size}`);
+      }
+    });
+
+    it('sends header and payload exactly as they are on the wire', async (t) => {
+      const { channel, peer } = await meet(t);
+      await channel.write(Buffer.from('abc'));
+      const closing = channel.close();
+      assert.deepEqual(await peer.readAll(), Buffer.from('00000003616263' + '00000000', 'hex'));
+      await Promise.all([peer.destroy(), closing]);
+    });
+
+    it('takes anything that is bytes', async (t) => {
+      const { channel, peer } = await meet(t);
+      const memory = Uint8Array.from([9, 1, 2, 3, 4, 5, 6, 7, 8, 9]).buffer;
+      const views = [
+        Buffer.from(memory, 1, 8),
+        new Uint8Array(memory, 1, 8),
+        new Int8Array(memory, 1, 8),
+        new Uint16Array(memory.slice(1, 9)),
+        new Float64Array(memory.slice(1, 9)),
+        new DataView(memory, 1, 8),
+        memory.slice(1, 9),
+      ];
+      for (const view of views) {
+        await channel.write(view);
+        assert.deepEqual(await peer.readFrame(), Buffer.from([1, 2, 3, 4, 5, 6, 7, 8]));
+      }
+    });
+
+    it('refuses what cannot be a message, sends nothing, and stays usable', async (t) => {
+      const { channel, peer } = await meet(t, { maxMessageSize: 10 });
+      for (const wrong of ['text', null, undefined, 5, {}, [1, 2], new SharedArrayBuffer(4)]) {
+        const write = channel.write(/** @type {any} */ (wrong));
+        await assert.rejects(write, (/** @type {any} */ error) => {
+          assert.ok(error instanceof TypeError);
+          assert.equal(/** @type {any} */ (error).code, 'wrong-type');
+          return true;
+        });
+      }
+      for (const empty of [Buffer.alloc(0), new ArrayBuffer(0), new Float64Array(0)]) {
+        await assert.rejects(channel.write(empty), {
+          name: 'IPCChannelError',
+          code: 'empty-message',
+        });
+      }
+      const large = channel.write(Buffer.alloc(11));
+      await assert.rejects(large, {
+        code: 'message-too-large',
+        message: /11 bytes .* limit of 10/,
+      });
+      await channel.write(Buffer.alloc(10, 1));
+      const closing = channel.close();
+      assert.deepEqual(
+        await peer.readAll(),
+        Buffer.concat([frame(Buffer.alloc(10, 1)), CLOSE_FRAME]),
+      );
+      await Promise.all([peer.destroy(), closing]);
+    });
+
+    it('iterates to the end', async (t) => {
+      const { channel, peer } = await meet(t);
+      await peer.send(Buffer.concat([frame('one'), frame('two'), CLOSE_FRAME]));
+      const seen = [];
+      for await (const message of channel) seen.push(String(message));
+      assert.deepEqual(seen, ['one', 'two']);
+      assert.equal(channel.endReason, 'clean');
+      for await (const message of channel) assert.fail(String(message));
+    });
+
+    it('can leave the loop and go on', async (t) => {
+      const { channel, peer } = await meet(t);
+      await peer.send(Buffer.concat([frame('one'), frame('two')]));
+      for await (const message of channel) {
+        assert.equal(String(message), 'one');
+        break;
+      }
+      assert.equal(String(await channel.read()), 'two');
+      await channel.write(Buffer.from('x'));
+      assert.equal(String(await peer.readFrame()), 'x');
+    });
+
+    it('is disposed of by closing', { skip: !Symbol.asyncDispose }, async (t) => {
+      const { channel, peer } = await meet(t);
+      await channel.write(Buffer.from('last'));
+      const closing = channel[Symbol.asyncDispose]();
+      assert.deepEqual(await peer.readAll(), Buffer.concat([frame('last'), CLOSE_FRAME]));
+      await Promise.all([peer.destroy(), closing]);
+      assert.equal(channel.endReason, 'local');
+    });
+
+    it('refuses a signal that is none', async (t) => {
+      const { channel } = await meet(t);
+      const signal = /** @type {any} */ ('now');
+      await assert.rejects(channel.read({ signal }), { code: 'bad-option' });
+      await assert.rejects(channel.write(Buffer.from('x'), { signal }), { code: 'bad-option' });
+    });
+  });
+}

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { Decoder } from '../lib/decoder.js';
+import { frame } from '../testing/rig.js';
+import { bytesOf, casesOf, messagesOf } from '../testing/vectors.js';
+
+const DEFAULT_LIMIT = 64 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const noMessage = () => assert.fail('no message is complete');
+const FRAME_AFTER = Buffer.from('000000017a', 'hex');
+
+/**
+ * @param {Iterable<Buffer>} chunks
+ * @param {number} [limit]
+ */
+function decode(chunks, limit = DEFAULT_LIMIT) {
+  const decoder = new Decoder(limit);
+  /** @type {Buffer[]} */
+  const messages = [];
+  for (const chunk of chunks) {
+    decoder.push(chunk, (message) => messages.push(message));
+    chunk.fill(0xee); // what the caller does with its buffer afterwards is no concern of ours
+  }
+  return { messages, end: decoder.finish() };
+}
+
+/** @param {Buffer} wire */
+function* byteByByte(wire) {
+  for (const byte of wire) yield Buffer.from([byte]);
+}
+
+describe('vectors', () => {
+  for (const vector of casesOf('frames.json')) {
+    const wire = bytesOf(vector.wire);
+    const messages = messagesOf(vector.messages);
+
+    /**
+     * @param {Iterable<Buffer>} chunks
+     * @param {Buffer[]} expected
+     */
+    const check = (chunks, expected) => {
+      const seen = decode(chunks, vector.max_message_size);
+      assert.deepEqual(seen.messages, expected);
+      assert.equal(seen.end.reason, vector.end_reason);
+      assert.equal(seen.end.error?.code ?? null, vector.error);
+    };
+
+    it(`${vector.id}: whole`, () => check([Buffer.from(wire)], messages));
+    it(`${vector.id}: byte by byte`, () => check(byteByByte(wire), messages));
+    if (vector.end_reason === 'truncated') continue;
+    it(`${vector.id}: with a frame after`, () => {
+      const more = vector.end_reason === 'eof' ? [Buffer.from('z')] : [];
+      check([Buffer.concat([wire, FRAME_AFTER])], [...messages, ...more]);
+    });
+  }
+});
+
+describe('decoder', () => {
+  it('gives the same at every split point of a three-frame stream', () => {
+    const wire = Buffer.concat([frame('one'), frame('two!!'), frame(Buffer.alloc(300, 7))]);
+    for (let at = 0; at <= wire.length; at += 1) {
+      const { messages, end } = decode([
+        Buffer.from(wire.subarray(0, at)),
+        Buffer.from(wire.subarray(at)),
+      ]);
+      assert.deepEqual(messages, [Buffer.from('one'), Buffer.from('two!!'), Buffer.alloc(300, 7)]);
+      assert.equal(end.reason, 'eof');
+    }
+  });
+
+  it('says how far a cut frame came', () => {
+    assert.match(String(decode([Buffer.alloc(3)]).end.error), /after 3 of the 4 header bytes/);
+    const cut = frame(Buffer.alloc(100)).subarray(0, 14);
+    assert.match(String(decode([cut]).end.error), /after 10 of the 100 payload bytes/);
+  });
+
+  it('names length and limit of a frame that is too large', () => {
+    const { end } = decode([Buffer.from('ffffffff', 'hex')]);
+    assert.match(String(end.error), /frame of 4294967295 bytes exceeds the limit of 67108864/);
+  });
+
+  it('never takes more memory than what has arrived and 1 MiB', () => {
+    const decoder = new Decoder(2 ** 32 - 1);
+    decoder.push(Buffer.from('ffffffff', 'hex'), noMessage);
+    assert.ok(decoder.allocated <= MIB);
+    const chunk = Buffer.alloc(100_000);
+    for (let seen = chunk.length; seen < 20 * MIB; seen += chunk.length) {
+      decoder.push(chunk, noMessage);
+      assert.ok(decoder.allocated <= seen + MIB, `${decoder.allocated} for ${seen}`);
+    }
+    assert.equal(decoder.finish().reason, 'truncated');
+    assert.equal(decoder.allocated, 0);
+  });
+
+  it('gives a large message one buffer of its own size', () => {
+    const payload = Buffer.alloc(16 * MIB + 5, 3);
+    const [message] = decode([frame(payload)]).messages;
+    assert.ok(message.equals(payload));
+    const split = frame(payload);
+    const [assembled] = decode([split.subarray(0, 1000), split.subarray(1000)]).messages;
+    assert.ok(assembled.equals(payload));
+    assert.equal(assembled.buffer.byteLength, payload.length);
+  });
+
+  it('does not keep a chunk for the sake of a message in it', () => {
+    const chunk = Buffer.concat([frame('a'), frame(Buffer.alloc(500_000))]);
+    const [message] = decode([chunk]).messages;
+    assert.ok(message.buffer.byteLength <= 8192);
+  });
+});

@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { CLEAN, doesNotFit, EOF, LOCAL, reset, tooLarge, truncated } from '../lib/end.js';
+
+describe('ends', () => {
+  it('are plain or carry an error with a code of the table', () => {
+    for (const end of [CLEAN, EOF, LOCAL]) assert.equal(end.error, null);
+    const codes = [truncated(1, 4, 'header'), tooLarge(5, 4), doesNotFit(5, null), reset(null)].map(
+      ({ reason, error }) => [reason, error?.code],
+    );
+    assert.deepEqual(codes, [
+      ['truncated', 'truncated'],
+      ['too_large', 'too-large'],
+      ['too_large', 'too-large'],
+      ['reset', 'reset'],
+    ]);
+  });
+});

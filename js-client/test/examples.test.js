@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { describe, it } from 'node:test';
+
+import { startHelper } from '../testing/process.js';
+import {
+  CLOSE_FRAME,
+  frame,
+  listen,
+  makeFifos,
+  openToRead,
+  Peer,
+  pattern,
+  pipePeer,
+  until,
+} from '../testing/rig.js';
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+/**
+ * Starts a helper over FIFOs.
+ *
+ * @param {TestContext} t
+ * @param {string} file
+ */
+async function overPipes(t, file) {
+  const paths = makeFifos(t);
+  const readFd = openToRead(paths.outPath);
+  const helper = startHelper(t, file, paths);
+  /** @type {Peer | undefined} */
+  let peer;
+  await until(() => {
+    try {
+      peer ??= pipePeer(paths, readFd);
+    } catch {}
+    return peer !== undefined;
+  }, 'the helper');
+  t.after(() => peer?.destroy());
+  return { ...helper, peer: /** @type {Peer} */ (peer) };
+}
+
+/**
+ * Starts a helper over TCP.
+ *
+ * @param {TestContext} t
+ * @param {string} file
+ */
+async function overTCP(t, file) {
+  const { server, address } = await listen(t);
+  const accepted = once(server, 'connection');
+  const helper = startHelper(t, file, { inPath: address, outPath: address });
+  const [socket] = await accepted;
+  const peer = new Peer(socket, socket);
+  t.after(() => peer.destroy());
+  return { ...helper, peer };
+}
+
+for (const [name, start] of /** @type {const} */ ([
+  ['named pipes', overPipes],
+  ['TCP', overTCP],
+])) {
+  describe(`examples over ${name}`, () => {
+    for (const [ending, last] of /** @type {const} */ ([
+      ['clean', CLOSE_FRAME],
+      ['eof', Buffer.alloc(0)],
+    ])) {
+      it(`echo sends everything back and ends by itself: ${ending}`, async (t) => {
+        const { peer, ended } = await start(t, 'examples/echo.js');
+        for (const message of [Buffer.from('hello'), pattern(300_000)]) {
+          void peer.send(frame(message));
+          assert.ok((await peer.readFrame()).equals(message));
+        }
+        await peer.send(last);
+        await peer.endWriting();
+        assert.deepEqual(await peer.readAll(), CLOSE_FRAME);
+        const { code, errors } = await ended;
+        assert.equal(errors, '');
+        assert.equal(code, 0);
+      });
+    }
+
+    it('echo says what went wrong', async (t) => {
+      const { peer, ended } = await start(t, 'examples/echo.js');
+      await peer.send(frame('cut').subarray(0, 5));
+      await peer.endWriting();
+      const { code, errors } = await ended;
+      assert.equal(code, 1);
+      assert.match(errors, /^echo: truncated: stream ended after 1 of the 3 payload bytes\n$/);
+    });
+
+    it('digest answers with the hash', async (t) => {
+      const { peer, ended } = await start(t, 'examples/digest.js');
+      await peer.send(frame('abc'));
+      const expected = createHash('sha256').update('abc').digest('hex');
+      assert.equal(String(await peer.readFrame()), expected);
+      await peer.send(CLOSE_FRAME);
+      await peer.endWriting();
+      assert.equal((await ended).code, 0);
+    });
+  });
+
+  describe(`a process with a channel over ${name}`, () => {
+    it('ends by itself when it has nothing more to do', async (t) => {
+      const { ended } = await start(t, 'testing/programs/idle.js');
+      const { code, output, errors } = await ended;
+      assert.equal(errors, '');
+      assert.equal(output, 'connected null\n');
+      assert.equal(code, 0);
+    });
+
+    it('stays for a read that waits, and no longer', async (t) => {
+      const { peer, child, ended, said } = await start(t, 'testing/programs/reader.js');
+      await said('waiting');
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      assert.equal(child.exitCode, null);
+      await peer.send(frame('it'));
+      assert.equal((await ended).output, 'waiting\ngot it\n');
+    });
+
+    for (const [program, rest] of /** @type {const} */ ([
+      ['writer', Buffer.alloc(0)],
+      ['closer', CLOSE_FRAME],
+    ])) {
+      it(`stays until the kernel has what was written: ${program}`, async (t) => {
+        const { peer, ended, said } = await start(t, `testing/programs/${program}.js`);
+        await said('\n');
+        const frames = [1, 2, 3, 4].map((byte) => frame(Buffer.alloc(500_000, byte)));
+        assert.ok((await peer.readAll()).equals(Buffer.concat([...frames, rest])));
+        await peer.endWriting();
+        assert.equal((await ended).code, 0);
+      });
+    }
+  });
+}
+
+describe('a process with channels that wait', () => {
+  it('has a free thread pool and can exit', async (t) => {
+    const { ended } = await overPipes(t, 'testing/programs/exit.js');
+    const { code, output } = await ended;
+    assert.equal(output, 'exiting\n');
+    assert.equal(code, 7);
+  });
+
+  it('says which variable is missing', async (t) => {
+    const helper = startHelper(t, 'examples/echo.js', { inPath: '5000', outPath: '' });
+    const { code, errors } = await helper.ended;
+    assert.match(errors, /^echo: bad-rendezvous: .*IPC_CHANNEL_OUT/);
+    assert.equal(code, 1);
+  });
+});

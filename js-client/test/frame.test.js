@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import vm from 'node:vm';
+
+import { payloadOf } from '../lib/frame.js';
+
+describe('frame', () => {
+  it('takes the bytes of a view, not its items', () => {
+    const words = new Uint32Array([1, 2, 3]);
+    assert.equal(payloadOf(words, 100).length, 12);
+    assert.deepEqual(payloadOf(words.subarray(1, 2), 100), new Uint8Array(words.buffer, 4, 4));
+  });
+
+  it('takes bytes of another realm', () => {
+    const [view, buffer] = vm.runInNewContext('[new Uint8Array([1, 2]), new ArrayBuffer(3)]');
+    assert.deepEqual([...payloadOf(view, 100)], [1, 2]);
+    assert.equal(payloadOf(buffer, 100).length, 3);
+  });
+
+  it('says what it was given instead', () => {
+    for (const [wrong, text] of /** @type {const} */ ([
+      ['text', /a string \(use Buffer.from\(text\)\)/],
+      [null, /not null/],
+      [undefined, /not undefined/],
+      [5, /not number/],
+      [[1], /not Array/],
+      [Object.create(null), /not an object/],
+    ])) {
+      assert.throws(() => payloadOf(wrong, 100), {
+        name: 'TypeError',
+        code: 'wrong-type',
+        message: text,
+      });
+    }
+  });
+});

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { describe, it } from 'node:test';
+
+import { connect } from '../index.js';
+import { startCode } from '../testing/process.js';
+import { CLOSE_FRAME, frame, makeFifos, meetOverPipes, openToRead, turn } from '../testing/rig.js';
+
+const { O_WRONLY, O_NONBLOCK } = fs.constants;
+
+/**
+ * A channel whose server has opened its read end and nothing else.
+ *
+ * @param {import('node:test').TestContext} t
+ */
+async function halfMet(t) {
+  const paths = makeFifos(t);
+  const readFd = openToRead(paths.outPath);
+  const channel = await connect(paths);
+  t.after(() => channel.close());
+  return { ...paths, readFd, channel };
+}
+
+/** @param {string} fifo */
+function passBy(fifo) {
+  fs.closeSync(fs.openSync(fifo, O_WRONLY | O_NONBLOCK));
+}
+
+describe('a session over named pipes', () => {
+  it('sees no false end before the server opens its write end', async (t) => {
+    const { channel, readFd, inPath } = await halfMet(t);
+    const read = channel.read();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    fs.writeSync(writeFd, frame('late'));
+    assert.equal(String(await read), 'late');
+    fs.closeSync(writeFd);
+    assert.equal(await channel.read(), null);
+    assert.equal(channel.endReason, 'eof');
+    fs.closeSync(readFd);
+  });
+
+  it('survives passers-by before the first byte', async (t) => {
+    const { channel, readFd, inPath } = await halfMet(t);
+    const read = channel.read();
+    for (let count = 0; count < 5; count += 1) {
+      passBy(inPath);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.equal(channel.endReason, null);
+    }
+    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    fs.writeSync(writeFd, frame('here'));
+    assert.equal(String(await read), 'here');
+    fs.closeSync(writeFd);
+    assert.equal(await channel.read(), null);
+    fs.closeSync(readFd);
+  });
+
+  it('sees the end of a server that leaves without a byte', async (t) => {
+    const { channel, peer } = await meetOverPipes(t);
+    const read = channel.read();
+    await turn();
+    await peer.destroy();
+    assert.equal(await read, null);
+    assert.equal(channel.endReason, 'eof');
+  });
+
+  it('sees the end of a server whose write end went first', async (t) => {
+    const { channel, readFd, inPath } = await halfMet(t);
+    const read = channel.read();
+    passBy(inPath);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(channel.endReason, null);
+    fs.closeSync(readFd); // no event tells of this
+    assert.equal(await read, null);
+    assert.equal(channel.endReason, 'eof');
+  });
+
+  it('takes the last words of a server that came after a passer-by', async (t) => {
+    const { channel, readFd, inPath } = await halfMet(t);
+    passBy(inPath);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    fs.writeSync(writeFd, Buffer.concat([frame('last'), frame('words')]));
+    fs.closeSync(writeFd);
+    fs.closeSync(readFd);
+    // Long enough for the timer to be due, so that it runs before the socket has its turn.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    assert.equal(String(await channel.read()), 'last');
+    assert.equal(String(await channel.read()), 'words');
+    assert.equal(await channel.read(), null);
+  });
+
+  it('ends at the close frame although a third writer stays', async (t) => {
+    const { channel, peer } = await meetOverPipes(t);
+    await peer.send(Buffer.concat([frame('one'), CLOSE_FRAME]));
+    assert.equal(String(await channel.read()), 'one');
+    assert.equal(await channel.read(), null);
+    assert.equal(channel.endReason, 'clean');
+  });
+
+  it('goes on receiving when the peer no longer reads', async (t) => {
+    const { channel, peer } = await meetOverPipes(t);
+    peer.stopReading();
+    await turn();
+    await assert.rejects(channel.write(Buffer.from('x')), { code: 'peer-gone' });
+    await peer.send(frame('still here'));
+    assert.equal(String(await channel.read()), 'still here');
+    await peer.send(CLOSE_FRAME);
+    assert.equal(await channel.read(), null);
+    assert.equal(channel.endReason, 'clean');
+  });
+
+  for (const [what, bytes, reason, error] of /** @type {const} */ ([
+    ['between frames', frame('whole'), 'eof', null],
+    [
+      'inside a frame',
+      Buffer.concat([frame('whole'), frame('cut').subarray(0, 6)]),
+      'truncated',
+      'truncated',
+    ],
+  ])) {
+    it(`sees a server that is killed ${what}`, async (t) => {
+      const paths = makeFifos(t);
+      const code = `
+        import fs from 'node:fs';
+        const [inPath, outPath, hex] = process.argv.slice(1);
+        const readFd = fs.openSync(outPath, 'r');
+        fs.writeSync(fs.openSync(inPath, 'w'), Buffer.from(hex, 'hex'));
+        process.kill(process.pid, 'SIGSTOP');
+      `;
+      const { child } = startCode(t, code, paths.inPath, paths.outPath, bytes.toString('hex'));
+      const channel = await connect({ ...paths, timeout: 60_000 });
+      assert.equal(String(await channel.read()), 'whole');
+      const read = channel.read();
+      child.kill('SIGKILL');
+      if (error === null) assert.equal(await read, null);
+      else await assert.rejects(read, { code: error });
+      assert.equal(channel.endReason, reason);
+      await channel.close();
+    });
+  }
+});

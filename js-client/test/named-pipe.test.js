@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+
+import { connect } from '../index.js';
+import { startCode } from '../testing/process.js';
+import {
+  frame,
+  makeFifos,
+  openDescriptors,
+  openToRead,
+  pipePeer,
+  readToEnd,
+  turn,
+} from '../testing/rig.js';
+
+const { O_WRONLY, O_NONBLOCK } = fs.constants;
+
+// A raw server that opens its ends with blocking calls, in the order given, and echoes one chunk.
+const BLOCKING_SERVER = `
+  import fs from 'node:fs';
+  const [order, inPath, outPath] = process.argv.slice(1);
+  const fds = {};
+  for (const end of order) fds[end] = fs.openSync(end === 'r' ? outPath : inPath, end);
+  const chunk = Buffer.alloc(100);
+  const count = fs.readSync(fds.r, chunk);
+  fs.writeSync(fds.w, chunk, 0, count);
+`;
+
+describe('connecting over named pipes', () => {
+  for (const order of ['rw', 'wr']) {
+    for (const first of ['client', 'server']) {
+      it(`meets a server that blocks, opens ${order}, with the ${first} first`, async (t) => {
+        const paths = makeFifos(t);
+        const serve = () => startCode(t, BLOCKING_SERVER, order, paths.inPath, paths.outPath);
+        if (first === 'server') serve();
+        const connecting = connect({ ...paths, timeout: 60_000 });
+        if (first === 'client') {
+          await turn();
+          serve();
+        }
+        const channel = await connecting;
+        await channel.write(Buffer.from('hello'));
+        assert.equal(String(await channel.read()), 'hello');
+        assert.equal(await channel.read(), null);
+        assert.equal(channel.endReason, 'eof');
+        await channel.close();
+      });
+    }
+  }
+
+  it('waits for paths that do not exist yet', async (t) => {
+    const { directory, ...paths } = makeFifos(t);
+    for (const fifo of Object.values(paths)) fs.renameSync(fifo, `${fifo}.later`);
+    const connecting = connect({ ...paths, timeout: 60_000 });
+    await turn();
+    for (const fifo of Object.values(paths)) fs.renameSync(`${fifo}.later`, fifo);
+    const readFd = openToRead(paths.outPath);
+    const channel = await connecting;
+    const peer = pipePeer(paths, readFd);
+    await peer.send(frame('here'));
+    assert.equal(String(await channel.read()), 'here');
+    await peer.destroy();
+    await channel.close();
+  });
+
+  for (const timeout of [0, 30]) {
+    it(`gives up after ${timeout} ms, leaves nothing open, and can be called again`, async (t) => {
+      const paths = makeFifos(t);
+      const before = await openDescriptors();
+      const start = performance.now();
+      await assert.rejects(connect({ ...paths, timeout }), {
+        name: 'IPCChannelError',
+        code: 'timeout',
+        message: new RegExp(`within ${timeout} ms`),
+      });
+      assert.ok(performance.now() - start >= timeout);
+      assert.equal(await openDescriptors(), before);
+      const readFd = openToRead(paths.outPath);
+      const channel = await connect({ ...paths, timeout: 0 });
+      const peer = pipePeer(paths, readFd);
+      await peer.destroy();
+      await channel.close();
+    });
+  }
+
+  it('leaves nothing open when it is aborted', async (t) => {
+    const paths = makeFifos(t);
+    const before = await openDescriptors();
+    const controller = new AbortController();
+    const connecting = connect({ ...paths, signal: controller.signal });
+    setImmediate(() => controller.abort(new Error('why')));
+    await assert.rejects(connecting, (/** @type {any} */ error) => {
+      assert.equal(error.name, 'AbortError');
+      assert.equal(error.cause.message, 'why');
+      return true;
+    });
+    assert.equal(await openDescriptors(), before);
+    await assert.rejects(connect({ ...paths, signal: controller.signal }), { name: 'AbortError' });
+  });
+
+  it('refuses what can never work, at once, and touches nothing', async (t) => {
+    const { directory, inPath, outPath } = makeFifos(t);
+    const file = path.join(directory, 'file');
+    fs.writeFileSync(file, 'precious');
+    const link = path.join(directory, 'link');
+    fs.symlinkSync(outPath, link);
+    const hard = path.join(directory, 'hard');
+    fs.linkSync(inPath, hard);
+    const wrong = [file, link, directory, path.join(file, 'below'), '/dev/null'];
+    const before = await openDescriptors();
+    for (const other of wrong) {
+      for (const paths of [
+        { inPath: other, outPath },
+        { inPath, outPath: other },
+      ]) {
+        await assert.rejects(connect({ ...paths, timeout: Infinity }), { code: 'bad-rendezvous' });
+      }
+    }
+    await assert.rejects(connect({ inPath, outPath: hard, timeout: Infinity }), {
+      code: 'bad-rendezvous',
+      message: /the same FIFO/,
+    });
+    assert.equal(fs.readFileSync(file, 'utf8'), 'precious');
+    assert.equal(await openDescriptors(), before);
+  });
+
+  it('refuses the FIFO of another user', { skip: process.geteuid?.() !== 0 }, async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    fs.chownSync(outPath, 12345, 12345);
+    await assert.rejects(connect({ inPath, outPath }), {
+      code: 'bad-rendezvous',
+      message: /belongs to user 12345/,
+    });
+  });
+
+  it('delivers what a server left that came, wrote and went before', async (t) => {
+    const paths = makeFifos(t);
+    const connecting = connect({ ...paths, timeout: 60_000 });
+    await turn(); // has opened its read end by now
+    const writeFd = fs.openSync(paths.inPath, O_WRONLY | O_NONBLOCK);
+    fs.writeSync(writeFd, Buffer.concat([frame('one'), frame('two')]));
+    fs.closeSync(writeFd);
+    // A server that goes takes its names along.
+    fs.rmSync(paths.inPath);
+    fs.rmSync(paths.outPath);
+    const channel = await connecting;
+    await assert.rejects(channel.write(Buffer.from('x')), { code: 'peer-gone' });
+    const { messages, error } = await readToEnd(channel);
+    assert.deepEqual(messages.map(String), ['one', 'two']);
+    assert.equal(error, null);
+    assert.equal(channel.endReason, 'eof');
+    await channel.close();
+  });
+
+  it('hands over at the deadline what it has taken out of the pipe', async (t) => {
+    const paths = makeFifos(t);
+    const connecting = connect({ ...paths, timeout: 50 });
+    await turn();
+    const writeFd = fs.openSync(paths.inPath, O_WRONLY | O_NONBLOCK);
+    fs.writeSync(writeFd, frame('odd'));
+    const channel = await connecting;
+    assert.equal(String(await channel.read()), 'odd');
+    fs.writeSync(writeFd, frame('more'));
+    assert.equal(String(await channel.read()), 'more');
+    fs.closeSync(writeFd);
+    assert.equal(await channel.read(), null);
+    await channel.close();
+  });
+
+  it('follows the names when the server replaces its FIFOs', async (t) => {
+    const { directory, inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    fs.rmSync(inPath);
+    fs.rmSync(outPath);
+    await turn();
+    execFileSync('mkfifo', ['-m', '600', inPath, outPath]);
+    const readFd = openToRead(outPath);
+    const channel = await connecting;
+    const peer = pipePeer({ inPath, outPath }, readFd);
+    await peer.send(frame('new'));
+    assert.equal(String(await channel.read()), 'new');
+    await peer.destroy();
+    await channel.close();
+    assert.ok(fs.existsSync(directory));
+  });
+
+  it('does not join a session whose names have changed', async (t) => {
+    // Only `in` is replaced; `out` still has a reader, so that both opens succeed.
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    fs.renameSync(inPath, `${inPath}.old`);
+    execFileSync('mkfifo', ['-m', '600', inPath]);
+    const reader = openToRead(outPath);
+    const channel = await connecting;
+    const peer = pipePeer({ inPath, outPath }, reader);
+    assert.throws(() => fs.openSync(`${inPath}.old`, O_WRONLY | O_NONBLOCK), { code: 'ENXIO' });
+    await peer.send(frame('right'));
+    assert.equal(String(await channel.read()), 'right');
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('serves five channels at once without a thread of the pool', async (t) => {
+    const meetings = await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        const paths = makeFifos(t);
+        const readFd = openToRead(paths.outPath);
+        const channel = await connect(paths);
+        return { channel, peer: pipePeer(paths, readFd), read: channel.read() };
+      }),
+    );
+    assert.ok((await fs.promises.readFile(new URL(import.meta.url))).length > 0);
+    for (const { channel, peer, read } of meetings) {
+      await peer.send(frame('each'));
+      assert.equal(String(await read), 'each');
+      await peer.destroy();
+      await channel.close();
+    }
+  });
+
+  it('passes a large message through a pipe that holds 4 KiB', async (t) => {
+    // Linux gives new pipes so little once a user has many; here the peer asks for it.
+    const paths = makeFifos(t);
+    const readFd = openToRead(paths.outPath);
+    shrink(readFd);
+    const channel = await connect(paths);
+    const peer = pipePeer(paths, readFd);
+    const message = Buffer.alloc(1024 * 1024, 5);
+    const write = channel.write(message);
+    assert.ok((await peer.readFrame()).equals(message));
+    await write;
+    await peer.destroy();
+    await channel.close();
+  });
+});
+
+/**
+ * Node cannot set a pipe's capacity; a child that inherits the descriptor can.
+ *
+ * @param {number} fd
+ */
+function shrink(fd) {
+  const code = 'import fcntl; fcntl.fcntl(0, 1031, 4096)';
+  execFileSync('python3', ['-c', code], { stdio: [fd, 'ignore', 'inherit'] });
+}

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { fromEnvironment, parseRendezvous } from '../lib/rendezvous.js';
+import { casesOf } from '../testing/vectors.js';
+
+describe('rendezvous vectors', () => {
+  for (const vector of casesOf('rendezvous.json')) {
+    it(vector.id, () => {
+      const parse = () => parseRendezvous(vector.in, vector.out);
+      if (vector.error) {
+        assert.throws(parse, { name: 'IPCChannelError', code: vector.error });
+        return;
+      }
+      const { transport, host, port } = vector;
+      const pipes = { transport, inPath: vector.in, outPath: vector.out };
+      assert.deepEqual(parse(), transport === 'tcp' ? { transport, host, port } : pipes);
+    });
+  }
+});
+
+describe('environment vectors', () => {
+  for (const vector of casesOf('environment.json')) {
+    it(vector.id, () => {
+      const find = () => fromEnvironment(vector.env);
+      if (vector.error) {
+        const message = new RegExp(vector.names ?? '');
+        assert.throws(find, { name: 'IPCChannelError', code: vector.error, message });
+        return;
+      }
+      assert.deepEqual(find(), { inPath: vector.in, outPath: vector.out });
+    });
+  }
+});
+
+describe('rendezvous', () => {
+  it('refuses what is not a string', () => {
+    for (const wrong of [undefined, null, 5000, Buffer.from('/a')]) {
+      assert.throws(() => parseRendezvous(wrong, wrong), { code: 'bad-rendezvous' });
+      assert.throws(() => parseRendezvous('/a', wrong), { code: 'bad-rendezvous' });
+    }
+  });
+
+  it('shortens a string that is absurdly long', () => {
+    assert.throws(
+      () => parseRendezvous('x'.repeat(1e6), 'x'),
+      (error) => String(error).length < 300,
+    );
+  });
+});

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { Sender } from '../lib/sender.js';
+import { CLOSE_FRAME, frame, pattern, TRANSPORTS, turn } from '../testing/rig.js';
+
+const MIB = 1024 * 1024;
+
+/** A sender whose kernel takes a batch when the test says so. */
+function manualSender() {
+  /** @type {Buffer[]} */
+  const taken = [];
+  /** @type {(() => void)[]} */
+  const steps = [];
+  const sender = new Sender(
+    (bytes, done) => {
+      taken.push(Buffer.from(bytes));
+      steps.push(() => done(null));
+    },
+    () => {},
+  );
+  const runAll = async () => {
+    for (let step = steps.shift(); step; step = steps.shift()) {
+      step();
+      await turn();
+    }
+  };
+  return { sender, taken, runAll, wire: () => Buffer.concat(taken) };
+}
+
+describe('sender', () => {
+  it('gives the kernel header and payload together, and small frames together', async () => {
+    const { sender, taken, runAll } = manualSender();
+    for (const text of ['first', 'second', 'third']) void sender.send(Buffer.from(text));
+    await runAll();
+    assert.deepEqual(taken, [frame('first'), Buffer.concat([frame('second'), frame('third')])]);
+  });
+
+  it('never cuts a header', async () => {
+    const { sender, taken, runAll } = manualSender();
+    void sender.send(Buffer.from('x'));
+    // Leaves 3 bytes of a batch of 64 KiB.
+    void sender.send(Buffer.alloc(65536 - 3 - 4));
+    void sender.send(Buffer.from('y'));
+    await runAll();
+    assert.deepEqual(taken[2], frame('y'));
+  });
+
+  it('keeps the order of the calls over many sizes', async () => {
+    const { sender, runAll, wire } = manualSender();
+    const messages = [1, 70_000, 3, 65_532, 65_533, 200_000, 65_536, 2].map(pattern);
+    const writes = messages.map((message) => sender.send(message));
+    await runAll();
+    await Promise.all(writes);
+    assert.ok(wire().equals(Buffer.concat(messages.map(frame))));
+  });
+
+  it('takes back a frame that was not begun', async () => {
+    const { sender, runAll, wire } = manualSender();
+    const controller = new AbortController();
+    void sender.send(Buffer.from('one'));
+    const second = sender.send(Buffer.from('two'), controller.signal);
+    void sender.send(Buffer.from('three'));
+    controller.abort();
+    await assert.rejects(second, { name: 'AbortError' });
+    await runAll();
+    assert.deepEqual(wire(), Buffer.concat([frame('one'), frame('three')]));
+  });
+
+  it('sends a frame whole that was begun, from memory of its own', async () => {
+    const { sender, runAll, wire } = manualSender();
+    const controller = new AbortController();
+    const message = pattern(300_000);
+    const copy = Buffer.from(message);
+    const write = sender.send(message, controller.signal);
+    controller.abort();
+    await assert.rejects(write, { name: 'AbortError' });
+    message.fill(0);
+    void sender.send(Buffer.from('next'));
+    await runAll();
+    assert.ok(wire().equals(Buffer.concat([frame(copy), frame('next')])));
+  });
+
+  it('sends one close frame, however often it is asked', async () => {
+    const { sender, runAll, wire } = manualSender();
+    void sender.send(Buffer.from('last'));
+    const finished = [sender.finish(), sender.finish()];
+    await runAll();
+    await Promise.all(finished);
+    assert.deepEqual(wire(), Buffer.concat([frame('last'), CLOSE_FRAME]));
+  });
+
+  it('gives its failure to every write that waits and to every later one', async () => {
+    const { sender } = manualSender();
+    const waiting = [sender.send(Buffer.alloc(200_000)), sender.send(Buffer.from('x'))];
+    sender.fail(new Error('over'));
+    for (const write of [...waiting, sender.send(Buffer.from('y'))]) {
+      await assert.rejects(write, /over/);
+    }
+  });
+});
+
+for (const { name, meet } of TRANSPORTS) {
+  describe(`writing over ${name}`, () => {
+    it('never mixes concurrent writes', async (t) => {
+      const { channel, peer } = await meet(t);
+      const messages = Array.from({ length: 10 }, (_, index) => Buffer.alloc(100_000, index + 1));
+      const writes = messages.map((message) => channel.write(message));
+      for (const message of messages) assert.ok((await peer.readFrame()).equals(message));
+      await Promise.all(writes);
+    });
+
+    it('waits while the peer does not read, and then delivers all', async (t) => {
+      const { channel, peer } = await meet(t);
+      const message = pattern(32 * MIB);
+      let resolved = false;
+      const write = channel.write(message).then(() => {
+        resolved = true;
+      });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.equal(resolved, false);
+      assert.ok((await peer.readFrame()).equals(message));
+      await write;
+    });
+
+    it('has no use for the memory once a write has resolved', async (t) => {
+      const { channel, peer } = await meet(t);
+      const message = Buffer.from('before');
+      await channel.write(message);
+      message.fill('x');
+      assert.equal(String(await peer.readFrame()), 'before');
+    });
+
+    it('keeps frames whole when waiting writes are aborted', async (t) => {
+      const { channel, peer } = await meet(t);
+      const controller = new AbortController();
+      const { signal } = controller;
+      const first = channel.write(pattern(8 * MIB, 1), { signal });
+      const second = channel.write(pattern(1000, 2), { signal });
+      const third = channel.write(pattern(1000, 3));
+      await turn();
+      controller.abort();
+      await assert.rejects(first, { name: 'AbortError' });
+      await assert.rejects(second, { name: 'AbortError' });
+      await assert.rejects(channel.write(pattern(5), { signal }), { name: 'AbortError' });
+      assert.ok((await peer.readFrame()).equals(pattern(8 * MIB, 1)));
+      assert.ok((await peer.readFrame()).equals(pattern(1000, 3)));
+      await third;
+    });
+
+    it('tells a write that waits when the peer goes', async (t) => {
+      const { channel, peer } = await meet(t);
+      const write = channel.write(Buffer.alloc(32 * MIB));
+      const gone = assert.rejects(write, (/** @type {any} */ error) => {
+        assert.ok(['peer-gone', 'reset'].includes(error.code), String(error));
+        return true;
+      });
+      await peer.read(1000);
+      await peer.destroy();
+      await gone;
+      await assert.rejects(channel.write(Buffer.from('x')), { name: 'IPCChannelError' });
+    });
+
+    it('tells by the second write that the peer has gone', async (t) => {
+      const { channel, peer } = await meet(t);
+      await peer.destroy();
+      assert.equal(await channel.read(), null);
+      await assert.rejects(
+        async () => {
+          // The first may still go into a TCP connection whose reset is on its way.
+          for (;;) await channel.write(Buffer.from('x')).then(turn);
+        },
+        (/** @type {any} */ error) => ['peer-gone', 'reset'].includes(error.code),
+      );
+      assert.equal(channel.endReason, 'eof');
+    });
+
+    it('survives 200 aborted writes to a peer that does not read', async (t) => {
+      const { channel, peer } = await meet(t);
+      const stuck = channel.write(Buffer.alloc(16 * MIB));
+      for (let round = 0; round < 200; round += 1) {
+        const controller = new AbortController();
+        const write = channel.write(Buffer.alloc(1000), { signal: controller.signal });
+        controller.abort();
+        await assert.rejects(write, { name: 'AbortError' });
+      }
+      const last = channel.write(Buffer.from('last'));
+      await peer.readFrame();
+      assert.equal(String(await peer.readFrame()), 'last');
+      await Promise.all([stuck, last]);
+    });
+  });
+}

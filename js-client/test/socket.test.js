@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { closeEnd, openFifo } from '../lib/fifo.js';
+import { Socket } from '../lib/socket.js';
+import { makeFifos } from '../testing/rig.js';
+
+/** @typedef {import('../lib/fifo.js').FifoEnd} FifoEnd */
+
+describe('socket', () => {
+  it('reports a failed write to its writer and is not destroyed by it', async (t) => {
+    const { inPath } = makeFifos(t);
+    const reader = /** @type {FifoEnd} */ (openFifo(inPath, 'read'));
+    const writer = /** @type {FifoEnd} */ (openFifo(inPath, 'write'));
+    const socket = new Socket({ fd: writer.fd, readable: false, writable: true }, () => false);
+    socket.on('error', (error) => assert.fail(error));
+    const send = () => new Promise((resolve) => socket.send(Buffer.from('x'), resolve));
+    assert.equal(await send(), null);
+    closeEnd(reader);
+    assert.equal((await send()).code, 'EPIPE');
+    assert.equal((await send()).code, 'EPIPE');
+    assert.equal(socket.destroyed, false);
+    socket.destroy();
+    await socket.freed;
+  });
+
+  it('does not call a write a success that was cut off', async (t) => {
+    const { inPath } = makeFifos(t);
+    const reader = /** @type {FifoEnd} */ (openFifo(inPath, 'read'));
+    const writer = /** @type {FifoEnd} */ (openFifo(inPath, 'write'));
+    const socket = new Socket({ fd: writer.fd, readable: false, writable: true }, () => false);
+    const sent = new Promise((resolve) => socket.send(Buffer.alloc(1_000_000), resolve));
+    socket.destroy();
+    assert.ok((await sent) instanceof Error);
+    await socket.freed;
+    closeEnd(reader);
+  });
+});

@@ -1,0 +1,290 @@
+// What the tests share: rendezvous of both kinds and raw peers, which speak bytes and know nothing of
+// frames. Real FIFOs, real sockets.
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+
+import { connect } from '../index.js';
+
+const { O_RDONLY, O_WRONLY, O_NONBLOCK } = fs.constants;
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+/**
+ * @param {string | Buffer} payload
+ * @returns {Buffer}
+ */
+export function frame(payload) {
+  const bytes = Buffer.from(payload);
+  const header = Buffer.alloc(4);
+  header.writeUInt32BE(bytes.length);
+  return Buffer.concat([header, bytes]);
+}
+
+export const CLOSE_FRAME = Buffer.alloc(4);
+
+/**
+ * The number of descriptors of this process, once those that are on their way out are gone. Always 0
+ * where there is no /proc.
+ *
+ * @returns {Promise<number>}
+ */
+export async function openDescriptors() {
+  if (!fs.existsSync('/proc/self/fd')) return 0;
+  let count = -1;
+  for (let same = 0; same < 10; same += 1) {
+    await turn();
+    const now = fs.readdirSync('/proc/self/fd').length;
+    if (now !== count) same = 0;
+    count = now;
+  }
+  return count;
+}
+
+/**
+ * A new directory with two FIFOs in it.
+ *
+ * @param {TestContext} t
+ */
+export function makeFifos(t) {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'ipc-channel-test-'));
+  t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+  const inPath = path.join(directory, 'in');
+  const outPath = path.join(directory, 'out');
+  execFileSync('mkfifo', ['-m', '600', inPath, outPath]);
+  return { directory, inPath, outPath };
+}
+
+/** The other end of a channel: bytes in, bytes out. Reads only when asked to. */
+export class Peer {
+  /**
+   * @param {net.Socket} reader
+   * @param {net.Socket} writer
+   */
+  constructor(reader, writer) {
+    this.reader = reader;
+    this.writer = writer;
+    // Ending the loop must not destroy a socket that is still written to.
+    this.chunks = reader.iterator({ destroyOnReturn: false });
+    /** @type {Buffer[]} */
+    this.unread = [];
+    for (const socket of new Set([reader, writer])) socket.on('error', () => {});
+  }
+
+  /**
+   * Resolves when the kernel has the bytes.
+   *
+   * @param {Buffer} bytes
+   * @returns {Promise<void>}
+   */
+  send(bytes) {
+    return new Promise((resolve, reject) => {
+      this.writer.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  /**
+   * The next `count` bytes.
+   *
+   * @param {number} count
+   * @returns {Promise<Buffer>}
+   */
+  async read(count) {
+    let length = this.unread.reduce((sum, chunk) => sum + chunk.length, 0);
+    while (length < count) {
+      const { done, value } = await this.chunks.next();
+      if (done) throw new Error(`the stream ended after ${length} of ${count} bytes`);
+      this.unread.push(value);
+      length += value.length;
+    }
+    const all = this.unread.length === 1 ? this.unread[0] : Buffer.concat(this.unread);
+    this.unread = [all.subarray(count)];
+    return all.subarray(0, count);
+  }
+
+  /** One frame's payload. */
+  async readFrame() {
+    const header = await this.read(4);
+    const length = header.readUInt32BE();
+    return length === 0 ? Buffer.alloc(0) : this.read(length);
+  }
+
+  /**
+   * Everything up to the end, or up to a reset.
+   *
+   * @returns {Promise<Buffer>}
+   */
+  async readAll() {
+    const { unread } = this;
+    this.unread = [];
+    try {
+      for await (const chunk of this.chunks) unread.push(chunk);
+    } catch {}
+    return Buffer.concat(unread);
+  }
+
+  /** Ends our direction; goes on reading. */
+  async endWriting() {
+    this.writer.end();
+    await once(this.writer, 'finish');
+    if (this.writer !== this.reader) this.writer.destroy();
+  }
+
+  /** No longer reads; goes on writing. Named pipes only. */
+  stopReading() {
+    this.reader.destroy();
+  }
+
+  /** Drops everything at once. */
+  async destroy() {
+    const sockets = [...new Set([this.reader, this.writer])].filter((socket) => !socket.closed);
+    const closed = sockets.map((socket) => !socket.destroyed && once(socket, 'close'));
+    for (const socket of sockets) socket.destroy();
+    await Promise.all(closed);
+  }
+
+  /** TCP only. */
+  reset() {
+    this.writer.resetAndDestroy();
+  }
+}
+
+/**
+ * The server's end of two FIFOs. Call it when the client has opened its own ends.
+ *
+ * @param {{inPath: string, outPath: string}} paths as the client sees them
+ * @param {number} [readFd] the server's read end if it is open already
+ */
+export function pipePeer({ inPath, outPath }, readFd = openToRead(outPath)) {
+  const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+  const reader = new net.Socket({ fd: readFd, readable: true, writable: false });
+  reader.pause();
+  return new Peer(reader, new net.Socket({ fd: writeFd, readable: false, writable: true }));
+}
+
+/** @param {string} fifo */
+export function openToRead(fifo) {
+  return fs.openSync(fifo, O_RDONLY | O_NONBLOCK);
+}
+
+/**
+ * @typedef {object} Meeting
+ * @property {import('../index.js').Channel} channel
+ * @property {Peer} peer
+ */
+
+/**
+ * @param {TestContext} t
+ * @param {object} [options]
+ * @returns {Promise<Meeting>}
+ */
+export async function meetOverPipes(t, options) {
+  const { inPath, outPath } = makeFifos(t);
+  const readFd = openToRead(outPath);
+  const channel = await connect({ inPath, outPath, ...options });
+  const peer = pipePeer({ inPath, outPath }, readFd);
+  return freeAfter(t, { channel, peer });
+}
+
+/** @type {Set<net.Server>} */
+const listeners = new Set();
+
+/** Closes every listening socket of the tests in this process. */
+export function freeListeners() {
+  for (const server of listeners) server.close();
+  listeners.clear();
+}
+
+/**
+ * A listening socket at a free port of 127.0.0.1.
+ *
+ * @param {TestContext} t
+ */
+export async function listen(t) {
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  listeners.add(server);
+  t.after(freeListeners);
+  const { port } = /** @type {net.AddressInfo} */ (server.address());
+  return { server, address: String(port), port };
+}
+
+/**
+ * @param {TestContext} t
+ * @param {object} [options]
+ * @returns {Promise<Meeting>}
+ */
+export async function meetOverTCP(t, options) {
+  const { server, address } = await listen(t);
+  const accepted = once(server, 'connection');
+  const channel = await connect({ inPath: address, outPath: address, ...options });
+  const [socket] = await accepted;
+  return freeAfter(t, { channel, peer: new Peer(socket, socket) });
+}
+
+/**
+ * @param {TestContext} t
+ * @param {Meeting} meeting
+ */
+function freeAfter(t, meeting) {
+  t.after(async () => {
+    await meeting.peer.destroy();
+    await meeting.channel.close();
+  });
+  return meeting;
+}
+
+/** The two transports, for checks that run over each. */
+export const TRANSPORTS = [
+  { name: 'named pipes', meet: meetOverPipes, tcp: false },
+  { name: 'TCP', meet: meetOverTCP, tcp: true },
+];
+
+/**
+ * @param {import('../index.js').Channel} channel
+ * @returns {Promise<{messages: Buffer[], error: string | null}>}
+ */
+export async function readToEnd(channel) {
+  /** @type {Buffer[]} */
+  const messages = [];
+  try {
+    for await (const message of channel) messages.push(message);
+    return { messages, error: null };
+  } catch (error) {
+    return { messages, error: /** @type {any} */ (error).code };
+  }
+}
+
+/** Everything that is ready has happened. */
+export function turn() {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * Waits for what has no event of its own.
+ *
+ * @param {() => boolean} condition
+ * @param {string} what
+ */
+export async function until(condition, what) {
+  const deadline = Date.now() + 20_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/**
+ * @param {number} size
+ * @param {number} [seed]
+ */
+export function pattern(size, seed = 0) {
+  const bytes = Buffer.allocUnsafe(size);
+  for (let index = 0; index < size; index += 1)
+    bytes[index] = (index * 31 + seed * 7 + (index >> 8)) & 255;
+  return bytes;
+}

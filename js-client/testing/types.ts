@@ -1,0 +1,60 @@
+// A type test: it is compiled, never run.
+import type { Duplex } from 'node:stream';
+
+import {
+  AbortError,
+  Channel,
+  type ConnectOptions,
+  connect,
+  connectFromEnv,
+  type EndReason,
+  IPCChannelError,
+  WrongTypeError,
+} from 'ipc-channel';
+import type { Channel as Implementation } from '../lib/channel.js';
+
+const options: ConnectOptions = {
+  inPath: '/tmp/in',
+  outPath: '/tmp/out',
+  timeout: 1000,
+  linger: Infinity,
+  maxMessageSize: 1024,
+  signal: AbortSignal.timeout(1000),
+};
+
+export async function use(): Promise<EndReason | null> {
+  await using channel: Channel = await connect(options);
+  const message: Buffer | null = await channel.read({ signal: AbortSignal.timeout(5) });
+  if (message !== null) await channel.write(message, { signal: AbortSignal.timeout(5) });
+  await channel.write(new Float64Array(2));
+  await channel.write(new DataView(new ArrayBuffer(2)));
+  await channel.write(new ArrayBuffer(2));
+  // @ts-expect-error a string is not a message
+  await channel.write('text');
+  // @ts-expect-error one must say where the server is
+  await connect({ inPath: '/tmp/in' });
+  // @ts-expect-error the environment says where
+  await connectFromEnv({ inPath: '/tmp/in' });
+  // @ts-expect-error channels come from connect
+  new Channel();
+  // @ts-expect-error an end reason cannot be set
+  channel.endReason = 'clean';
+  for await (const each of channel) each.readUInt32BE();
+  const stream: Duplex = channel.stream();
+  stream.end();
+  await channel.close();
+  return channel.endReason;
+}
+
+export function tell(error: unknown): string {
+  if (error instanceof IPCChannelError && error.code === 'truncated') return error.message;
+  if (error instanceof WrongTypeError) return error.code;
+  if (error instanceof AbortError) return error.code;
+  // @ts-expect-error there is no such code
+  if (error instanceof IPCChannelError && error.code === 'no-such-code') return '';
+  return '';
+}
+
+// What is promised must be what is there.
+type Promised = Pick<Channel, 'read' | 'write' | 'close' | 'stream' | 'endReason'>;
+export const kept = (channel: Implementation): Promised => channel;
