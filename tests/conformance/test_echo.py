@@ -1,0 +1,60 @@
+"""Each client echoes messages of every size to the Python channel."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from ipc_channel import Helper, IPCChannel, make_ipc_channel
+
+SIZES = [1, 2, 4092, 4096, *range(65531, 65538), 2**20, 5 * 2**20]
+
+
+@pytest_asyncio.fixture(params=["named_pipe", "tcp"])
+async def helper(
+    request: pytest.FixtureRequest, command: list[str]
+) -> AsyncIterator[Helper]:
+    """Start the client; afterwards it must end by itself, and well."""
+    helper = Helper(command, make_ipc_channel(transport=request.param), grace=30)
+    async with helper:
+        yield helper
+    assert helper.process
+    assert helper.process.returncode == 0
+
+
+async def echoes(channel: IPCChannel, messages: list[bytes]) -> bool:
+    """Send all messages at once; return whether all came back, in order."""
+
+    async def send() -> None:
+        for message in messages:
+            await channel.write(message)
+
+    sending = asyncio.create_task(send())
+    answers = [await channel.read() for _ in messages]
+    await sending
+    return answers == messages
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_one_message(helper: Helper, size: int) -> None:
+    message = random.Random(size).randbytes(size)
+    assert await echoes(helper.channel, [message])
+
+
+async def test_all_byte_values(helper: Helper) -> None:
+    assert await echoes(helper.channel, [bytes(range(256)), b"\0", b"\0\0\0\0"])
+
+
+async def test_messages_of_mixed_sizes(helper: Helper) -> None:
+    source = random.Random(1)
+    messages = [source.randbytes(source.choice([1, 64, 5000, 70000])) for _ in range(2000)]
+    assert await echoes(helper.channel, messages)
+
+
+async def test_large_messages_both_ways_at_once(helper: Helper) -> None:
+    source = random.Random(2)
+    assert await echoes(helper.channel, [source.randbytes(5 * 2**20) for _ in range(4)])
