@@ -103,15 +103,14 @@ describe('connecting over TCP', () => {
   it('sends small messages without delay', { skip: !fs.existsSync('/proc/self/fd') }, async (t) => {
     const { server, port } = await listen(t);
     const accepted = once(server, 'connection');
-    const before = new Set(fs.readdirSync('/proc/self/fd'));
+    const before = new Set(openSockets());
     const channel = await connect(at(port));
     const [socket] = await accepted;
     // Node does not tell a socket's options; a child that inherits it can. One of the two new sockets
     // is the server's, whose option is off.
-    const options = fs
-      .readdirSync('/proc/self/fd')
-      .filter((fd) => !before.has(fd) && isSocket(Number(fd)))
-      .map((fd) => noDelay(Number(fd)))
+    const options = openSockets()
+      .filter((fd) => !before.has(fd))
+      .map(noDelay)
       .sort();
     assert.deepEqual(options, ['0', '1']);
     await new Peer(socket, socket).destroy();
@@ -150,13 +149,17 @@ describe('connecting over TCP', () => {
   });
 });
 
-/** @param {number} fd */
-function isSocket(fd) {
-  try {
-    return fs.fstatSync(fd).isSocket();
-  } catch {
-    return false; // the descriptor of the listing itself
-  }
+function openSockets() {
+  return fs
+    .readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => {
+      try {
+        return fs.fstatSync(fd).isSocket();
+      } catch {
+        return false; // the descriptor of the listing itself
+      }
+    });
 }
 
 /** @param {number} fd */
