@@ -18,7 +18,16 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "tests", "go", "js", "conformance", "demo"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "tests",
+    "fuzz",
+    "go",
+    "js",
+    "conformance",
+    "demo",
+]
 nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
@@ -119,6 +128,25 @@ def tests(session: nox.Session) -> None:
     """Run the tests of the Python package; arguments go to pytest."""
     install(session, "test")
     session.run("pytest", "--ignore=tests/conformance", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the decoder and a session (atheris), 15 s each; arguments go to libFuzzer."""
+    install(session, "fuzz")
+    for name in ("decoder", "session"):
+        found = Path(session.create_tmp()).resolve() / name
+        found.mkdir(exist_ok=True)
+        session.run(
+            "python",
+            f"tests/fuzz/fuzz_{name}.py",
+            str(found),  # new inputs go here, not into the repository
+            f"tests/fuzz/corpus/{name}",
+            f"-artifact_prefix={found.parent}/",
+            "-max_total_time=15",
+            "-max_len=400",
+            *session.posargs,
+        )
 
 
 @nox.session(reuse_venv=True)
