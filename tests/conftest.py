@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -16,10 +17,18 @@ from typing import Protocol, Unpack
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 import raw
 from ipc_channel import IPCChannelClient
 from ipc_channel.endpoint import Options
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile(
+    "steady", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=10)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def _debug_loop() -> asyncio.AbstractEventLoop:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 import pytest_asyncio
@@ -58,3 +59,32 @@ async def test_messages_of_mixed_sizes(helper: Helper) -> None:
 async def test_large_messages_both_ways_at_once(helper: Helper) -> None:
     source = random.Random(2)
     assert await echoes(helper.channel, [source.randbytes(5 * 2**20) for _ in range(4)])
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_hundred_thousand_messages_each_way_at_once(helper: Helper) -> None:
+    source = random.Random(3)
+    sizes = [1, 16, 64, 64, 64, 500, 500, 4096]
+
+    def digest(messages: Iterable[bytes]) -> str:
+        return hashlib.sha256(b"".join(map(encode_frame, messages))).hexdigest()
+
+    sent = [source.randbytes(source.choice(sizes)) for _ in range(100_000)]
+    for position in range(0, 100_000, 10_000):
+        sent[position] = source.randbytes(300_000)
+    got: list[bytes] = []
+
+    async def send() -> None:
+        for message in sent:
+            await helper.channel.write(message)
+
+    async def receive() -> None:
+        while len(got) < len(sent):
+            got.append(await helper.channel.read() or b"")
+
+    await asyncio.gather(send(), receive())
+    assert digest(got) == digest(sent)
+
+
+def encode_frame(message: bytes) -> bytes:
+    return len(message).to_bytes(4, "big") + message
