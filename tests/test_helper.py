@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from ipc_channel import Helper, HelperError, TruncatedError, make_ipc_channel
+from ipc_channel import (
+    ChannelClosedError,
+    Helper,
+    HelperError,
+    TruncatedError,
+    make_ipc_channel,
+    make_ipc_channel_client,
+)
 from raw import PATIENCE, eventually, open_descriptors
 
 ECHO = [sys.executable, str(Path(__file__).parents[1] / "python" / "examples" / "echo.py")]
@@ -58,9 +65,50 @@ async def test_a_helper_is_restarted_on_the_same_channel(transport: Any) -> None
         assert await channel.read() == b"%d" % number
         helper.process.send_signal(signal.SIGKILL)
         assert await channel.read() is None
-        assert channel.end_reason == "eof"
-        await helper.process.wait()
+        assert channel.end_reason == "eof"  # and start once more, without waiting for it
     assert await helper.stop() == -signal.SIGKILL
+    pid = helper.process and helper.process.pid
+    with pytest.raises(ChannelClosedError):
+        await helper.start()
+    assert helper.process
+    assert helper.process.pid == pid, "no process may be started for a closed channel"
+
+
+async def test_a_helper_that_ended_its_session_but_goes_on(transport: Any) -> None:
+    body = "await channel.close()\ntime.sleep(1000)"
+    helper = Helper(main(body), make_ipc_channel(transport=transport), grace=0.1)
+    channel = await helper.start()
+    assert await channel.read() is None
+    with pytest.raises(HelperError, match="is running"):
+        await helper.start()
+    assert await helper.stop() == -signal.SIGTERM
+
+
+async def test_a_channel_that_has_another_peer() -> None:
+    server = make_ipc_channel()
+    client = make_ipc_channel_client(server.out_path, server.in_path)
+    assert all(await asyncio.gather(server.connect(), client.connect()))
+    with pytest.raises(HelperError, match="has a peer already"):
+        await Helper(ECHO, server).start()
+    await client.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("say", [b"", b"job"])
+async def test_a_service_that_speaks_and_leaves_at_once(transport: Any, say: bytes) -> None:
+    """The helper gets everything, although nobody is there any more when it looks."""
+    body = "sys.exit(int(''.join([m.decode() async for m in channel]) != sys.argv[1]))"
+    for _ in range(5):
+        helper = Helper(
+            [*main(body), say.decode()],
+            make_ipc_channel(transport=transport),
+            grace=PATIENCE,
+        )
+        async with helper as channel:
+            if say:
+                await channel.write(say)
+        assert helper.process
+        assert helper.process.returncode == 0
 
 
 async def test_killed_inside_a_frame(transport: Any) -> None:
@@ -127,7 +175,9 @@ async def test_a_helper_that_ends_before_it_connects(transport: Any) -> None:
         make_ipc_channel(transport=transport),
         timeout=PATIENCE,
     )
-    with pytest.raises(HelperError, match="ended with status 3 before it connected"):
+    with pytest.raises(
+        HelperError, match=r"SystemExit.* ended with status 3 before it connected"
+    ):
         async with helper:
             pytest.fail("the body must not run")
 

@@ -326,6 +326,19 @@ async def test_streams_that_have_ended() -> None:
         await protocol.close()
 
 
+async def test_streams_that_hold_the_end_already() -> None:
+    async with streams() as (reader, writer, peer):
+        peer.send(
+            frame(b"last") + CLOSE
+        )  # and nothing more, not even the end of the stream
+        await eventually(lambda: len(reader._buffer) == 12)
+        protocol = TCPSocketProtocol(reader, writer)
+        assert protocol.end_reason == "clean"
+        assert await protocol.read() == b"last"
+        assert await protocol.read() is None
+        await protocol.close()
+
+
 async def test_streams_that_cannot_be_taken_over() -> None:
     async with streams() as (reader, writer, peer):
         other = asyncio.new_event_loop()

@@ -22,8 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ipc_channel import Helper, IPCChannel, IPCChannelError, make_ipc_channel
-from ipc_channel.rendezvous import Transport
+from ipc_channel import Helper, IPCChannel, IPCChannelError, Transport, make_ipc_channel
 
 TRANSPORTS: tuple[Transport, ...] = ("named_pipe", "tcp")
 UNWANTED = re.compile(r"/(\.git|\.nox|\.\w+_cache|\.hypothesis|node_modules|__pycache__)/")

@@ -1,6 +1,7 @@
 """Talk to a helper process in any language, over named pipes or loopback TCP."""
 
 from ipc_channel.channel import make_ipc_channel, make_ipc_channel_client
+from ipc_channel.endpoint import Options
 from ipc_channel.errors import (
     BadRendezvousError,
     ChannelClosedError,
@@ -28,7 +29,7 @@ from ipc_channel.named_pipe import (
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
-from ipc_channel.rendezvous import ENV_IN, ENV_OUT, from_environment
+from ipc_channel.rendezvous import ENV_IN, ENV_OUT, Transport, from_environment
 from ipc_channel.session import DEFAULT_LINGER
 from ipc_channel.tcp_socket import (
     TCPSocketChannel,
@@ -57,6 +58,7 @@ __all__ = [
     "LocalError",
     "MessageTooLargeError",
     "NotConnectedError",
+    "Options",
     "PeerError",
     "PeerGoneError",
     "PosixNamedPipeChannel",
@@ -66,6 +68,7 @@ __all__ = [
     "TCPSocketChannel",
     "TCPSocketChannelClient",
     "TCPSocketProtocol",
+    "Transport",
     "TruncatedError",
     "WrongLoopError",
     "from_environment",

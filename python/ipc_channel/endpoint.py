@@ -52,12 +52,15 @@ class Options(TypedDict, total=False):
     """Seconds that ``close`` waits for a peer that does not read; 1 unless given."""
 
 
-def check_options(
-    max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE, linger: float = DEFAULT_LINGER
-) -> Options:
+def check_options(options: Options) -> Options:
     """Return all options, with defaults; raise ValueError or TypeError if one is wrong."""
+    for name in options:
+        if name not in Options.__annotations__:
+            raise TypeError(f"there is no option {name!r}")
+    size = options.get("max_message_size", DEFAULT_MAX_MESSAGE_SIZE)
+    linger = options.get("linger", DEFAULT_LINGER)
     return {
-        "max_message_size": check_max_message_size(max_message_size),
+        "max_message_size": check_max_message_size(size),
         "linger": check_seconds("linger", linger),
     }
 
@@ -86,7 +89,7 @@ class Endpoint(IPCChannelClient):
     ) -> None:
         self.logger = logger
         self._loop = loop
-        self._options = check_options(**options)
+        self._options = check_options(options)
         self._session: Session | None = None
         self._opening: asyncio.Task[Stream] | None = None
         self._closed = False

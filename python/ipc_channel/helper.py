@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from ipc_channel import rendezvous
 from ipc_channel.endpoint import check_seconds
@@ -21,7 +23,8 @@ class Helper:
     ``async with Helper(["./helper"], make_ipc_channel()) as channel:`` starts
     the process with its rendezvous in ``IPC_CHANNEL_IN`` and
     ``IPC_CHANNEL_OUT``, connects, and on leaving closes the channel and waits
-    for the process to end.
+    for the process to end. It shares our standard output and error; its
+    standard input is empty.
 
     Arguments:
         command: program and arguments.
@@ -48,6 +51,7 @@ class Helper:
         self.command = list(command)
         self.channel = channel
         self.process: asyncio.subprocess.Process | None = None
+        """The process, for its ``pid`` and ``returncode``; None before the start."""
         self._env = dict(os.environ if env is None else env)
         self._cwd = cwd
         self._timeout = check_seconds("timeout", timeout)
@@ -56,29 +60,28 @@ class Helper:
     async def start(self) -> IPCChannel:
         """Start the process and return the connected channel.
 
-        May be called again after the process has ended, on the same channel.
-        Raises HelperError if it cannot be started, ends before it connects or
-        does not connect in time; it has then been ended.
+        May be called again, on the same channel, once the session with the
+        process before has ended: it then waits for that process, at most
+        ``grace`` seconds. Not after :meth:`stop`, which closes the channel.
+
+        Raises HelperError if the process cannot be started, ends before it
+        connects or does not connect in time (it has then been ended), or if
+        the one before still runs; and what ``connect`` raises.
         """
-        if self.process is not None and self.process.returncode is None:
-            raise HelperError(
-                f"helper {self.command[0]} (pid {self.process.pid}) is running"
-            )
-        told = rendezvous.to_environment(self.channel.out_path, self.channel.in_path)
+        await self._await_predecessor()
+        connecting = asyncio.ensure_future(self.channel.connect(self._timeout))
+        await asyncio.sleep(0)  # what connect refuses, it refuses at once
         try:
-            self.process = await asyncio.create_subprocess_exec(
-                *self.command,
-                env=self._env | told,
-                cwd=self._cwd,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        except OSError as error:
-            raise HelperError(f"cannot start helper {self.command[0]}: {error}") from error
-        try:
-            await self._meet(self.process)
-        except BaseException:
-            await self._end_process(self.process, grace=0)
-            raise
+            if connecting.done() and connecting.result():
+                raise HelperError(f"helper {self}: the channel has a peer already")
+            process = await self._spawn()
+            try:
+                await self._meet(process, connecting)
+            except BaseException:
+                await _end(process, grace=0)
+                raise
+        finally:
+            await _cancel(connecting)
         return self.channel
 
     async def stop(self) -> int | None:
@@ -90,7 +93,7 @@ class Helper:
             await self.channel.close()
         finally:
             if self.process is not None:
-                await self._end_process(self.process, self._grace)
+                await _end(self.process, self._grace)
         return None if self.process is None else self.process.returncode
 
     async def __aenter__(self) -> IPCChannel:
@@ -108,40 +111,72 @@ class Helper:
     ) -> None:
         await self.stop()
 
-    async def _meet(self, process: asyncio.subprocess.Process) -> None:
+    def __str__(self) -> str:
+        return shlex.join(self.command)
+
+    async def _await_predecessor(self) -> None:
+        """Let a process whose session has ended go: its end is known a moment later."""
+        if self.process is None or self.process.returncode is not None:
+            return
+        if self.channel.end_reason is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._grace):
+                    await self.process.wait()
+                    return
+        raise HelperError(f"helper {self} (pid {self.process.pid}) is running")
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        told = rendezvous.to_environment(self.channel.out_path, self.channel.in_path)
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.command,
+                env=self._env | told,
+                cwd=self._cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        except OSError as error:
+            raise HelperError(f"cannot start helper {self}: {error}") from error
+        return self.process
+
+    async def _meet(
+        self, process: asyncio.subprocess.Process, connecting: asyncio.Future[bool]
+    ) -> None:
         """Wait for the helper to connect, or to end, whichever comes first."""
-        connecting = asyncio.ensure_future(self.channel.connect(self._timeout))
         ending = asyncio.ensure_future(process.wait())
         try:
-            await asyncio.wait({connecting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {connecting, ending}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
                 # It may have connected, spoken and left in the meantime.
                 await asyncio.wait({connecting}, timeout=0.1)
             if not connecting.done():
+                status = ending.result()
                 raise HelperError(
-                    f"helper {self.command[0]} ended with status {ending.result()} "
-                    "before it connected"
+                    f"helper {self} ended with status {status} before it connected"
                 )
             if not connecting.result():
-                raise HelperError(
-                    f"helper {self.command[0]} did not connect in {self._timeout} s"
-                )
+                raise HelperError(f"helper {self} did not connect in {self._timeout} s")
         finally:
-            for task in (connecting, ending):
-                task.cancel()
-            await asyncio.wait({connecting, ending})
+            await _cancel(ending)
 
-    async def _end_process(self, process: asyncio.subprocess.Process, grace: float) -> None:
-        """Wait for the process to end; past ``grace``, ask it to, then make it."""
-        for number in (None, signal.SIGTERM):
-            if number is not None:
-                _signal(process, number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await process.wait()
-                    return
-        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-        await process.wait()
+
+async def _cancel(future: asyncio.Future[Any]) -> None:
+    """Cancel ``future``, and wait until it has cleaned up behind itself."""
+    future.cancel()
+    await asyncio.wait({future})
+
+
+async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
+    """Wait for the process to end; past ``grace``, ask it to, then make it."""
+    for number in (None, signal.SIGTERM):
+        if number is not None:
+            _signal(process, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await process.wait()
+                return
+    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+    await process.wait()
 
 
 def _signal(process: asyncio.subprocess.Process, number: int) -> None:

@@ -150,21 +150,11 @@ class _Opening:
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
-        address = self._address
         if self._in is None:
-            self._in = _open_pipe(address.in_path, os.O_RDONLY)
+            self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
         if self._in is None:
             return None
-        if self._out is None:
-            self._out = _open_pipe(address.out_path, os.O_WRONLY)
-        if self._replaced():
-            self.close()
-            return None
-        if self._out is not None and os.path.sameopenfile(self._in, self._out):
-            raise BadRendezvousError(
-                f"bad rendezvous {address.in_path!r} and {address.out_path!r}: the same pipe"
-            )
-        early = self._peer_is_there(self._in)
+        early = b"" if self._has_left(self._in) else self._meet(self._in)
         if early is None:
             return None
         stream = PipeStream(loop, self._in, self._out, early)
@@ -178,25 +168,43 @@ class _Opening:
                 os.close(fd)
         self._in = self._out = None
 
-    def _peer_is_there(self, in_fd: int) -> bytes | None:
+    def _has_left(self, in_fd: int) -> bool:
+        """Whether the peer came, wrote and left: what it wrote is to be delivered.
+
+        Its names may have gone with it, so that this comes before any look at them.
+        """
+        return _poll(in_fd, select.POLLIN) == select.POLLIN | select.POLLHUP
+
+    def _meet(self, in_fd: int) -> bytes | None:
         """Return the bytes read on finding that the peer holds its ends, or None.
 
         Nothing is read before a connection is certain, or it would be lost
         with a connect that fails.
         """
-        arrived = _poll(in_fd, select.POLLIN)
-        if self._out is None:  # it came, wrote and left?
-            return b"" if arrived == select.POLLIN | select.POLLHUP else None
-        if _poll(self._out, 0) & select.POLLERR:  # only somebody who passed by
-            os.close(self._out)
-            self._out = None
+        if self._out is None and not self._open_out(in_fd):
             return None
-        if arrived & select.POLLIN:
+        assert self._out is not None
+        if _poll(in_fd, select.POLLIN) & select.POLLIN:
             return b""
+        if _poll(self._out, 0) & select.POLLERR:  # only somebody who passed by
+            self.close()
+            return None
         try:
             return os.read(in_fd, 1) or None  # b"" here means that nobody writes yet
         except BlockingIOError:
             return b""
+
+    def _open_out(self, in_fd: int) -> bool:
+        """Open the pipe to write to, if somebody reads it and both names are still right."""
+        self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
+        if self._replaced():
+            self.close()
+        elif self._out is not None and os.path.sameopenfile(in_fd, self._out):
+            in_path, out_path = self._address.in_path, self._address.out_path
+            raise BadRendezvousError(
+                f"bad rendezvous {in_path!r} and {out_path!r}: the same pipe"
+            )
+        return self._out is not None
 
     def _replaced(self) -> bool:
         """Whether a path leads to another pipe by now: the server is one session ahead."""
@@ -308,10 +316,9 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
         self._directory.refresh()
         stream = await super()._open()
         self._directory.used = True
-        stream.on_end = self._directory.refresh
-        stream.on_first_byte = self._directory.refresh
+        stream.on_end = stream.on_first_byte = self._directory.try_refresh
         if stream.early:
-            self._directory.refresh()
+            self._directory.try_refresh()
         return stream
 
     def _holds_something(self) -> bool:

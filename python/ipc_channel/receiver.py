@@ -25,7 +25,7 @@ _CHUNK = 64 * 2**10  # bytes of one read: the default capacity of a pipe
 
 
 class Receiver:
-    """Reads ``stream`` into messages, from its construction to the end.
+    """Reads ``stream`` into messages, from :meth:`start` to the end.
 
     ``on_end`` is called once, when ``end`` has been set.
     """
@@ -46,9 +46,7 @@ class Receiver:
         self._reading = False
         self._over = False  # the stream has ended, whatever the frames said
         self._drained: asyncio.Future[None] | None = None
-        self._decoder.feed(stream.early)
-        self._undelivered = len(stream.early)  # bytes of frames
-        self._resume()
+        self._undelivered = 0  # bytes of frames
 
     @property
     def max_message_size(self) -> int:
@@ -58,6 +56,12 @@ class Receiver:
     def queued(self) -> int:
         """How many whole messages wait for a reader."""
         return len(self._decoder.messages)
+
+    def start(self) -> None:
+        """Take what was read on the way to the connection, and begin to read."""
+        self._resume()
+        self._decoder.feed(self._stream.early)
+        self._on_bytes(len(self._stream.early))
 
     async def read(self) -> bytes | None:
         """Return the next message, None at an orderly end, or raise PeerError."""

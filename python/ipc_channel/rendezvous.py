@@ -8,6 +8,7 @@ that starts with ``/`` is a named pipe, ``PORT``, ``HOST:PORT`` or
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -80,14 +81,16 @@ def parse(in_path: str, out_path: str) -> PipeAddress | TCPAddress:
     return _parse_tcp(in_path)
 
 
-def from_environment(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Return ``(in_path, out_path)`` as a helper is told them.
+def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Return ``(in_path, out_path)`` as a helper is told them, by default in ours.
 
     Raises BadRendezvousError that names a variable which is missing or empty.
     """
+    if environ is None:
+        environ = os.environ
     for name in (ENV_IN, ENV_OUT):
         if not environ.get(name):
-            raise BadRendezvousError(f"environment variable {name} is not set")
+            raise BadRendezvousError(f"environment variable {name} is missing or empty")
     return environ[ENV_IN], environ[ENV_OUT]
 
 
@@ -163,10 +166,17 @@ class PrivateDirectory:
         """Replace used pipes, each in one step, by new ones of the same names."""
         if not self.used or not self._remove.alive:
             return
-        self.used = False
         for path in (self.in_path, self.out_path):
+            with contextlib.suppress(FileNotFoundError):  # of a refresh that failed
+                os.unlink(path + ".new")
             os.mkfifo(path + ".new", 0o600)
             os.rename(path + ".new", path)
+        self.used = False
+
+    def try_refresh(self) -> None:
+        """Refresh, or leave it to the next connect, which can report what is wrong."""
+        with contextlib.suppress(OSError):
+            self.refresh()
 
     def remove(self) -> None:
         """Remove the directory; nothing happens the second time."""

@@ -45,6 +45,7 @@ class Session:
         self.released = False
         self._sender = Sender(stream, self._on_reset)
         self._receiver = Receiver(stream, max_message_size, self._on_receiver_end)
+        self._receiver.start()
 
     @property
     def end_reason(self) -> EndReason | None:

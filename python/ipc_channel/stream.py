@@ -115,8 +115,8 @@ def unwatch(loop: asyncio.AbstractEventLoop, fd: int) -> None:
 
 
 def wake(waiter: asyncio.Future[None]) -> bool:
-    """Complete ``waiter``; return False if it was done or cancelled already."""
-    if waiter.done():
+    """Complete ``waiter``; return False if it was done, or its loop has gone."""
+    if waiter.done() or waiter.get_loop().is_closed():
         return False
     waiter.set_result(None)
     return True

@@ -124,7 +124,7 @@ class TCPSocketProtocol:
     ) -> None:
         self.logger = logger
         self._writer = writer
-        checked = check_options(**options)
+        checked = check_options(options)
         stream = _take_over(reader, writer, check_running(loop))
         self._session = Session(stream, logger=logger, **checked)
 
