@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import time
 import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ipc_channel.errors import (
     ChannelClosedError,
@@ -30,6 +31,8 @@ from ipc_channel.stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+_LAST_LOOK = 0.005  # seconds
 
 default_logger = logging.getLogger("ipc_channel")
 
@@ -91,12 +94,17 @@ class Endpoint(IPCChannelClient):
         self._loop = loop
         self._options = check_options(options)
         self._session: Session | None = None
-        self._opening: asyncio.Task[Stream] | None = None
+        self._opening: asyncio.Task[Stream | None] | None = None
+        self._process = os.getpid()
         self._closed = False
 
     @abstractmethod
-    async def _open(self) -> Stream:
-        """Return a stream to the next peer, however long it takes; clean up if cancelled."""
+    async def _open(self, deadline: float) -> Stream | None:
+        """Return a stream to the next peer.
+
+        It is cancelled soon after ``deadline``, in terms of ``time.monotonic``,
+        and may look once more and return None just then. It cleans up.
+        """
 
     def _dispose(self) -> None:
         """Free what outlives a session. Called once."""
@@ -120,18 +128,12 @@ class Endpoint(IPCChannelClient):
             raise ChannelClosedError("the channel was closed")
         if self._opening is not None:
             raise ConnectInProgressError("another connect is waiting")
-        if self._session is not None:
-            if self._session.alive:
-                return True
-            await self._end_session(min(self._options["linger"], timeout))
+        if self._session is not None and self._session.alive:
+            return True
         stream = await self._open_until(deadline)
         if stream is None:
             return False
-        self._session = Session(
-            stream,
-            logger=self.logger,
-            **self._options,
-        )
+        self._session = Session(stream, logger=self.logger, **self._options)
         self.logger.debug("connected")
         return True
 
@@ -144,6 +146,8 @@ class Endpoint(IPCChannelClient):
         return await self._connected().read()
 
     async def close(self) -> None:
+        if self._session is not None:
+            self._session.check_loop()
         first, self._closed = not self._closed, True
         try:
             if self._opening is not None:
@@ -157,6 +161,8 @@ class Endpoint(IPCChannelClient):
     def __del__(self) -> None:
         if getattr(self, "_closed", True) or not self._holds_something():
             return
+        if os.getpid() != self._process:
+            return  # a forked child shares the loop's selector: hands off
         warn_unclosed(self)
         if self._session is not None:
             self._session.abandon()
@@ -170,44 +176,62 @@ class Endpoint(IPCChannelClient):
             raise ChannelClosedError("the channel was closed")
         raise NotConnectedError("the channel is not connected; call connect first")
 
-    async def _end_session(self, linger: float) -> None:
-        """Leave nothing of the session that has ended."""
-        session = self._session
-        assert session is not None
-        if session.queued:
-            self.logger.warning("%d unread messages are dropped", session.queued)
-        await session.close(linger)
+    async def _renew(self, deadline: float) -> Stream | None:
+        """Leave nothing of the session that has ended, and open the next stream."""
+        if self._session is not None:
+            if self._session.queued:
+                self.logger.warning("%d unread messages are dropped", self._session.queued)
+            patience = max(deadline - time.monotonic(), 0)
+            await self._session.close(min(self._options["linger"], patience))
+        return await self._open(deadline)
 
     async def _open_until(self, deadline: float) -> Stream | None:
         """Return a stream; None at the deadline, never before, or if closed meanwhile."""
-        opening = asyncio.get_running_loop().create_task(self._open())
+        opening = asyncio.get_running_loop().create_task(self._renew(deadline))
         self._opening = opening
         try:
-            while True:
-                remaining = deadline - time.monotonic()
-                await asyncio.wait({opening}, timeout=max(remaining, 0))
-                if opening.done() or deadline <= time.monotonic():
-                    break
+            await _wait_until(deadline, opening)
+            if not opening.done():
+                # It may be looking for the last time.
+                await asyncio.wait({opening}, timeout=_LAST_LOOK)
         except asyncio.CancelledError:
             await _give_up(opening)
             raise
         finally:
             self._opening = None
-        if not opening.done():
-            await _give_up(opening)
-        if opening.cancelled() or self._closed:
+        if self._closed or not opening.done() or opening.cancelled():
             await _give_up(opening)
             return None
-        return opening.result()
+        stream = opening.result()
+        if stream is None:
+            await _wait_until(deadline)
+        return stream
 
 
-async def _give_up(opening: asyncio.Task[Stream]) -> None:
+async def _wait_until(deadline: float, *tasks: asyncio.Task[Any]) -> None:
+    """Wait for one of ``tasks`` until ``deadline``: loops may wake a moment early."""
+    if not tasks:
+        while (remaining := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(remaining)
+        return
+    while not any(task.done() for task in tasks):
+        remaining = deadline - time.monotonic()
+        await asyncio.wait(tasks, timeout=max(remaining, 0))
+        if remaining <= 0:
+            return
+
+
+async def _give_up(opening: asyncio.Task[Stream | None]) -> None:
     """Cancel ``opening``; close the stream if it had just been found."""
     opening.cancel()
     opening.add_done_callback(_close_result)
     await asyncio.wait({opening})
 
 
-def _close_result(opening: asyncio.Task[Stream]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+def _close_result(opening: asyncio.Task[Stream | None]) -> None:
+    if opening.cancelled() or opening.exception() is not None:
+        return
+    stream = opening.result()
+    if stream is not None:
+        stream.close()
+        stream.on_end()

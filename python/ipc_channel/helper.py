@@ -168,14 +168,17 @@ async def _cancel(future: asyncio.Future[Any]) -> None:
 
 async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
     """Wait for the process to end; past ``grace``, ask it to, then make it."""
-    for number in (None, signal.SIGTERM):
-        if number is not None:
-            _signal(process, number)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await process.wait()
-                return
-    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+    try:
+        for number in (None, signal.SIGTERM):
+            if number is not None:
+                _signal(process, number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await process.wait()
+                    return
+    finally:  # cancelled or not
+        if process.returncode is None:
+            _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
     await process.wait()
 
 

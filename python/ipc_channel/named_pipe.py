@@ -20,13 +20,14 @@ from ipc_channel import rendezvous
 from ipc_channel.endpoint import Endpoint, Options, default_logger
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.interface import IPCChannel
-from ipc_channel.stream import Stream, backoff
+from ipc_channel.stream import Stream, backoff, nothing
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
     import fcntl
 
 _CAPACITY = 2**20  # bytes: as much as Linux gives to an unprivileged process
 _RECHECK = 0.02  # seconds
+_SETTLED = 1.0  # seconds
 
 
 class PipeStream(Stream):
@@ -37,10 +38,13 @@ class PipeStream(Stream):
     ) -> None:
         super().__init__(loop)
         self.early = early
-        self.on_first_byte: Callable[[], None] | None = None
+        self.on_settled: Callable[[], None] = nothing
+        """Called once it is certain that this is a session, and nobody comes in between."""
+        self._settling: asyncio.TimerHandle | None = None
         self._in: int | None = in_fd
         self._out = out_fd
         self._proven = bool(early)  # a byte has come, so that an end is the peer's
+        self._passed_by = False  # somebody else has come and gone
         self._grown = False
 
     def in_fd(self) -> int:
@@ -56,9 +60,19 @@ class PipeStream(Stream):
                 self._wait_out_passer_by()
                 raise BlockingIOError(errno.EAGAIN, "a passer-by has left")
             self._proven = True
-            if data and self.on_first_byte is not None:
-                self.on_first_byte()
+            self.on_settled()
         return data
+
+    def settle_later(self) -> None:
+        """Settle at the first byte, or when a peer that is silent has been there a while."""
+        if self._proven:
+            self.on_settled()
+        else:
+            self._settling = self.loop.call_later(_SETTLED, self._settle)
+
+    def _settle(self) -> None:
+        if not self._passed_by:
+            self.on_settled()
 
     def read_into(self, room: memoryview) -> int:
         return os.readv(self.in_fd(), [room])
@@ -80,7 +94,12 @@ class PipeStream(Stream):
     def unsent(self) -> int | None:
         return 0
 
+    def ended(self) -> bool:
+        return bool(_poll(self.in_fd(), 0) & select.POLLHUP)
+
     def release(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
         self._close(self._in)
         self._close(self._out)
         self._in = self._out = None
@@ -115,6 +134,7 @@ class PipeStream(Stream):
         """
         callback = self._reading
         self.stop_reading()
+        self._passed_by = True
 
         def check() -> None:
             if self._in is None or callback is None:
@@ -266,18 +286,18 @@ class PosixNamedPipeProtocol(Endpoint):
             raise BadRendezvousError(f"bad rendezvous {in_path!r}: not a named pipe")
         self._address = address
 
-    async def _open(self) -> PipeStream:
+    async def _open(self, deadline: float) -> PipeStream | None:
         opening = _Opening(self._address)
         loop = asyncio.get_running_loop()
         try:
-            for pause in backoff():
+            for pause in backoff(deadline):
                 stream = opening.attempt(loop)
                 if stream is not None:
                     return stream
                 await asyncio.sleep(pause)
+            return opening.attempt(loop)
         finally:
             opening.close()
-        raise AssertionError("unreachable: the pauses never end")
 
 
 class PosixNamedPipeChannelClient(PosixNamedPipeProtocol):
@@ -312,13 +332,13 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
     def out_path(self) -> str:
         return self._address.out_path
 
-    async def _open(self) -> PipeStream:
+    async def _open(self, deadline: float) -> PipeStream | None:
         self._directory.refresh()
-        stream = await super()._open()
-        self._directory.used = True
-        stream.on_end = stream.on_first_byte = self._directory.try_refresh
-        if stream.early:
-            self._directory.try_refresh()
+        stream = await super()._open(deadline)
+        if stream is not None:
+            self._directory.used = True
+            stream.on_end = stream.on_settled = self._directory.try_refresh
+            stream.settle_later()
         return stream
 
     def _holds_something(self) -> bool:

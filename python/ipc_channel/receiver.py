@@ -53,6 +53,11 @@ class Receiver:
         return self._decoder.max_message_size
 
     @property
+    def alive(self) -> bool:
+        """Whether more may come; asks the stream while nothing is read from it."""
+        return self.end is None and (self._reading or not self._stream.ended())
+
+    @property
     def queued(self) -> int:
         """How many whole messages wait for a reader."""
         return len(self._decoder.messages)

@@ -36,6 +36,7 @@ class Sender:
     def __init__(self, stream: Stream, on_reset: Callable[[], None]) -> None:
         self.error: IPCChannelError | None = None
         """Why nothing more can be written; None while it can."""
+        self._broken = False  # nothing more can be written at all
         self._stream = stream
         self._on_reset = on_reset
         self._queue: deque[bytes | memoryview] = deque()
@@ -69,26 +70,31 @@ class Sender:
         """Let writers go, queue the close frame; done when all is in the kernel, or lost."""
         emptied: asyncio.Future[None] = self._stream.loop.create_future()
         self._emptied = emptied
-        if self.error is None:
-            self.error = ChannelClosedError("the channel was closed")
-            self._release_writers()
-            self._queue.append(CLOSE_FRAME)
-            self._size += len(CLOSE_FRAME)
-            self._flush()
-        else:
+        if self._broken:
             wake(emptied)
+            return emptied
+        self.refuse(ChannelClosedError("the channel was closed"))
+        self._queue.append(CLOSE_FRAME)
+        self._size += len(CLOSE_FRAME)
+        self._flush()
         return emptied
 
-    def fail(self, error: IPCChannelError) -> None:
-        """Give up what is not sent; every writer, waiting or later, gets ``error``."""
+    def refuse(self, error: IPCChannelError) -> None:
+        """Give ``error`` to every writer, waiting or later; send what is in the queue."""
         if self.error is None:
             self.error = error
+        for waiter in (*self._sent, *(admitted for admitted, _ in self._turns)):
+            wake(waiter)
+        self._sent.clear()
+        self._turns.clear()
+
+    def fail(self, error: IPCChannelError) -> None:
+        """Refuse writers, and give up what is not sent."""
+        self._broken = True
+        self.refuse(error)
         self._queue.clear()
         self._size = 0
         self._watch()
-        self._release_writers()
-        if self._emptied is not None:
-            wake(self._emptied)
 
     def _check(self) -> None:
         if self.error is not None:
@@ -180,9 +186,3 @@ class Sender:
         error = PeerGoneError(f"the peer does not read any more: {cause}")
         error.__cause__ = cause
         self.fail(error)
-
-    def _release_writers(self) -> None:
-        for waiter in (*self._sent, *(admitted for admitted, _ in self._turns)):
-            wake(waiter)
-        self._sent.clear()
-        self._turns.clear()

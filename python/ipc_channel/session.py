@@ -60,7 +60,7 @@ class Session:
     @property
     def alive(self) -> bool:
         """Whether both directions may still be used."""
-        return self._receiver.end is None and self._sender.error is None
+        return self._receiver.alive and self._sender.error is None
 
     @property
     def queued(self) -> int:
@@ -69,23 +69,21 @@ class Session:
 
     async def read(self) -> bytes | None:
         """Return the next message, None at an orderly end, or raise PeerError."""
-        self._check_loop()
+        self.check_loop()
         return await self._receiver.read()
 
     async def write(self, data: Buffer) -> None:
         """Send ``data`` as one message."""
-        self._check_loop()
+        self.check_loop()
         payload = message_bytes(data, self._receiver.max_message_size)
-        if self._receiver.end is EndReason.TOO_LARGE and self._receiver.error:
-            raise self._receiver.error.again()
         await self._sender.write(payload)
 
     async def close(self, linger: float | None = None) -> None:
         """Send what was written and the close frame, then free everything."""
+        self.check_loop()
         if self._stream.loop.is_closed():
             self.abort()
             return
-        self._check_loop()
         if self._closed is not None:
             await asyncio.shield(self._closed)
             return
@@ -144,8 +142,12 @@ class Session:
         self._logger.debug("session ended: %s", self._receiver.end)
         if self._receiver.end is EndReason.RESET and self._receiver.error:
             self._sender.fail(self._receiver.error)
+        elif self._receiver.end is EndReason.TOO_LARGE and self._receiver.error:
+            self._sender.refuse(self._receiver.error)
         self._stream.on_end()
 
-    def _check_loop(self) -> None:
-        if asyncio.get_running_loop() is not self._stream.loop:
+    def check_loop(self) -> None:
+        """Raise WrongLoopError unless the session's loop is the running one, or gone."""
+        loop = self._stream.loop
+        if asyncio.get_running_loop() is not loop and not loop.is_closed():
             raise WrongLoopError("the channel was connected in another event loop")

@@ -9,6 +9,7 @@ descriptor of that number never becomes ready.
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
@@ -23,7 +24,7 @@ class Stream(ABC):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.on_end: Callable[[], None] = _nothing
+        self.on_end: Callable[[], None] = nothing
         """Called once by the session when its reading side has ended."""
         self._reading: Callable[[], None] | None = None
         self._writing: Callable[[], None] | None = None
@@ -61,6 +62,10 @@ class Stream(ABC):
         """Return how many bytes the peer's side has not taken; None if unknown."""
 
     @abstractmethod
+    def ended(self) -> bool:
+        """Whether the peer has gone or ended its direction, read to the end or not."""
+
+    @abstractmethod
     def release(self) -> None:
         """Close the descriptors."""
 
@@ -92,20 +97,22 @@ class Stream(ABC):
         self.release()
 
 
-def backoff() -> Iterator[float]:
+def backoff(deadline: float) -> Iterator[float]:
     """Yield the pauses between tries, in seconds: 1 ms, doubling to 20 ms.
+
+    The last ends at ``deadline``, in terms of ``time.monotonic``.
 
     A try costs microseconds, so that the first ones may come quickly; 20 ms
     keep a long wait cheap and still meet a peer within 25 ms.
     """
     pause = 0.001
-    while True:
-        yield pause
+    while (remaining := deadline - time.monotonic()) > 0:
+        yield min(pause, remaining)
         pause = min(2 * pause, 0.02)
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Do nothing: for callbacks that nobody has set."""
 
 
 def unwatch(loop: asyncio.AbstractEventLoop, fd: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -11,7 +12,6 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from ipc_channel import rendezvous
@@ -42,6 +42,7 @@ if sys.platform == "linux":
     import termios
 
 _BACKLOG = 16
+_NEVER = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES)
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
@@ -95,7 +96,6 @@ class SocketStream(Stream):
         self._socket.close()
 
     def ended(self) -> bool:
-        """Whether the peer has gone or ended its direction, read or not."""
         if not hasattr(select, "POLLRDHUP"):
             return False
         poller = select.poll()
@@ -111,7 +111,8 @@ class TCPSocketProtocol:
     of :func:`ipc_channel.make_ipc_channel_client`.
 
     Raises WrongLoopError for a ``loop`` other than the running one, ValueError
-    for a pair over TLS, which this would bypass, or with unsent output.
+    for a pair over TLS, which this would bypass, NotConnectedError for one that
+    is closed.
     """
 
     def __init__(
@@ -177,20 +178,53 @@ def _take_over(
         raise ValueError("the streams are over TLS, not over a bare socket")
     if sock is None or sock.fileno() < 0:
         raise NotConnectedError("the streams are not over an open socket")
-    if size := writer.transport.get_write_buffer_size():
-        raise ValueError(f"the writer still holds {size} unsent bytes")
     duplicate = socket.socket(fileno=os.dup(sock.fileno()))
     # Neither waits: the reader is told that nothing follows what it holds.
     reader.feed_eof()
     try:
         reader.read().send(None)
     except StopIteration as held:
-        stream = SocketStream(loop, duplicate, held.value)
+        return _TakenOver(loop, duplicate, held.value, writer.transport)
     except BaseException:
         duplicate.close()
         raise
-    writer.transport.abort()  # closes its own descriptor, not the connection
-    return stream
+    raise AssertionError("unreachable: reading what is there does not wait")
+
+
+class _TakenOver(SocketStream):
+    """The socket of an asyncio transport, which is let go once its output has gone."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        early: bytes,
+        transport: asyncio.WriteTransport,
+    ) -> None:
+        super().__init__(loop, sock, early)
+        self._transport: asyncio.WriteTransport | None = transport
+        if isinstance(transport, asyncio.ReadTransport):
+            transport.pause_reading()
+        self._let_go()
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+        if not self._let_go():
+            raise BlockingIOError(errno.EAGAIN, "output from before the session is waiting")
+        return super().write(buffers)
+
+    def release(self) -> None:
+        self._let_go(at_once=True)
+        super().release()
+
+    def _let_go(self, *, at_once: bool = False) -> bool:
+        """Have the transport close its own descriptor, which is not the connection."""
+        if self._transport is None:
+            return True
+        if self._transport.get_write_buffer_size() and not at_once:
+            return False
+        self._transport.abort()
+        self._transport = None
+        return True
 
 
 class _Listener:
@@ -199,7 +233,7 @@ class _Listener:
     def __init__(self, users: Collection[int]) -> None:
         self._users = users
         self._kept: list[socket.socket] = []  # accepted when connect was just giving up
-        self._unwatch: Callable[[], object] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # that watches it
         self._socket = socket.socket()
         try:
             # Without SO_REUSEADDR nobody else can bind the port beside us.
@@ -248,25 +282,36 @@ class _Listener:
             if stream.ended():  # this is the next one: it waits for the next connect
                 self.rest()
                 return
-            with contextlib.suppress(OSError):
+            try:
                 _reset(self._next())
+            except (BlockingIOError, ConnectionError):
+                pass
+            except OSError:  # no descriptors left: they have to wait in the queue
+                self.rest()
 
         self.watch(stream.loop, look)
 
     def watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever somebody has come, until :meth:`rest`."""
         self.rest()
+        self._loop = loop
         loop.add_reader(self._socket.fileno(), callback)
-        self._unwatch = partial(unwatch, loop, self._socket.fileno())
 
     def rest(self) -> None:
         """Let those who come wait in the queue."""
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
+        if self._loop is not None:
+            unwatch(self._loop, self._socket.fileno())
+            self._loop = None
 
     def close(self) -> None:
         """Give up the port; whoever still waits is reset."""
+        if (
+            self._loop is not None
+            and self._loop.is_running()
+            and not _is_running(self._loop)
+        ):
+            self._loop.call_soon_threadsafe(self.close)  # collected in another thread
+            return
         self.rest()
         self._socket.close()
         for sock in self._kept:
@@ -286,6 +331,14 @@ class _Listener:
             "unknown user" if user is None else f"user {user}",
         )
         _reset(sock)
+        return False
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether ``loop`` is the one that runs in this thread."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
         return False
 
 
@@ -321,7 +374,8 @@ class TCPSocketChannel(Endpoint, IPCChannel):
     def out_path(self) -> str:
         return str(self._listener.port)
 
-    async def _open(self) -> SocketStream:
+    async def _open(self, deadline: float) -> SocketStream:
+        del deadline  # who comes too late waits in the listener's queue
         loop = asyncio.get_running_loop()
         sock = await self._listener.accept(loop, self.logger)
         stream = SocketStream(loop, sock)
@@ -363,14 +417,15 @@ class TCPSocketChannelClient(Endpoint):
             raise BadRendezvousError(f"bad rendezvous {in_path!r}: not a TCP address")
         self._address = address
 
-    async def _open(self) -> SocketStream:
+    async def _open(self, deadline: float) -> SocketStream | None:
         loop = asyncio.get_running_loop()
-        for pause in backoff():
-            sock = await self._attempt(loop)
+        sock = await self._attempt(loop)
+        for pause in backoff(deadline):
             if sock is not None:
-                return SocketStream(loop, sock)
+                break
             await asyncio.sleep(pause)
-        raise AssertionError("unreachable: the pauses never end")
+            sock = await self._attempt(loop)
+        return None if sock is None else SocketStream(loop, sock)
 
     async def _attempt(self, loop: asyncio.AbstractEventLoop) -> socket.socket | None:
         """Connect once; None if nobody listens."""
@@ -378,19 +433,19 @@ class TCPSocketChannelClient(Endpoint):
         sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         sock.setblocking(False)
         try:
-            await loop.sock_connect(sock, address)
+            # On loopback it is mostly done at once, without a turn of the loop.
+            if sock.connect_ex(address) and sock.connect_ex(address):
+                await loop.sock_connect(sock, address)
             # A connection to a free port can meet itself.
             if sock.getsockname() != sock.getpeername():
                 return sock
-        except (ConnectionError, BlockingIOError):
-            pass  # nobody listens, or not any more
         except OSError as error:
-            sock.close()
-            raise BadRendezvousError(
-                f"bad rendezvous {address}: {error.strerror}"
-            ) from error
+            if error.errno in _NEVER:
+                sock.close()
+                text = f"bad rendezvous {address}: {error.strerror}"
+                raise BadRendezvousError(text) from error
         except BaseException:
             sock.close()
             raise
-        sock.close()
+        sock.close()  # nobody listens, or not any more
         return None
