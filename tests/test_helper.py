@@ -117,10 +117,12 @@ await channel.write(b"whole")
 stream = channel._session._stream
 await asyncio.sleep(0)
 stream.write([b"\\0\\0\\0\\x64" + b"half"])
+await channel.read()
 os.kill(os.getpid(), signal.SIGKILL)
 """
     helper = Helper(main(body), make_ipc_channel(transport=transport))
     async with helper as channel:
+        await channel.write(b"now")
         assert await channel.read() == b"whole"
         with pytest.raises(TruncatedError):
             await channel.read()
@@ -211,8 +213,12 @@ async def test_a_helper_that_does_not_end_is_made_to() -> None:
 
 
 async def test_a_helper_that_speaks_and_leaves_at_once(transport: Any) -> None:
-    body = "await channel.write(b'done')\nawait channel.close()"
+    # Over TCP it waits for us: a socket that was closed has no owner to check.
+    wait = "await channel.read()\n" if transport == "tcp" else ""
+    body = f"await channel.write(b'done')\n{wait}await channel.close()"
     async with Helper(main(body), make_ipc_channel(transport=transport)) as channel:
+        if wait:
+            await channel.write(b"go")
         assert [message async for message in channel] == [b"done"]
         assert channel.end_reason == "clean"
 

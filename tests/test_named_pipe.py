@@ -126,8 +126,11 @@ def _nonblocking(path: str, flags: int) -> int:
 
 
 @pytest.mark.parametrize("role", ["server", "client"])
-async def test_a_passer_by_while_the_peer_opens(paths: tuple[str, str], role: str) -> None:
+async def test_a_passer_by_while_the_peer_opens(
+    paths: tuple[str, str], role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The passer-by writes where the peer is only about to: its leaving is no end."""
+    monkeypatch.setattr("ipc_channel.named_pipe._SETTLED", PATIENCE)
     ours: PosixNamedPipeProtocol
     if role == "server":
         ours = server = PosixNamedPipeChannel()

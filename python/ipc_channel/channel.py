@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Unpack
 
 from ipc_channel import rendezvous
@@ -27,7 +27,7 @@ def make_ipc_channel(
     loop: asyncio.AbstractEventLoop | None = None,
     *,
     transport: rendezvous.Transport | None = None,
-    allowed_users: Collection[int] = (),
+    allowed_users: Iterable[int] = (),
     **options: Unpack[Options],
 ) -> IPCChannel:
     """Make the server of a channel, and its rendezvous.
@@ -46,12 +46,13 @@ def make_ipc_channel(
 
     Raises ValueError or TypeError for an option out of range.
     """
+    users = check_users(allowed_users)
     transport = transport or rendezvous.default_transport()
     if transport == "tcp":
-        return TCPSocketChannel(logger, loop, allowed_users=allowed_users, **options)
+        return TCPSocketChannel(logger, loop, allowed_users=users, **options)
     if transport != "named_pipe":
         raise ValueError(f"transport is {transport!r}, not 'named_pipe' or 'tcp'")
-    if check_users(allowed_users):
+    if users:
         raise ValueError(
             "allowed_users needs TCP: named pipes are open to our own user only"
         )

@@ -124,6 +124,7 @@ class Endpoint(IPCChannelClient):
     async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
         deadline = time.monotonic() + check_seconds("timeout", timeout)
         check_running(self._loop)
+        self._check_loop()
         if self._closed:
             raise ChannelClosedError("the channel was closed")
         if self._opening is not None:
@@ -146,8 +147,7 @@ class Endpoint(IPCChannelClient):
         return await self._connected().read()
 
     async def close(self) -> None:
-        if self._session is not None:
-            self._session.check_loop()
+        self._check_loop()
         first, self._closed = not self._closed, True
         try:
             if self._opening is not None:
@@ -175,6 +175,13 @@ class Endpoint(IPCChannelClient):
         if self._closed:
             raise ChannelClosedError("the channel was closed")
         raise NotConnectedError("the channel is not connected; call connect first")
+
+    def _check_loop(self) -> None:
+        """Raise WrongLoopError if a session or a connect is under way in another loop."""
+        if self._session is not None:
+            self._session.check_loop()
+        if self._opening is not None:
+            check_running(self._opening.get_loop())
 
     async def _renew(self, deadline: float) -> Stream | None:
         """Leave nothing of the session that has ended, and open the next stream."""

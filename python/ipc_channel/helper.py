@@ -52,6 +52,7 @@ class Helper:
         self.channel = channel
         self.process: asyncio.subprocess.Process | None = None
         """The process, for its ``pid`` and ``returncode``; None before the start."""
+        self._starting = False
         self._env = dict(os.environ if env is None else env)
         self._cwd = cwd
         self._timeout = check_seconds("timeout", timeout)
@@ -68,6 +69,15 @@ class Helper:
         connects or does not connect in time (it has then been ended), or if
         the one before still runs; and what ``connect`` raises.
         """
+        if self._starting:
+            raise HelperError(f"helper {self} is being started")
+        self._starting = True
+        try:
+            return await self._start()
+        finally:
+            self._starting = False
+
+    async def _start(self) -> IPCChannel:
         await self._await_predecessor()
         connecting = asyncio.ensure_future(self.channel.connect(self._timeout))
         await asyncio.sleep(0)  # what connect refuses, it refuses at once

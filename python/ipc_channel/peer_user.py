@@ -7,6 +7,7 @@ built in or not allowed, in the table of all (/proc, milliseconds).
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 
@@ -23,6 +24,7 @@ def peer_user(sock: socket.socket) -> int | None:
     """Return the user id of the process at the other end; None if it cannot be told.
 
     That is so once the process has closed its socket, which then is nobody's.
+    Raises OSError if there is no descriptor left for asking.
     """
     try:
         local, remote = sock.getpeername(), sock.getsockname()  # seen from the peer
@@ -43,7 +45,8 @@ def _ask_kernel(family: int, local: tuple[str, int], remote: tuple[str, int]) ->
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as netlink:
             netlink.send(header + body)
             answer = netlink.recv(4096, socket.MSG_DONTWAIT)
-    except OSError:
+    except OSError as error:
+        _check_own_fault(error)
         return None
     if struct.unpack_from("=H", answer, 4)[0] != _BY_FAMILY:
         return None
@@ -62,9 +65,14 @@ def _search_table(
                 fields = line.split()
                 if fields[1:3] == wanted and fields[9] != "0":
                     return int(fields[7])
-    except OSError:
-        pass
+    except OSError as error:
+        _check_own_fault(error)
     return None
+
+
+def _check_own_fault(error: OSError) -> None:
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        raise error
 
 
 def _in_table(family: int, end: tuple[str, int]) -> str:

@@ -44,6 +44,7 @@ class Receiver:
         self._decoder = Decoder(max_message_size)
         self._readers: deque[asyncio.Future[None]] = deque()
         self._reading = False
+        self._again = False  # whether a continuation of reading is pending
         self._over = False  # the stream has ended, whatever the frames said
         self._drained: asyncio.Future[None] | None = None
         self._undelivered = 0  # bytes of frames
@@ -140,8 +141,13 @@ class Receiver:
         for _ in range(self._stream.reads):
             if not (self._reading and self._read_once()):
                 return
-        if self._stream.reads > 1:
-            self._stream.loop.call_soon(self._on_readable)
+        if self._stream.reads > 1 and not self._again:
+            self._again = True
+            self._stream.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._again = False
+        self._on_readable()
 
     def _read_once(self) -> bool:
         """Read what is there; return False if nothing is, or nothing more comes."""
@@ -208,5 +214,5 @@ class Receiver:
         """Set the end, if none was set before."""
         if self.end is None:
             self.end, self.error = end, error
+            self._wake()
             self._on_end()
-        self._wake()

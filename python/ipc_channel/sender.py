@@ -23,6 +23,7 @@ WRITE_AHEAD = 64 * 2**10
 """Bytes in the queue above which a write waits."""
 
 _AT_ONCE = 2  # so that the second write after the peer left fails, whatever its turn
+_AT_MOST = 2**20  # bytes at a time, so that a fast reader does not hold up the loop
 _GATHER = 64  # buffers of one system call
 _JOIN = 4096  # a payload up to this size is joined with its header
 
@@ -135,7 +136,8 @@ class Sender:
 
     def _flush(self) -> None:
         """Give the kernel what it takes, and watch for room if something is left."""
-        while self._queue:
+        room = _AT_MOST
+        while self._queue and room > 0:
             try:
                 count = self._stream.write(list(islice(self._queue, _GATHER)))
             except (BlockingIOError, InterruptedError):
@@ -143,6 +145,7 @@ class Sender:
             except OSError as error:
                 self._on_error(error)
                 return
+            room -= count
             self._drop(count)
             self._admit()
         self._watch()

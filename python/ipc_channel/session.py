@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ipc_channel.errors import (
@@ -79,7 +80,10 @@ class Session:
         await self._sender.write(payload)
 
     async def close(self, linger: float | None = None) -> None:
-        """Send what was written and the close frame, then free everything."""
+        """Send what was written and the close frame, then free everything.
+
+        Gives up ``linger`` seconds after the peer has stopped taking output.
+        """
         self.check_loop()
         if self._stream.loop.is_closed():
             self.abort()
@@ -89,9 +93,7 @@ class Session:
             return
         self._closed = self._stream.loop.create_future()
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._linger if linger is None else linger):
-                    await self._finish()
+            await self._finish(self._linger if linger is None else linger)
         finally:
             self.abort()
 
@@ -103,9 +105,11 @@ class Session:
                 self._logger.warning(
                     "closed with %d bytes that the peer did not take", self._sender.queued
                 )
-            self._receiver.stop()
-            self._sender.fail(ChannelClosedError("the channel was closed"))
-            self._stream.close()
+            try:
+                self._receiver.stop()
+                self._sender.fail(ChannelClosedError("the channel was closed"))
+            finally:
+                self._stream.close()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
 
@@ -117,23 +121,35 @@ class Session:
         else:
             self.abort()
 
-    async def _finish(self) -> None:
+    async def _finish(self, linger: float) -> None:
         # Input is read and dropped from now on: a peer that is itself stuck in a
         # write would never get to read what we have to send.
         drained = self._receiver.discard()
-        await self._sender.close()
-        if self._stream.finish_writing():
-            await self._drain(drained)
+        sent = self._sender.close()
+        if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
+            # Unread input would make the kernel throw away what the peer has not read.
+            await self._wait(drained, linger, lambda: self._stream.unsent() == 0)
 
-    async def _drain(self, drained: asyncio.Future[None]) -> None:
-        """Wait until closing cannot make the kernel throw away what the peer has not read."""
-        seen = -1
-        while not drained.done():
-            quiet = self._receiver.discarded == seen
-            if quiet and self._stream.unsent() == 0:
+    async def _wait(
+        self, future: asyncio.Future[None], linger: float, enough: Callable[[], bool]
+    ) -> bool:
+        """Wait for ``future``, or until ``enough`` and the peer is quiet.
+
+        Returns False if the peer does nothing at all for ``linger`` seconds.
+        """
+        before, since = None, 0.0
+        while not future.done():
+            taken = self._sender.queued, self._stream.unsent()
+            now = taken, self._receiver.discarded
+            if before is not None and enough() and now == before:
                 break
-            seen = self._receiver.discarded
-            await asyncio.wait({drained}, timeout=_QUIET)
+            if before is None or taken != before[0]:
+                since = time.monotonic()
+            if (left := since + linger - time.monotonic()) <= 0:
+                return False
+            before = now
+            await asyncio.wait({future}, timeout=min(_QUIET, left))
+        return True
 
     def _on_reset(self) -> None:
         self._receiver.was_reset = True

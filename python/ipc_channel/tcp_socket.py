@@ -11,7 +11,7 @@ import select
 import socket
 import struct
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from ipc_channel import rendezvous
@@ -178,6 +178,8 @@ def _take_over(
         raise ValueError("the streams are over TLS, not over a bare socket")
     if sock is None or sock.fileno() < 0:
         raise NotConnectedError("the streams are not over an open socket")
+    if (error := reader.exception()) is not None:
+        raise error
     duplicate = socket.socket(fileno=os.dup(sock.fileno()))
     # Neither waits: the reader is told that nothing follows what it holds.
     reader.feed_eof()
@@ -230,7 +232,7 @@ class _TakenOver(SocketStream):
 class _Listener:
     """A listening socket that keeps its port from construction to ``close``."""
 
-    def __init__(self, users: Collection[int]) -> None:
+    def __init__(self, users: frozenset[int]) -> None:
         self._users = users
         self._kept: list[socket.socket] = []  # accepted when connect was just giving up
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches it
@@ -323,7 +325,11 @@ class _Listener:
     def _may_enter(self, sock: socket.socket, logger: logging.Logger) -> bool:
         if sys.platform != "linux":
             return True  # nothing here tells whose a loopback socket is
-        user = peer_user(sock)
+        try:
+            user = peer_user(sock)
+        except OSError:  # no descriptor left for asking: let it wait
+            self._kept.append(sock)
+            raise
         if user in self._users:
             return True
         logger.warning(
@@ -359,12 +365,12 @@ class TCPSocketChannel(Endpoint, IPCChannel):
         logger: logging.Logger = default_logger,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
-        allowed_users: Collection[int] = (),
+        allowed_users: Iterable[int] = (),
         **options: Unpack[Options],
     ) -> None:
         super().__init__(logger, loop, **options)
         own = () if sys.platform != "linux" else (os.geteuid(),)
-        self._listener = _Listener({*own, *check_users(allowed_users)})
+        self._listener = _Listener(check_users(allowed_users) | set(own))
 
     @property
     def in_path(self) -> str:
@@ -390,11 +396,13 @@ class TCPSocketChannel(Endpoint, IPCChannel):
         self._listener.close()
 
 
-def check_users(users: Collection[int]) -> Collection[int]:
-    """Return ``users``, or raise TypeError unless it is a collection of user ids."""
-    if isinstance(users, str | bytes) or not all(isinstance(user, int) for user in users):
-        raise TypeError(f"allowed_users is a collection of user ids, not {users!r}")
-    return users
+def check_users(users: Iterable[int]) -> frozenset[int]:
+    """Return ``users``, or raise TypeError unless they are user ids."""
+    if not isinstance(users, str | bytes):
+        found = tuple(users)
+        if all(type(user) is int for user in found):
+            return frozenset(found)
+    raise TypeError(f"allowed_users is a collection of user ids, not {users!r}")
 
 
 class TCPSocketChannelClient(Endpoint):
