@@ -28,7 +28,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from raw import CLOSE, PATIENCE, dial, frame, open_descriptors
+from raw import CLOSE, PATIENCE, dial, eventually, frame, open_descriptors
 
 
 def make(role: str, transport: Any, directory: Path, **options: Any) -> IPCChannelClient:
@@ -519,3 +519,69 @@ async def test_connect_timeout_error_of_async_with(
             pytest.fail("the body must not run")
     with pytest.raises(ChannelClosedError):
         await ours.write(b"x")
+
+
+@pytest.mark.parametrize(
+    "state", ["ended", "clean", "write failed", "write waited", "silent half-close"]
+)
+async def test_nothing_is_done_while_nothing_happens(connect: Connect, state: str) -> None:
+    """Descriptors are ready for ever after an end: one that stays watched takes a core."""
+    async with connect(linger=0) as (ours, peer):
+        if state == "ended":
+            peer.close()
+            assert await ours.read() is None
+        elif state == "clean":
+            peer.send(CLOSE)
+            peer.end_writing()
+            assert await ours.read() is None
+        elif state == "write failed":
+            writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+            await asyncio.sleep(0.01)
+            peer.close()
+            await asyncio.wait({writing})
+            assert writing.exception()
+        elif state == "write waited":
+            writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+            await asyncio.to_thread(peer.recv_frame)
+            await writing
+        else:
+            peer.end_writing()
+        await asyncio.sleep(0.01)
+        start = time.process_time()
+        await asyncio.sleep(0.3)
+        assert time.process_time() - start < 0.15
+
+
+async def test_nothing_is_read_once_closing_has_begun(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        peer.send(frame(b"queued"))
+        await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(ours.close())
+        await asyncio.sleep(0)
+        peer.send(frame(b"late"))
+        await asyncio.sleep(0.02)
+        assert await ours.read() is None
+        with pytest.raises(ChannelClosedError):  # at once, not after the linger
+            await asyncio.wait_for(writing, 1)
+        assert not closing.done()
+        peer.close()
+        await closing
+
+
+async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        stuck = asyncio.create_task(
+            asyncio.to_thread(peer.send, frame(bytes(1000)) * 20_000)
+        )
+        receiver = ours._session._receiver  # type: ignore[attr-defined]
+        await eventually(lambda: not receiver._reading)
+        writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(ours.close())
+        await asyncio.wait_for(stuck, PATIENCE)
+        assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
+        peer.close()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)

@@ -188,3 +188,14 @@ def test_impossible_limit(limit: int) -> None:
 def test_limit_of_a_wrong_type(limit: Any) -> None:
     with pytest.raises(TypeError, match="max_message_size"):
         Decoder(limit)
+
+
+def test_the_limit_is_checked_before_the_copy() -> None:
+    data = bytearray(30 * 2**20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(MessageTooLargeError):
+            message_bytes(data, 10)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ from ipc_channel import (
 from raw import PATIENCE, eventually, open_descriptors
 
 ECHO = [sys.executable, str(Path(__file__).parents[1] / "python" / "examples" / "echo.py")]
+
+SPEAK = (
+    "import os;"
+    "r = os.open(os.environ['IPC_CHANNEL_IN'], os.O_RDONLY | os.O_NONBLOCK);"
+    "w = os.open(os.environ['IPC_CHANNEL_OUT'], os.O_WRONLY);"
+    "os.write(w, b'\\0\\0\\0\\1x');"
+)
 
 
 def child(code: str) -> list[str]:
@@ -250,3 +258,57 @@ async def test_environment_and_directory(tmp_path: Path) -> None:
     )
     async with helper as channel:
         assert await channel.read() == b"this" + os.fsencode(tmp_path)
+
+
+async def test_a_helper_that_is_gone_before_it_was_met() -> None:
+    for _ in range(3):
+        async with Helper(
+            [sys.executable, "-S", "-c", SPEAK], make_ipc_channel()
+        ) as channel:
+            assert await channel.read() == b"x"
+            assert await channel.read() is None
+
+
+async def test_sigterm_comes_before_sigkill() -> None:
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
+        + SPEAK
+        + "time.sleep(1000)"
+    )
+    helper = Helper([sys.executable, "-S", "-c", code], make_ipc_channel(), grace=0.3)
+    channel = await helper.start()
+    assert await channel.read() == b"x"
+    assert await helper.stop() == 7
+
+
+async def test_a_failed_start_does_not_wait_for_the_grace() -> None:
+    helper = Helper(
+        [sys.executable, "-c", "import time; time.sleep(1000)"],
+        make_ipc_channel(),
+        timeout=0.1,
+        grace=PATIENCE,
+    )
+    start = time.monotonic()
+    with pytest.raises(HelperError):
+        async with helper:
+            pytest.fail("the body must not run")
+    assert time.monotonic() - start < PATIENCE / 2
+
+
+async def test_a_stop_cancelled_while_closing_still_ends_the_helper() -> None:
+    helper = Helper(
+        [sys.executable, "-S", "-c", SPEAK + "import time; time.sleep(1000)"],
+        make_ipc_channel(linger=PATIENCE),
+        grace=0.05,
+    )
+    channel = await helper.start()
+    writing = asyncio.create_task(channel.write(bytes(20 * 2**20)))
+    await asyncio.sleep(0.01)
+    stopping = asyncio.create_task(helper.stop())
+    await asyncio.sleep(0.01)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert helper.process
+    assert helper.process.returncode is not None
+    await asyncio.gather(writing, return_exceptions=True)

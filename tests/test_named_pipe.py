@@ -400,3 +400,62 @@ async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:
 def test_tcp_strings_are_refused() -> None:
     with pytest.raises(BadRendezvousError, match="not a named pipe"):
         PosixNamedPipeProtocol("5000", "5000")
+
+
+async def test_passers_by_leave_no_descriptors() -> None:
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    await asyncio.sleep(0.005)
+    before = open_descriptors()
+    for _ in range(3):
+        fd = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
+        await asyncio.sleep(0.05)
+        os.close(fd)
+        await asyncio.sleep(0.05)
+    assert open_descriptors() == before
+    await server.close()
+    assert await connecting is False
+
+
+@pytest.mark.parametrize("kind", ["file", "symlink", "owner"])
+async def test_a_path_that_changes_after_it_was_looked_at(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``lstat`` saw a pipe of ours; what is opened is something else."""
+    good, bad = f"{tmp_path}/good", f"{tmp_path}/bad"
+    for path in (good, f"{tmp_path}/target"):
+        os.mkfifo(path)
+    if kind == "file":
+        Path(bad).write_bytes(b"precious")
+    elif kind == "symlink":
+        os.symlink(f"{tmp_path}/target", bad)
+    else:
+        os.mkfifo(bad)
+        real = os.fstat
+
+        def of_another(fd: int) -> os.stat_result:
+            status = list(real(fd))
+            status[stat.ST_UID] += 1
+            return os.stat_result(status)
+
+        monkeypatch.setattr(os, "fstat", of_another)
+    before = open_descriptors()
+    as_good = os.lstat(good)
+    monkeypatch.setattr(os, "lstat", lambda _: as_good)
+    client = PosixNamedPipeChannelClient(bad, good)
+    with pytest.raises(BadRendezvousError, match="bad"):
+        await client.connect(0.05)
+    monkeypatch.undo()
+    assert open_descriptors() == before
+    await client.close()
+
+
+async def test_a_silent_session_leaves_new_names_at_its_end() -> None:
+    server = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    held = os.fstat(peer.out_fd or 0).st_ino
+    peer.close()
+    assert await server.read() is None
+    assert os.stat(server.in_path).st_ino != held, "before connect is called again"
+    await server.close()

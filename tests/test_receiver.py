@@ -7,7 +7,6 @@ import random
 
 import pytest
 
-import raw
 import vectors
 from conftest import Connect
 from ipc_channel import (
@@ -18,7 +17,7 @@ from ipc_channel import (
     ResetError,
     TruncatedError,
 )
-from raw import CLOSE, frame
+from raw import CLOSE, PATIENCE, eventually, frame
 
 SIZES = [1, 4092, *range(65531, 65538), 2**20, 5 * 2**20]
 ENDS = {case["id"]: case for case in vectors.load("ends")}
@@ -287,7 +286,54 @@ async def test_a_reset_wakes_everybody(connect: Connect, transport: str) -> None
         assert ours.end_reason == "reset"
 
 
-def test_errors_can_be_copied_whole() -> None:
-    error = TruncatedError("payload", b"ab", 5)
-    assert error.again() is not error
-    assert raw.PATIENCE > 1
+async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
+    large = bytes(1_000_000)
+    async with connect() as (ours, peer):
+        sending = asyncio.create_task(
+            asyncio.to_thread(peer.send, frame(b"small") + frame(large))
+        )
+        receiver = ours._session._receiver  # type: ignore[attr-defined]
+        await eventually(lambda: not receiver._reading)  # the read-ahead is full
+        assert await ours.read() == b"small"
+        assert await ours.read() == large
+        await sending
+
+
+async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        receiver = ours._session._receiver  # type: ignore[attr-defined]
+        for _ in range(20):
+            sending = asyncio.to_thread(peer.send, frame(bytes(50_000)))
+            await asyncio.gather(sending, ours.read())
+        assert receiver._undelivered == 0
+
+
+async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
+    async with connect() as (ours, _):
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(ours.read(), 0.001)
+        assert not ours._session._receiver._readers  # type: ignore[attr-defined]
+
+
+async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        first = asyncio.create_task(ours.read())
+        second = asyncio.create_task(ours.read())
+        await asyncio.sleep(0)
+        peer.send(frame(b"message"))
+        first.cancel()
+        ours._session._receiver._on_readable()  # type: ignore[attr-defined]
+        assert await asyncio.wait_for(second, PATIENCE) == b"message"
+
+
+async def test_an_error_is_raised_as_a_new_one_each_time(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        peer.send(b"\0")
+        peer.close()
+        caught = []
+        for _ in range(2):
+            with pytest.raises(TruncatedError) as error:
+                await ours.read()
+            caught.append(error.value)
+        assert caught[0] is not caught[1]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,3 +89,36 @@ def test_a_forked_child_leaves_the_directory_alone() -> None:
         assert os.path.exists(directory.in_path)
     finally:
         directory.remove()
+
+
+def test_names_are_there_at_every_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = rendezvous.PrivateDirectory()
+    real = os.mkfifo
+
+    def checked(path: str, mode: int) -> None:
+        assert {"in", "out"} <= set(os.listdir(directory.path))
+        real(path, mode)
+
+    monkeypatch.setattr(os, "mkfifo", checked)
+    directory.used = True
+    directory.refresh()
+    directory.remove()
+
+
+def test_a_directory_whose_pipes_cannot_be_made_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(path: str, mode: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "mkfifo", full)
+    with pytest.raises(OSError, match="No space"):
+        rendezvous.PrivateDirectory()
+    assert list(Path(tempfile.gettempdir()).glob("ipc-channel-*")) == []
+
+
+def test_a_path_is_measured_in_bytes() -> None:
+    path = "/" + "é" * 2047
+    rendezvous.parse(path, "/x")
+    with pytest.raises(BadRendezvousError, match="4095 bytes"):
+        rendezvous.parse(path + "é", "/x")

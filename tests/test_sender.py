@@ -15,6 +15,7 @@ from ipc_channel import (
     EmptyMessageError,
     MessageTooLargeError,
     PeerError,
+    ResetError,
 )
 from ipc_channel.sender import WRITE_AHEAD
 from raw import CLOSE, eventually, frame
@@ -225,3 +226,39 @@ async def test_a_pending_write_ends_with_the_channel(connect: Connect) -> None:
         for task in writing:
             with pytest.raises(ChannelClosedError):
                 await task
+
+
+async def test_ten_thousand_small_messages_in_one_turn(connect: Connect) -> None:
+    messages = [b"%d" % number for number in range(10_000)]
+    async with connect() as (ours, peer):
+
+        async def write() -> None:
+            for message in messages:
+                await ours.write(message)
+
+        writing = asyncio.create_task(write())
+        got = await asyncio.to_thread(lambda: [peer.recv_frame() for _ in messages])
+        await writing
+        assert got == messages
+
+
+async def test_the_error_of_a_session_outlives_close(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        peer.close()
+        with pytest.raises(ConnectionError) as caught:
+            while True:
+                await ours.write(b"x")
+                await asyncio.sleep(0)
+        await ours.close()
+        assert isinstance(ours.last_exception, type(caught.value))
+
+
+async def test_pending_writes_end_with_a_reset(connect: Connect, transport: str) -> None:
+    if transport == "named_pipe":
+        return  # a named pipe cannot be reset
+    async with connect() as (ours, peer):
+        peer.reset()
+        with pytest.raises(ResetError):
+            await ours.read()
+        with pytest.raises(ResetError):
+            await ours.write(b"x")

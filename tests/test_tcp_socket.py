@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -381,3 +383,121 @@ async def test_a_protocol_dropped_without_close() -> None:
 def test_pipe_strings_are_refused() -> None:
     with pytest.raises(BadRendezvousError, match="not a TCP address"):
         TCPSocketChannelClient("/tmp/in", "/tmp/out")
+
+
+async def test_a_peer_that_goes_on_talking_is_not_reset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ipc_channel.session._QUIET", 2.0)
+    server = TCPSocketChannel(linger=PATIENCE)
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    await server.write(b"last")
+    closing = asyncio.create_task(server.close())
+
+    def talk() -> None:
+        for _ in range(25):
+            peer.send(frame(b"still talking"))
+            time.sleep(0.01)
+
+    await asyncio.to_thread(talk)
+    assert await asyncio.to_thread(peer.recv_all) == [b"last"]
+    peer.close()
+    await closing
+
+
+async def test_no_delay() -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    sock = server._session._stream._socket  # type: ignore[union-attr]
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    peer.close()
+    await server.close()
+
+
+async def test_streams_over_tls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        sock, _ = listener.accept()
+    info = writer.get_extra_info
+
+    def over_tls(name: str, default: Any = None) -> Any:
+        return ssl.SSLObject if name == "ssl_object" else info(name, default)
+
+    monkeypatch.setattr(writer, "get_extra_info", over_tls)
+    with pytest.raises(ValueError, match="TLS"):
+        TCPSocketProtocol(reader, writer)
+    sock.close()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_who_comes_late_is_reset() -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    late = dial(server.in_path, server.in_path)
+    with pytest.raises(ConnectionResetError):  # not an end of stream, which looks orderly
+        await asyncio.to_thread(late.recv, 1)
+    late.close()
+    peer.close()
+    await server.close()
+
+
+async def test_a_kept_connection_is_closed_with_the_channel() -> None:
+    before = open_descriptors()
+    server = TCPSocketChannel()
+    loop = asyncio.get_running_loop()
+    accepting: Any = loop.create_task(server._listener.accept(loop, server.logger))
+    await asyncio.sleep(0)
+    peer = dial(server.in_path, server.in_path)
+    while not accepting._fut_waiter.done():
+        await asyncio.sleep(0)
+    accepting.cancel()
+    await asyncio.wait({accepting})
+    await server.close()
+    assert await asyncio.to_thread(peer.is_ended)
+    peer.close()
+    assert open_descriptors() == before
+
+
+async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = TCPSocketChannel()
+
+    def full() -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(server._listener, "_next", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        await server.connect(PATIENCE)
+    await server.close()
+
+
+def test_whose_a_socket_is_without_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipc_channel.peer_user._ask_kernel", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        with client, server:
+            assert peer_user(server) == os.geteuid()
+
+
+def test_a_socket_without_a_peer_is_nobodys() -> None:
+    with socket.socket() as sock:
+        assert peer_user(sock) is None
+
+
+async def test_a_reset_behind_much_data() -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    peer.send(frame(bytes(150_000)))  # more than one read takes
+    peer.reset()
+    try:
+        await asyncio.wait_for(server.read(), PATIENCE / 10)
+        with pytest.raises(ResetError):
+            await asyncio.wait_for(server.read(), PATIENCE / 10)
+    except ResetError:
+        pass  # the system may throw away what was not read
+    await server.close()
