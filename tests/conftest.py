@@ -58,6 +58,13 @@ def role(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[str, str]:
+    """Two named pipes."""
+    rendezvous = raw.Rendezvous("named_pipe", tmp_path)
+    return rendezvous.in_path, rendezvous.out_path
+
+
 class Connect(Protocol):
     """Makes a channel of ours that is connected to a raw end."""
 

@@ -14,7 +14,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from ipc_channel import IPCChannelClient, make_ipc_channel, make_ipc_channel_client
 from ipc_channel.endpoint import Options
@@ -227,6 +227,15 @@ async def connected(
 
 def _nothing() -> None:
     pass
+
+
+def make(role: str, transport: Any, directory: Path, **options: Any) -> IPCChannelClient:
+    """Make a channel that nobody will connect to."""
+    if role == "server":
+        return make_ipc_channel(transport=transport, **options)
+    if transport == "tcp":
+        return make_ipc_channel_client("1", "1", **options)  # nobody listens on port 1
+    return make_ipc_channel_client(f"{directory}/in", f"{directory}/out", **options)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

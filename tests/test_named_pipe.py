@@ -35,13 +35,6 @@ from raw import (
 )
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> tuple[str, str]:
-    """Two named pipes."""
-    rendezvous = Rendezvous("named_pipe", tmp_path)
-    return rendezvous.in_path, rendezvous.out_path
-
-
 def test_named_pipes_are_the_default_on_linux() -> None:
     channel = make_ipc_channel()
     assert type(channel) is PosixNamedPipeChannel
@@ -96,122 +89,6 @@ async def test_a_silent_peer_is_no_end() -> None:
     assert not reading.done()
     peer.send(frame(b"finally"))
     assert await reading == b"finally"
-    peer.close()
-    await server.close()
-
-
-@pytest.mark.parametrize("passing", ["r", "w", "rw"])
-async def test_a_passer_by_before_the_peer(passing: str) -> None:
-    server = PosixNamedPipeChannel()
-    connecting = asyncio.create_task(server.connect(PATIENCE))
-    for _ in range(3):
-        await asyncio.sleep(0.005)
-        if "r" in passing:
-            with open(server.out_path, "rb", buffering=0, opener=_nonblocking):
-                await asyncio.sleep(0.03)
-        if "w" in passing:
-            with open(server.in_path, "wb", buffering=0, opener=_nonblocking):
-                await asyncio.sleep(0.03)
-    assert not connecting.done(), "one direction alone is no peer"
-    peer = await asyncio.to_thread(dial, server.out_path, server.in_path)
-    assert await connecting
-    peer.send(frame(b"the real one"))
-    assert await server.read() == b"the real one"
-    peer.close()
-    await server.close()
-
-
-def _nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-@pytest.mark.parametrize("role", ["server", "client"])
-async def test_a_passer_by_while_the_peer_opens(
-    paths: tuple[str, str], role: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The passer-by writes where the peer is only about to: its leaving is no end."""
-    monkeypatch.setattr("ipc_channel.named_pipe._SETTLED", PATIENCE)
-    ours: PosixNamedPipeProtocol
-    if role == "server":
-        ours = server = PosixNamedPipeChannel()
-        in_path, out_path = server.in_path, server.out_path
-    else:
-        in_path, out_path = paths
-        ours = PosixNamedPipeChannelClient(in_path, out_path)
-    connecting = asyncio.create_task(ours.connect(PATIENCE))
-    reader = os.open(out_path, os.O_RDONLY | os.O_NONBLOCK)  # the peer's first half
-    passer_by = await asyncio.to_thread(open_nonblocking, in_path, os.O_WRONLY)
-    assert await connecting
-    reading = asyncio.create_task(ours.read())
-    await asyncio.sleep(0.01)
-    os.close(passer_by)
-    await asyncio.sleep(0.05)
-    assert not reading.done(), "the end of a passer-by was taken for the peer's"
-    peer = Raw(reader, os.open(in_path, os.O_WRONLY))  # the peer's second half
-    peer.send(frame(b"at last"))
-    assert await reading == b"at last"
-    peer.close()
-    assert await ours.read() is None
-    await ours.close()
-
-
-async def test_a_silent_peer_that_closes_slowly_is_noticed() -> None:
-    """Its two descriptors go one after the other, and it never sent a byte."""
-    server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
-    reading = asyncio.create_task(server.read())
-    peer.end_writing()
-    await asyncio.sleep(0.1)
-    assert not reading.done()
-    peer.end_reading()
-    assert await asyncio.wait_for(reading, PATIENCE) is None
-    assert server.end_reason == "eof"
-    await server.close()
-
-
-async def test_a_helper_that_dies_while_it_opens_is_no_peer() -> None:
-    server = PosixNamedPipeChannel()
-    connecting = asyncio.create_task(server.connect(0.1))
-    fd = await asyncio.to_thread(open_nonblocking, server.out_path, os.O_RDONLY)
-    await asyncio.sleep(0.01)
-    os.close(fd)
-    assert not await connecting
-    await server.close()
-
-
-@pytest.mark.parametrize("first", ["r", "w"])
-async def test_came_wrote_and_left(first: str) -> None:
-    server = PosixNamedPipeChannel()
-    connecting = asyncio.create_task(server.connect(PATIENCE))
-    fds = []
-    if first == "r":
-        fds.append(os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK))
-    writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
-    os.write(writer, frame(b"I was here") + frame(b"and left") + CLOSE)
-    for fd in [*fds, writer]:
-        os.close(fd)
-    assert await connecting
-    assert await server.read() == b"I was here"
-    assert await server.read() == b"and left"
-    assert await server.read() is None
-    with pytest.raises(ConnectionError):
-        await server.write(b"nobody there")
-    await server.close()
-
-
-async def test_a_write_before_the_reading_end_is_opened() -> None:
-    server = PosixNamedPipeChannel()
-    connecting = asyncio.create_task(server.connect(PATIENCE))
-    writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
-    os.write(writer, frame(b"early"))
-    await asyncio.sleep(0.05)
-    assert not connecting.done(), "it has no way to answer yet"
-    peer = Raw(os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK), writer)
-    assert await connecting
-    assert await server.read() == b"early"
-    await server.write(b"answer")
-    assert await asyncio.to_thread(peer.recv_frame) == b"answer"
     peer.close()
     await server.close()
 
@@ -400,21 +277,6 @@ async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:
 def test_tcp_strings_are_refused() -> None:
     with pytest.raises(BadRendezvousError, match="not a named pipe"):
         PosixNamedPipeProtocol("5000", "5000")
-
-
-async def test_passers_by_leave_no_descriptors() -> None:
-    server = PosixNamedPipeChannel()
-    connecting = asyncio.create_task(server.connect(PATIENCE))
-    await asyncio.sleep(0.005)
-    before = open_descriptors()
-    for _ in range(3):
-        fd = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
-        await asyncio.sleep(0.05)
-        os.close(fd)
-        await asyncio.sleep(0.05)
-    assert open_descriptors() == before
-    await server.close()
-    assert await connecting is False
 
 
 @pytest.mark.parametrize("kind", ["file", "symlink", "owner"])

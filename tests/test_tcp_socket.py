@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
-import ssl
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -17,24 +13,13 @@ import pytest
 
 from ipc_channel import (
     BadRendezvousError,
-    NotConnectedError,
     ResetError,
     TCPSocketChannel,
     TCPSocketChannelClient,
-    TCPSocketProtocol,
-    WrongLoopError,
-    make_ipc_channel,
 )
-from ipc_channel.peer_user import _ask_kernel, _search_table, peer_user
-from raw import CLOSE, PATIENCE, Raw, dial, eventually, frame, open_descriptors
+from raw import PATIENCE, dial, eventually, frame, open_descriptors
 
-STRANGER = 12345
 """A user id that is not ours."""
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0,
-    reason="NOT TESTED: a process of another user needs root to start; "
-    "the same rule is checked without one by test_who_may_enter",
-)
 
 
 async def test_the_port_is_held_from_construction() -> None:
@@ -198,188 +183,6 @@ async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     await client.close()
 
 
-# who may come in
-
-
-@needs_root
-@pytest.mark.parametrize("allowed", [False, True])
-async def test_another_user(allowed: bool) -> None:
-    server = make_ipc_channel(transport="tcp", allowed_users=[STRANGER] if allowed else [])
-    code = (
-        f"import os, socket, sys; os.setuid({STRANGER});"
-        "s = socket.socket(); s.connect(('127.0.0.1', int(sys.argv[1])));"
-        "s.sendall(b'\\0\\0\\0\\1s'); print(s.recv(100))"
-    )
-    stranger = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, server.in_path, stderr=subprocess.DEVNULL
-    )
-    connecting = asyncio.create_task(server.connect(PATIENCE))
-    if allowed:
-        assert await connecting
-        assert await server.read() == b"s"
-        await server.close()
-        assert await stranger.wait() == 0
-        return
-    assert await stranger.wait() != 0, "it was reset"
-    assert not connecting.done(), "waiting goes on"
-    peer = dial(server.in_path, server.in_path)
-    assert await connecting
-    peer.send(frame(b"one of us"))
-    assert await server.read() == b"one of us"
-    peer.close()
-    await server.close()
-
-
-@pytest.mark.parametrize("user", [STRANGER, None, 0])
-async def test_who_may_enter(user: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if user == os.geteuid():
-        user = STRANGER + 1
-    monkeypatch.setattr("ipc_channel.tcp_socket.peer_user", lambda _: user)
-    server = TCPSocketChannel()
-    peer = dial(server.in_path, server.in_path)
-    assert not await server.connect(0.02)
-    assert await asyncio.to_thread(peer.is_ended)
-    peer.close()
-    await server.close()
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_whose_a_socket_is(host: str) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listener:
-        client = socket.create_connection(listener.getsockname()[:2])
-        server, _ = listener.accept()
-        with server:
-            ends = server.getpeername(), server.getsockname()
-            assert peer_user(server) == os.geteuid()
-            # Both ways of asking agree; the second is for kernels without the first.
-            assert _ask_kernel(family, *ends) == os.geteuid()
-            assert _search_table(family, *ends) == os.geteuid()
-            client.close()
-            assert peer_user(server) is None, "a socket that was closed is nobody's"
-            assert _search_table(family, *ends) is None
-
-
-@pytest.mark.parametrize("users", ["root", [1.5], ["root"]])
-def test_impossible_users(users: Any) -> None:
-    with pytest.raises(TypeError, match="allowed_users"):
-        TCPSocketChannel(allowed_users=users)
-
-
-def test_users_need_tcp() -> None:
-    with pytest.raises(ValueError, match="allowed_users needs TCP"):
-        make_ipc_channel(transport="named_pipe", allowed_users=[1])
-
-
-# asyncio streams
-
-
-@contextlib.asynccontextmanager
-async def streams() -> Any:
-    """Give asyncio's reader and writer of a connection, and the raw other end."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        sock, _ = listener.accept()
-    peer = Raw(sock.fileno(), sock.fileno(), sock)
-    try:
-        yield reader, writer, peer
-    finally:
-        peer.close()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-async def test_streams_are_taken_over() -> None:
-    before = open_descriptors()
-    async with streams() as (reader, writer, peer):
-        peer.send(b"unframed\n" + frame(b"in the reader already") + frame(b"half")[:6])
-        assert await reader.readline() == b"unframed\n"
-        protocol = TCPSocketProtocol(reader, writer)
-        assert protocol.writer is writer
-        assert await protocol.read() == b"in the reader already"
-        peer.send(frame(b"half")[6:] + frame(b"x" * 300_000)[:200_000])
-        assert await protocol.read() == b"half"
-        reading = asyncio.create_task(protocol.read())
-        await asyncio.to_thread(peer.send, frame(b"x" * 300_000)[200_000:])
-        assert await reading == b"x" * 300_000
-        await protocol.write(b"answer")
-        assert await asyncio.to_thread(peer.recv_frame) == b"answer"
-        peer.send(CLOSE)
-        assert await protocol.read() is None
-        assert protocol.end_reason == "clean"
-        assert protocol.last_exception is None
-        await protocol.close()
-        assert peer.recv_all() == []
-    assert open_descriptors() == before
-
-
-async def test_streams_that_have_ended() -> None:
-    async with streams() as (reader, writer, peer):
-        peer.send(frame(b"last") + CLOSE)
-        peer.end_writing()
-        await eventually(lambda: bool(reader._eof))
-        protocol = TCPSocketProtocol(reader, writer)
-        assert await protocol.read() == b"last"
-        assert await protocol.read() is None
-        await protocol.write(b"the other direction goes on")
-        assert await asyncio.to_thread(peer.recv_frame) == b"the other direction goes on"
-        peer.close()
-        await protocol.close()
-
-
-@pytest.mark.parametrize("size", [10, 20 * 2**20])
-async def test_streams_with_output_that_waits(size: int) -> None:
-    """What was written before the take-over goes out first, whole."""
-    async with streams() as (reader, writer, peer):
-        writer.write(b"x" * size)
-        protocol = TCPSocketProtocol(reader, writer)
-        writing = asyncio.create_task(protocol.write(b"first message"))
-        assert await asyncio.to_thread(peer.recv, size) == b"x" * size
-        assert await asyncio.to_thread(peer.recv_frame) == b"first message"
-        await writing
-        closing = asyncio.create_task(protocol.close())
-        assert await asyncio.to_thread(peer.recv_all) == []
-        peer.close()
-        await closing
-
-
-async def test_streams_that_hold_the_end_already() -> None:
-    async with streams() as (reader, writer, peer):
-        peer.send(
-            frame(b"last") + CLOSE
-        )  # and nothing more, not even the end of the stream
-        await eventually(lambda: len(reader._buffer) == 12)
-        protocol = TCPSocketProtocol(reader, writer)
-        assert protocol.end_reason == "clean"
-        assert await protocol.read() == b"last"
-        assert await protocol.read() is None
-        await protocol.close()
-
-
-async def test_streams_that_cannot_be_taken_over() -> None:
-    async with streams() as (reader, writer, peer):
-        other = asyncio.new_event_loop()
-        with pytest.raises(WrongLoopError):
-            TCPSocketProtocol(reader, writer, loop=other)
-        other.close()
-        with pytest.raises(ValueError, match="max_message_size"):
-            TCPSocketProtocol(reader, writer, max_message_size=0)
-        writer.transport.abort()
-        await asyncio.sleep(0.01)
-        with pytest.raises(NotConnectedError):
-            TCPSocketProtocol(reader, writer)
-        peer.close()
-
-
-async def test_a_protocol_dropped_without_close() -> None:
-    async with streams() as (reader, writer, _):
-        protocol = TCPSocketProtocol(reader, writer)
-        with pytest.warns(ResourceWarning, match="unclosed"):
-            del protocol
-        await asyncio.sleep(0)
-
-
 def test_pipe_strings_are_refused() -> None:
     with pytest.raises(BadRendezvousError, match="not a TCP address"):
         TCPSocketChannelClient("/tmp/in", "/tmp/out")
@@ -414,23 +217,6 @@ async def test_no_delay() -> None:
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     peer.close()
     await server.close()
-
-
-async def test_streams_over_tls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        sock, _ = listener.accept()
-    info = writer.get_extra_info
-
-    def over_tls(name: str, default: Any = None) -> Any:
-        return ssl.SSLObject if name == "ssl_object" else info(name, default)
-
-    monkeypatch.setattr(writer, "get_extra_info", over_tls)
-    with pytest.raises(ValueError, match="TLS"):
-        TCPSocketProtocol(reader, writer)
-    sock.close()
-    writer.close()
-    await writer.wait_closed()
 
 
 async def test_who_comes_late_is_reset() -> None:
@@ -472,20 +258,6 @@ async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(OSError, match="Too many open files"):
         await server.connect(PATIENCE)
     await server.close()
-
-
-def test_whose_a_socket_is_without_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ipc_channel.peer_user._ask_kernel", lambda *_: None)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        server, _ = listener.accept()
-        with client, server:
-            assert peer_user(server) == os.geteuid()
-
-
-def test_a_socket_without_a_peer_is_nobodys() -> None:
-    with socket.socket() as sock:
-        assert peer_user(sock) is None
 
 
 async def test_a_reset_behind_much_data() -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
-import select
 import socket
-import struct
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from ipc_channel import rendezvous
@@ -30,77 +27,16 @@ from ipc_channel.errors import (
     NotConnectedError,
 )
 from ipc_channel.interface import IPCChannel
-from ipc_channel.peer_user import peer_user
 from ipc_channel.session import Session
-from ipc_channel.stream import Stream, backoff, unwatch
+from ipc_channel.stream import backoff
+from ipc_channel.tcp_listener import Listener
+from ipc_channel.tcp_stream import SocketStream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-if sys.platform == "linux":
-    import fcntl
-    import termios
 
-_BACKLOG = 16
 _NEVER = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES)
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
-
-
-class SocketStream(Stream):
-    """A connected socket, which the stream owns from now on."""
-
-    # libuv tells of a reset once, along with the data before it, and never again.
-    reads = 16
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, early: bytes = b""
-    ) -> None:
-        super().__init__(loop)
-        self.early = early
-        self._socket = sock
-        sock.setblocking(False)
-        with contextlib.suppress(OSError):  # not TCP, or gone already
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def in_fd(self) -> int:
-        return self._socket.fileno()
-
-    def out_fd(self) -> int:
-        return self._socket.fileno()
-
-    def read(self, size: int) -> bytes:
-        return self._socket.recv(size)
-
-    def read_into(self, room: memoryview) -> int:
-        return self._socket.recv_into(room)
-
-    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
-        if len(buffers) > 1 and hasattr(self._socket, "sendmsg"):
-            return self._socket.sendmsg(buffers)
-        return self._socket.send(buffers[0])
-
-    def finish_writing(self) -> bool:
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:  # the connection is gone
-            return False
-        return True
-
-    def unsent(self) -> int | None:
-        if sys.platform != "linux":
-            return None
-        count = fcntl.ioctl(self._socket, termios.TIOCOUTQ, struct.pack("i", 0))
-        return int(struct.unpack("i", count)[0])
-
-    def release(self) -> None:
-        self._socket.close()
-
-    def ended(self) -> bool:
-        if not hasattr(select, "POLLRDHUP"):
-            return False
-        poller = select.poll()
-        poller.register(self._socket, select.POLLRDHUP)
-        return bool(poller.poll(0))
 
 
 class TCPSocketProtocol:
@@ -229,130 +165,6 @@ class _TakenOver(SocketStream):
         return True
 
 
-class _Listener:
-    """A listening socket that keeps its port from construction to ``close``."""
-
-    def __init__(self, users: frozenset[int]) -> None:
-        self._users = users
-        self._kept: list[socket.socket] = []  # accepted when connect was just giving up
-        self._loop: asyncio.AbstractEventLoop | None = None  # that watches it
-        self._socket = socket.socket()
-        try:
-            # Without SO_REUSEADDR nobody else can bind the port beside us.
-            if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-            self._socket.setblocking(False)
-            self._socket.bind(("127.0.0.1", 0))
-            self._socket.listen(_BACKLOG)
-        except BaseException:
-            self._socket.close()
-            raise
-        self.port: int = self._socket.getsockname()[1]
-
-    async def accept(
-        self, loop: asyncio.AbstractEventLoop, logger: logging.Logger
-    ) -> socket.socket:
-        """Return the connection of the first peer that may come in."""
-        found: asyncio.Future[socket.socket] = loop.create_future()
-
-        def look() -> None:
-            try:
-                while not found.done():
-                    sock = self._next()
-                    if self._may_enter(sock, logger):
-                        found.set_result(sock)
-            except (BlockingIOError, ConnectionAbortedError):
-                pass
-            except OSError as error:  # no descriptors left, for instance
-                found.set_exception(error)
-
-        look()
-        self.watch(loop, look)
-        try:
-            return await found
-        except asyncio.CancelledError:
-            if found.done() and not found.cancelled() and not found.exception():
-                self._kept.append(found.result())
-            raise
-        finally:
-            self.rest()
-
-    def turn_away(self, stream: SocketStream) -> None:
-        """Reset everybody else who comes while the peer of ``stream`` is there."""
-
-        def look() -> None:
-            if stream.ended():  # this is the next one: it waits for the next connect
-                self.rest()
-                return
-            try:
-                _reset(self._next())
-            except (BlockingIOError, ConnectionError):
-                pass
-            except OSError:  # no descriptors left: they have to wait in the queue
-                self.rest()
-
-        self.watch(stream.loop, look)
-
-    def watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-        """Call ``callback`` whenever somebody has come, until :meth:`rest`."""
-        self.rest()
-        self._loop = loop
-        loop.add_reader(self._socket.fileno(), callback)
-
-    def rest(self) -> None:
-        """Let those who come wait in the queue."""
-        if self._loop is not None:
-            unwatch(self._loop, self._socket.fileno())
-            self._loop = None
-
-    def close(self) -> None:
-        """Give up the port; whoever still waits is reset."""
-        if (
-            self._loop is not None
-            and self._loop.is_running()
-            and not _is_running(self._loop)
-        ):
-            self._loop.call_soon_threadsafe(self.close)  # collected in another thread
-            return
-        self.rest()
-        self._socket.close()
-        for sock in self._kept:
-            sock.close()
-
-    def _next(self) -> socket.socket:
-        return self._kept.pop() if self._kept else self._socket.accept()[0]
-
-    def _may_enter(self, sock: socket.socket, logger: logging.Logger) -> bool:
-        if sys.platform != "linux":
-            return True  # nothing here tells whose a loopback socket is
-        try:
-            user = peer_user(sock)
-        except OSError:  # no descriptor left for asking: let it wait
-            self._kept.append(sock)
-            raise
-        if user in self._users:
-            return True
-        logger.warning(
-            "turned away a process of %s",
-            "unknown user" if user is None else f"user {user}",
-        )
-        _reset(sock)
-        return False
-
-
-def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether ``loop`` is the one that runs in this thread."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
-
-
-def _reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    sock.close()
-
-
 class TCPSocketChannel(Endpoint, IPCChannel):
     """The server of a channel over TCP, listening on 127.0.0.1 until ``close``.
 
@@ -370,7 +182,7 @@ class TCPSocketChannel(Endpoint, IPCChannel):
     ) -> None:
         super().__init__(logger, loop, **options)
         own = () if sys.platform != "linux" else (os.geteuid(),)
-        self._listener = _Listener(check_users(allowed_users) | set(own))
+        self._listener = Listener(check_users(allowed_users) | set(own))
 
     @property
     def in_path(self) -> str:

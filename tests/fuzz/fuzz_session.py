@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["ipc_channel"]):
     from ipc_channel.named_pipe import PipeStream
     from ipc_channel.session import Session
     from ipc_channel.stream import Stream
-    from ipc_channel.tcp_socket import SocketStream
+    from ipc_channel.tcp_stream import SocketStream
 
 from fuzz_decoder import expected
 

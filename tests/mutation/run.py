@@ -23,14 +23,16 @@ SURVIVORS = Path(__file__).parent / "survivors.toml"
 TESTS = {
     "framing": ["framing"],
     "rendezvous": ["rendezvous", "named_pipe"],
-    "receiver": ["receiver", "tcp_socket", "sender"],
-    "sender": ["sender", "endpoint"],
-    "session": ["endpoint", "receiver", "sender"],
-    "stream": ["endpoint", "tcp_socket"],
-    "endpoint": ["endpoint", "tcp_socket"],
-    "named_pipe": ["named_pipe", "endpoint"],
-    "tcp_socket": ["tcp_socket", "endpoint"],
-    "peer_user": ["tcp_socket"],
+    "receiver": ["receiver", "close", "streams", "sender"],
+    "sender": ["sender", "close"],
+    "session": ["close", "use", "receiver", "sender"],
+    "stream": ["endpoint", "close", "tcp_socket"],
+    "endpoint": ["endpoint", "use", "close"],
+    "named_pipe": ["named_pipe", "passers_by", "endpoint"],
+    "tcp_stream": ["tcp_socket", "close"],
+    "tcp_listener": ["tcp_socket", "peer_user"],
+    "tcp_socket": ["tcp_socket", "streams", "endpoint"],
+    "peer_user": ["peer_user"],
 }
 # In annotations, which nobody evaluates, and in sums of flags.
 UNINTERESTING = [r"core/ReplaceBinaryOperator_BitOr_.*"]

@@ -1,0 +1,74 @@
+"""A connected socket as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+from ipc_channel.stream import Stream
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+
+class SocketStream(Stream):
+    """A connected socket, which the stream owns from now on."""
+
+    # libuv tells of a reset once, along with the data before it, and never again.
+    reads = 16
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, early: bytes = b""
+    ) -> None:
+        super().__init__(loop)
+        self.early = early
+        self._socket = sock
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):  # not TCP, or gone already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def in_fd(self) -> int:
+        return self._socket.fileno()
+
+    def out_fd(self) -> int:
+        return self._socket.fileno()
+
+    def read(self, size: int) -> bytes:
+        return self._socket.recv(size)
+
+    def read_into(self, room: memoryview) -> int:
+        return self._socket.recv_into(room)
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+        if len(buffers) > 1 and hasattr(self._socket, "sendmsg"):
+            return self._socket.sendmsg(buffers)
+        return self._socket.send(buffers[0])
+
+    def finish_writing(self) -> bool:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:  # the connection is gone
+            return False
+        return True
+
+    def unsent(self) -> int | None:
+        if sys.platform != "linux":
+            return None
+        count = fcntl.ioctl(self._socket, termios.TIOCOUTQ, struct.pack("i", 0))
+        return int(struct.unpack("i", count)[0])
+
+    def release(self) -> None:
+        self._socket.close()
+
+    def ended(self) -> bool:
+        if not hasattr(select, "POLLRDHUP"):
+            return False
+        poller = select.poll()
+        poller.register(self._socket, select.POLLRDHUP)
+        return bool(poller.poll(0))

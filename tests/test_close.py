@@ -1,0 +1,197 @@
+"""Closing: in every state, with slow, stuck and silent peers; and what it frees."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+import raw
+from conftest import Connect
+from ipc_channel import (
+    ChannelClosedError,
+)
+from raw import PATIENCE, eventually, frame, make, open_descriptors
+
+
+async def test_close_in_every_state(
+    role: str, transport: str, tmp_path: Path, connect: Connect
+) -> None:
+    ours = make(role, transport, tmp_path)
+    await ours.close()
+    await ours.close()
+    ours = make(role, transport, tmp_path)
+    connecting = asyncio.create_task(ours.connect(PATIENCE))
+    await asyncio.sleep(0.005)
+    await ours.close()
+    assert await connecting is False
+    async with connect() as (ours, peer):
+        peer.close()
+        await ours.close()
+        await ours.close()
+
+
+async def test_everything_written_arrives_before_the_end(connect: Connect) -> None:
+    messages = [b"%d" % number * 10_000 for number in range(200)]
+    async with connect() as (ours, peer):
+        # Unread input at the closing end would make the kernel throw output away.
+        peer.send(frame(b"never read") * 100)
+
+        async def write_and_close() -> None:
+            for message in messages:
+                await ours.write(message)
+            await ours.close()
+
+        closing = asyncio.create_task(write_and_close())
+        assert await asyncio.to_thread(peer.recv_all) == messages
+        peer.close()
+        await closing
+        assert ours.end_reason == "local"
+
+
+async def test_close_wakes_readers(connect: Connect) -> None:
+    async with connect() as (ours, _):
+        readers = [asyncio.create_task(ours.read()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await ours.close()
+        assert await asyncio.gather(*readers) == [None, None, None]
+        assert await ours.read() is None
+        assert ours.end_reason == "local"
+
+
+async def test_close_does_not_wait_for_ever(connect: Connect, role: str) -> None:
+    async with connect(linger=0.1) as (ours, peer):
+        before = open_descriptors()
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.sleep(0.01)
+        start = time.monotonic()
+        await ours.close()
+        assert time.monotonic() - start >= 0.1
+        freed = before - open_descriptors()
+        # Two pipes; a socket, and the server's listening one.
+        assert len(freed) == (1 if peer.sock and role == "client" else 2)
+        with pytest.raises(ChannelClosedError):
+            await writing
+
+
+async def test_close_waits_for_a_slow_reader(connect: Connect) -> None:
+    message = os.urandom(3 * 2**20)
+    async with connect(linger=PATIENCE) as (ours, peer):
+        writing = asyncio.create_task(ours.write(message))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(ours.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        assert await asyncio.to_thread(peer.recv_all) == [message]
+        peer.close()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_close_does_not_wait_for_a_peer_that_has_read_all(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        await ours.write(b"last")
+        await ours.close()  # the peer neither reads nor closes: it does not need to
+        assert await asyncio.to_thread(peer.recv_all) == [b"last"]
+
+
+async def test_a_peer_stuck_in_a_write_still_gets_the_end(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        stuck = asyncio.create_task(asyncio.to_thread(peer.send, frame(bytes(30 * 2**20))))
+        writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(ours.close())
+        await stuck
+        assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
+        peer.close()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        before = open_descriptors()
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(ours.close())
+        other = asyncio.create_task(ours.close())
+        await asyncio.sleep(0.01)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await other
+        assert len(before - open_descriptors()) >= (2 if peer.sock is None else 1)
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_many_cycles_leave_nothing(role: str, transport: str, tmp_path: Path) -> None:
+    async def cycle(number: int) -> None:
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        async with raw.connected(transport, role, directory) as (ours, peer):
+            peer.send(frame(b"x"))
+            assert await ours.read() == b"x"
+            if number % 3 == 0:
+                peer.close()
+            elif number % 3 == 1:
+                peer.send(b"\0")
+                peer.close()
+
+    for number in range(20):  # imports, caches and free lists fill up at first
+        await cycle(number)
+    before, tasks = open_descriptors(), len(asyncio.all_tasks())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(20, 220):
+            await cycle(number)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 200 * 1000, "over 1 kB a cycle"
+    finally:
+        tracemalloc.stop()
+    assert open_descriptors() == before
+    assert len(asyncio.all_tasks()) == tasks
+    # A dead entry in the selector would make one of the next descriptors deaf.
+    async with raw.connected("tcp", "server", tmp_path) as (ours, peer):
+        peer.send(frame(b"not deaf"))
+        assert await ours.read() == b"not deaf"
+
+
+async def test_nothing_is_read_once_closing_has_begun(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        peer.send(frame(b"queued"))
+        await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(ours.close())
+        await asyncio.sleep(0)
+        peer.send(frame(b"late"))
+        await asyncio.sleep(0.02)
+        assert await ours.read() is None
+        with pytest.raises(ChannelClosedError):  # at once, not after the linger
+            await asyncio.wait_for(writing, 1)
+        assert not closing.done()
+        peer.close()
+        await closing
+
+
+async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        stuck = asyncio.create_task(
+            asyncio.to_thread(peer.send, frame(bytes(1000)) * 20_000)
+        )
+        receiver = ours._session._receiver  # type: ignore[attr-defined]
+        await eventually(lambda: not receiver._reading)
+        writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(ours.close())
+        await asyncio.wait_for(stuck, PATIENCE)
+        assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
+        peer.close()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)

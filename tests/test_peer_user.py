@@ -1,0 +1,115 @@
+"""Who may come in over TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from ipc_channel import (
+    TCPSocketChannel,
+    make_ipc_channel,
+)
+from ipc_channel.peer_user import _ask_kernel, _search_table, peer_user
+from raw import PATIENCE, dial, frame
+
+"""A user id that is not ours."""
+
+
+STRANGER = 12345
+
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0,
+    reason="NOT TESTED: a process of another user needs root to start; "
+    "the same rule is checked without one by test_who_may_enter",
+)
+
+
+@needs_root
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_another_user(allowed: bool) -> None:
+    server = make_ipc_channel(transport="tcp", allowed_users=[STRANGER] if allowed else [])
+    code = (
+        f"import os, socket, sys; os.setuid({STRANGER});"
+        "s = socket.socket(); s.connect(('127.0.0.1', int(sys.argv[1])));"
+        "s.sendall(b'\\0\\0\\0\\1s'); print(s.recv(100))"
+    )
+    stranger = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, server.in_path, stderr=subprocess.DEVNULL
+    )
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    if allowed:
+        assert await connecting
+        assert await server.read() == b"s"
+        await server.close()
+        assert await stranger.wait() == 0
+        return
+    assert await stranger.wait() != 0, "it was reset"
+    assert not connecting.done(), "waiting goes on"
+    peer = dial(server.in_path, server.in_path)
+    assert await connecting
+    peer.send(frame(b"one of us"))
+    assert await server.read() == b"one of us"
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("user", [STRANGER, None, 0])
+async def test_who_may_enter(user: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if user == os.geteuid():
+        user = STRANGER + 1
+    monkeypatch.setattr("ipc_channel.tcp_listener.peer_user", lambda _: user)
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert not await server.connect(0.02)
+    assert await asyncio.to_thread(peer.is_ended)
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_whose_a_socket_is(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
+        client = socket.create_connection(listener.getsockname()[:2])
+        server, _ = listener.accept()
+        with server:
+            ends = server.getpeername(), server.getsockname()
+            assert peer_user(server) == os.geteuid()
+            # Both ways of asking agree; the second is for kernels without the first.
+            assert _ask_kernel(family, *ends) == os.geteuid()
+            assert _search_table(family, *ends) == os.geteuid()
+            client.close()
+            assert peer_user(server) is None, "a socket that was closed is nobody's"
+            assert _search_table(family, *ends) is None
+
+
+@pytest.mark.parametrize("users", ["root", [1.5], ["root"]])
+def test_impossible_users(users: Any) -> None:
+    with pytest.raises(TypeError, match="allowed_users"):
+        TCPSocketChannel(allowed_users=users)
+
+
+def test_users_need_tcp() -> None:
+    with pytest.raises(ValueError, match="allowed_users needs TCP"):
+        make_ipc_channel(transport="named_pipe", allowed_users=[1])
+
+
+def test_whose_a_socket_is_without_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipc_channel.peer_user._ask_kernel", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        with client, server:
+            assert peer_user(server) == os.geteuid()
+
+
+def test_a_socket_without_a_peer_is_nobodys() -> None:
+    with socket.socket() as sock:
+        assert peer_user(sock) is None

@@ -1,0 +1,143 @@
+"""The protocol over asyncio's own streams: taken over whole, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from typing import Any
+
+import pytest
+
+from ipc_channel import (
+    NotConnectedError,
+    TCPSocketProtocol,
+    WrongLoopError,
+)
+from raw import CLOSE, Raw, eventually, frame, open_descriptors
+
+"""A user id that is not ours."""
+
+
+@contextlib.asynccontextmanager
+async def streams() -> Any:
+    """Give asyncio's reader and writer of a connection, and the raw other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        sock, _ = listener.accept()
+    peer = Raw(sock.fileno(), sock.fileno(), sock)
+    try:
+        yield reader, writer, peer
+    finally:
+        peer.close()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_streams_are_taken_over() -> None:
+    before = open_descriptors()
+    async with streams() as (reader, writer, peer):
+        peer.send(b"unframed\n" + frame(b"in the reader already") + frame(b"half")[:6])
+        assert await reader.readline() == b"unframed\n"
+        protocol = TCPSocketProtocol(reader, writer)
+        assert protocol.writer is writer
+        assert await protocol.read() == b"in the reader already"
+        peer.send(frame(b"half")[6:] + frame(b"x" * 300_000)[:200_000])
+        assert await protocol.read() == b"half"
+        reading = asyncio.create_task(protocol.read())
+        await asyncio.to_thread(peer.send, frame(b"x" * 300_000)[200_000:])
+        assert await reading == b"x" * 300_000
+        await protocol.write(b"answer")
+        assert await asyncio.to_thread(peer.recv_frame) == b"answer"
+        peer.send(CLOSE)
+        assert await protocol.read() is None
+        assert protocol.end_reason == "clean"
+        assert protocol.last_exception is None
+        await protocol.close()
+        assert peer.recv_all() == []
+    assert open_descriptors() == before
+
+
+async def test_streams_that_have_ended() -> None:
+    async with streams() as (reader, writer, peer):
+        peer.send(frame(b"last") + CLOSE)
+        peer.end_writing()
+        await eventually(lambda: bool(reader._eof))
+        protocol = TCPSocketProtocol(reader, writer)
+        assert await protocol.read() == b"last"
+        assert await protocol.read() is None
+        await protocol.write(b"the other direction goes on")
+        assert await asyncio.to_thread(peer.recv_frame) == b"the other direction goes on"
+        peer.close()
+        await protocol.close()
+
+
+@pytest.mark.parametrize("size", [10, 20 * 2**20])
+async def test_streams_with_output_that_waits(size: int) -> None:
+    """What was written before the take-over goes out first, whole."""
+    async with streams() as (reader, writer, peer):
+        writer.write(b"x" * size)
+        protocol = TCPSocketProtocol(reader, writer)
+        writing = asyncio.create_task(protocol.write(b"first message"))
+        assert await asyncio.to_thread(peer.recv, size) == b"x" * size
+        assert await asyncio.to_thread(peer.recv_frame) == b"first message"
+        await writing
+        closing = asyncio.create_task(protocol.close())
+        assert await asyncio.to_thread(peer.recv_all) == []
+        peer.close()
+        await closing
+
+
+async def test_streams_that_hold_the_end_already() -> None:
+    async with streams() as (reader, writer, peer):
+        peer.send(
+            frame(b"last") + CLOSE
+        )  # and nothing more, not even the end of the stream
+        await eventually(lambda: len(reader._buffer) == 12)
+        protocol = TCPSocketProtocol(reader, writer)
+        assert protocol.end_reason == "clean"
+        assert await protocol.read() == b"last"
+        assert await protocol.read() is None
+        await protocol.close()
+
+
+async def test_streams_that_cannot_be_taken_over() -> None:
+    async with streams() as (reader, writer, peer):
+        other = asyncio.new_event_loop()
+        with pytest.raises(WrongLoopError):
+            TCPSocketProtocol(reader, writer, loop=other)
+        other.close()
+        with pytest.raises(ValueError, match="max_message_size"):
+            TCPSocketProtocol(reader, writer, max_message_size=0)
+        writer.transport.abort()
+        await asyncio.sleep(0.01)
+        with pytest.raises(NotConnectedError):
+            TCPSocketProtocol(reader, writer)
+        peer.close()
+
+
+async def test_a_protocol_dropped_without_close() -> None:
+    async with streams() as (reader, writer, _):
+        protocol = TCPSocketProtocol(reader, writer)
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            del protocol
+        await asyncio.sleep(0)
+
+
+async def test_streams_over_tls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        sock, _ = listener.accept()
+    info = writer.get_extra_info
+
+    def over_tls(name: str, default: Any = None) -> Any:
+        return ssl.SSLObject if name == "ssl_object" else info(name, default)
+
+    monkeypatch.setattr(writer, "get_extra_info", over_tls)
+    with pytest.raises(ValueError, match="TLS"):
+        TCPSocketProtocol(reader, writer)
+    sock.close()
+    writer.close()
+    await writer.wait_closed()

@@ -1,0 +1,205 @@
+"""Use before connect, after close, on another loop; channels dropped or by the hundred."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import raw
+from conftest import Connect
+from ipc_channel import (
+    ChannelClosedError,
+    ConnectTimeoutError,
+    IPCChannel,
+    IPCChannelClient,
+    NotConnectedError,
+    WrongLoopError,
+    make_ipc_channel,
+    make_ipc_channel_client,
+)
+from raw import CLOSE, dial, frame, make, open_descriptors
+
+
+async def test_use_before_connect(role: str, transport: str, tmp_path: Path) -> None:
+    ours = make(role, transport, tmp_path)
+    with pytest.raises(NotConnectedError):
+        await ours.read()
+    with pytest.raises(NotConnectedError) as caught:
+        await ours.write(b"x")
+    assert isinstance(caught.value, ValueError)
+    await ours.close()
+
+
+async def test_use_after_close(role: str, transport: str, tmp_path: Path) -> None:
+    ours = make(role, transport, tmp_path)
+    await ours.close()
+    assert await ours.read() is None
+    with pytest.raises(ChannelClosedError):
+        await ours.write(b"x")
+    with pytest.raises(ChannelClosedError):
+        await ours.connect()
+
+
+async def test_use_after_a_session_and_close(connect: Connect) -> None:
+    async with connect() as (ours, _):
+        await ours.close()
+        assert await ours.read() is None
+        with pytest.raises(ChannelClosedError):
+            await ours.write(b"x")
+        with pytest.raises(ChannelClosedError):
+            await ours.connect()
+
+
+async def test_a_loop_that_is_not_the_running_one(
+    role: str, transport: str, tmp_path: Path
+) -> None:
+    other = asyncio.new_event_loop()
+    ours = make(role, transport, tmp_path, loop=other)
+    with pytest.raises(WrongLoopError):
+        await ours.connect()
+    with pytest.raises(WrongLoopError):
+        await ours.write(b"x")
+    await ours.close()
+    other.close()
+    ours = make(role, transport, tmp_path, loop=asyncio.get_running_loop())
+    assert not await ours.connect(0)
+    await ours.close()
+
+
+async def test_use_on_another_loop(connect: Connect) -> None:
+    async def use(channel: IPCChannelClient) -> None:
+        for using in (channel.read, lambda: channel.write(b"x"), channel.close):
+            with pytest.raises(WrongLoopError):
+                await using()
+
+    async with connect() as (ours, peer):
+        await asyncio.to_thread(asyncio.run, use(ours))
+        peer.send(frame(b"unharmed"))
+        assert await ours.read() == b"unharmed"
+
+
+async def test_close_after_its_loop_has_gone(transport: Any) -> None:
+    def make_in_a_loop() -> tuple[IPCChannel, raw.Raw]:
+        async def go() -> tuple[IPCChannel, raw.Raw]:
+            server = make_ipc_channel(transport=transport)
+            meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+            peer, _ = await asyncio.gather(meeting, server.connect())
+            return server, peer
+
+        return asyncio.run(go())
+
+    before = open_descriptors()
+    server, peer = await asyncio.to_thread(make_in_a_loop)
+    await server.close()
+    peer.close()
+    assert open_descriptors() == before
+
+
+async def test_async_with(transport: Any) -> None:
+    async def serve(server: IPCChannel) -> list[bytes]:
+        async with server:
+            return [message async for message in server]
+
+    server = make_ipc_channel(transport=transport)
+    serving = asyncio.create_task(serve(server))
+    async with make_ipc_channel_client(server.out_path, server.in_path) as client:
+        for number in range(3):
+            await client.write(b"%d" % number)
+    assert await serving == [b"0", b"1", b"2"]
+
+
+async def test_dropped_without_close(transport: Any) -> None:
+    before = open_descriptors()
+    server = make_ipc_channel(transport=transport)
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect())
+    with pytest.warns(ResourceWarning, match="unclosed .*Channel"):
+        del server
+        gc.collect()
+    peer.close()
+    await raw.eventually(lambda: open_descriptors() == before)
+
+
+async def test_dropped_without_use(transport: Any) -> None:
+    before = open_descriptors()
+    server = make_ipc_channel(transport=transport)
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del server
+        gc.collect()
+    assert open_descriptors() == before
+    client = make_ipc_channel_client("5000", "5000")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del client
+        gc.collect()
+
+
+async def test_five_hundred_channels_in_one_loop(transport: Any) -> None:
+    async def serve(number: int) -> None:
+        server = make_ipc_channel(transport=transport)
+        client = make_ipc_channel_client(server.out_path, server.in_path)
+        assert all(await asyncio.gather(server.connect(60), client.connect(60)))
+        gate.append(number)
+        await raw.eventually(lambda: len(gate) >= 500)
+        message = b"%d" % number * 1000
+        await asyncio.gather(client.write(message), server.write(message))
+        assert [await server.read(), await client.read()] == [message, message]
+        await client.close()
+        assert await server.read() is None
+        await server.close()
+
+    gate: list[int] = []
+    await asyncio.gather(*(serve(number) for number in range(500)))
+
+
+async def test_connect_timeout_error_of_async_with(
+    monkeypatch: pytest.MonkeyPatch, role: str, transport: str, tmp_path: Path
+) -> None:
+    ours = make(role, transport, tmp_path)
+
+    async def nobody(timeout: float = 0) -> bool:
+        return False
+
+    monkeypatch.setattr(ours, "connect", nobody)
+    with pytest.raises(ConnectTimeoutError):
+        async with ours:
+            pytest.fail("the body must not run")
+    with pytest.raises(ChannelClosedError):
+        await ours.write(b"x")
+
+
+@pytest.mark.parametrize(
+    "state", ["ended", "clean", "write failed", "write waited", "silent half-close"]
+)
+async def test_nothing_is_done_while_nothing_happens(connect: Connect, state: str) -> None:
+    """Descriptors are ready for ever after an end: one that stays watched takes a core."""
+    async with connect(linger=0) as (ours, peer):
+        if state == "ended":
+            peer.close()
+            assert await ours.read() is None
+        elif state == "clean":
+            peer.send(CLOSE)
+            peer.end_writing()
+            assert await ours.read() is None
+        elif state == "write failed":
+            writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+            await asyncio.sleep(0.01)
+            peer.close()
+            await asyncio.wait({writing})
+            assert writing.exception()
+        elif state == "write waited":
+            writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+            await asyncio.to_thread(peer.recv_frame)
+            await writing
+        else:
+            peer.end_writing()
+        await asyncio.sleep(0.01)
+        start = time.process_time()
+        await asyncio.sleep(0.3)
+        assert time.process_time() - start < 0.15
