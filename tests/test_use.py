@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 import warnings
 from pathlib import Path
@@ -203,3 +204,39 @@ async def test_nothing_is_done_while_nothing_happens(connect: Connect, state: st
         start = time.process_time()
         await asyncio.sleep(0.3)
         assert time.process_time() - start < 0.15
+
+
+def test_a_forked_child_that_drops_a_channel(transport: Any) -> None:
+    """It shares the selector with us, and must not make us deaf."""
+
+    async def meet() -> tuple[IPCChannel, raw.Raw]:
+        server = make_ipc_channel(transport=transport)
+        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+        peer, _ = await asyncio.gather(meeting, server.connect())
+        return server, peer
+
+    async def use(server: IPCChannel) -> None:
+        assert await server.read() == b"still heard"
+        if transport == "tcp":
+            late = dial(server.in_path, server.in_path)
+            assert await asyncio.to_thread(late.is_ended), "the listener is watched"
+            late.close()
+        await server.close()
+
+    loop = asyncio.new_event_loop()
+    server, peer = loop.run_until_complete(meet())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are threads is no matter here
+        child = os.fork()
+    if child == 0:
+        try:
+            del server
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    peer.send(frame(b"still heard"))
+    loop.run_until_complete(asyncio.wait_for(use(server), raw.PATIENCE))
+    peer.close()
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()

@@ -162,11 +162,11 @@ class Endpoint(IPCChannelClient):
         if getattr(self, "_closed", True) or not self._holds_something():
             return
         if os.getpid() != self._process:
-            return  # a forked child shares the loop's selector: hands off
-        warn_unclosed(self)
+            return  # as in Session.abandon
         if self._session is not None:
             self._session.abandon()
         self._dispose()
+        warn_unclosed(self)  # last: as an error, it would keep the rest from happening
 
     def _connected(self) -> Session:
         check_running(self._loop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class Session:
         self._stream = stream
         self._linger = linger
         self._logger = logger
+        self._process = os.getpid()
         self._closed: asyncio.Future[None] | None = None
         self.released = False
         self._sender = Sender(stream, self._on_reset)
@@ -116,6 +118,8 @@ class Session:
     def abandon(self) -> None:
         """Abort from wherever the garbage collector runs."""
         loop = self._stream.loop
+        if os.getpid() != self._process:
+            return  # a forked child shares the loop's selector: hands off
         if loop.is_running():
             loop.call_soon_threadsafe(self.abort)
         else:

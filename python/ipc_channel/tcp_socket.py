@@ -95,8 +95,8 @@ class TCPSocketProtocol:
     def __del__(self) -> None:
         session = getattr(self, "_session", None)
         if session is not None and not session.released:
-            warn_unclosed(self)
             session.abandon()
+            warn_unclosed(self)
 
 
 def _take_over(
