@@ -157,6 +157,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def mutants(session: nox.Session) -> None:
+    """Mutate the package (cosmic-ray); arguments are modules. Takes hours for all."""
+    install(session, "mutants")
+    session.run("python", "tests/mutation/run.py", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
 def go(session: nox.Session) -> None:
     """Format, vet, build for other systems, and test the Go client."""
     tool = provide_go(session)
