@@ -140,15 +140,14 @@ async def test_a_write_before_the_reading_end_is_opened() -> None:
 
 
 async def test_passers_by_leave_no_descriptors() -> None:
+    before = open_descriptors()
     server = PosixNamedPipeChannel()
     connecting = asyncio.create_task(server.connect(PATIENCE))
-    await asyncio.sleep(0.005)
-    before = open_descriptors()
     for _ in range(3):
         fd = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
         await asyncio.sleep(0.05)
         os.close(fd)
         await asyncio.sleep(0.05)
-    assert open_descriptors() == before
     await server.close()
     assert await connecting is False
+    assert open_descriptors() == before
