@@ -205,7 +205,7 @@ async def connected(
     """Give our channel in ``role``, connected, and the raw other end."""
     ours: IPCChannelClient
     if role == "server":
-        server = make_ipc_channel(transport=transport, **options)  # type: ignore[arg-type]
+        server = make_ipc_channel(transport=transport, **options)  # type: ignore[arg-type]  # a parameter is a plain str
         ours, cleanup = server, _nothing
         meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
     else:

@@ -165,7 +165,7 @@ async def test_many_cycles_leave_nothing(role: str, transport: str, tmp_path: Pa
 async def test_nothing_is_read_once_closing_has_begun(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         peer.send(frame(b"queued"))
-        await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]
+        await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
         await asyncio.sleep(0.01)
         closing = asyncio.create_task(ours.close())
@@ -185,7 +185,7 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
         stuck = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(bytes(1000)) * 20_000)
         )
-        receiver = ours._session._receiver  # type: ignore[attr-defined]
+        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver._reading)
         writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
         await asyncio.sleep(0.01)

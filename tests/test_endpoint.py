@@ -117,7 +117,7 @@ async def test_impossible_timeouts(
 
 
 async def test_both_ends_ours(transport: str) -> None:
-    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]
+    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     client = make_ipc_channel_client(server.out_path, server.in_path)
     assert all(await asyncio.gather(client.connect(), server.connect()))
     await client.write(b"ping")
@@ -133,7 +133,7 @@ async def test_both_ends_ours(transport: str) -> None:
 async def test_a_client_that_came_wrote_and_left(transport: str) -> None:
     if transport == "named_pipe":
         return  # test_named_pipe.py has this in every order of opening
-    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]
+    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     peer = dial(server.out_path, server.in_path)
     peer.send(frame(b"gone already") + CLOSE)
     peer.end_writing()  # a socket that is closed has no owner that could be checked
@@ -145,7 +145,7 @@ async def test_a_client_that_came_wrote_and_left(transport: str) -> None:
 
 
 async def test_reconnect(transport: str) -> None:
-    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]
+    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     before = open_descriptors()
     for number in range(5):
         assert not await server.connect(0)
@@ -167,7 +167,7 @@ async def test_reconnect(transport: str) -> None:
 
 
 async def test_the_next_client_may_be_early(transport: str) -> None:
-    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]
+    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     first = make_ipc_channel_client(server.out_path, server.in_path)
     await asyncio.gather(first.connect(), server.connect())
     await first.write(b"first")
@@ -187,14 +187,14 @@ async def test_the_next_client_may_be_early(transport: str) -> None:
 
 
 async def test_a_client_connects_again(transport: str) -> None:
-    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]
+    server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     client = make_ipc_channel_client(server.out_path, server.in_path)
     for number in range(3):
         assert all(await asyncio.gather(client.connect(), server.connect()))
         await client.write(b"%d" % number)
         assert await server.read() == b"%d" % number
         # Both learn that this session is over, without closing their channels.
-        await server._session.close()  # type: ignore[attr-defined]
+        await server._session.close()  # type: ignore[attr-defined]  # looks inside
         assert await client.read() is None
     await client.close()
     await server.close()

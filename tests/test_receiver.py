@@ -221,7 +221,7 @@ async def test_a_reader_woken_and_cancelled_at_once_passes_the_message_on(
         second = asyncio.create_task(ours.read())
         await asyncio.sleep(0)
 
-        waiter = ours._session._receiver._readers[0]  # type: ignore[attr-defined]
+        waiter = ours._session._receiver._readers[0]  # type: ignore[attr-defined]  # looks inside
         peer.send(frame(b"message"))
         while not waiter.done():
             await asyncio.sleep(0)
@@ -292,7 +292,7 @@ async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
         sending = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(b"small") + frame(large))
         )
-        receiver = ours._session._receiver  # type: ignore[attr-defined]
+        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver._reading)  # the read-ahead is full
         assert await ours.read() == b"small"
         assert await ours.read() == large
@@ -301,7 +301,7 @@ async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
 
 async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
     async with connect() as (ours, peer):
-        receiver = ours._session._receiver  # type: ignore[attr-defined]
+        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
         for _ in range(20):
             sending = asyncio.to_thread(peer.send, frame(bytes(50_000)))
             await asyncio.gather(sending, ours.read())
@@ -313,7 +313,7 @@ async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(ours.read(), 0.001)
-        assert not ours._session._receiver._readers  # type: ignore[attr-defined]
+        assert not ours._session._receiver._readers  # type: ignore[attr-defined]  # looks inside
 
 
 async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Connect) -> None:
@@ -323,7 +323,7 @@ async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Conne
         await asyncio.sleep(0)
         peer.send(frame(b"message"))
         first.cancel()
-        ours._session._receiver._on_readable()  # type: ignore[attr-defined]
+        ours._session._receiver._on_readable()  # type: ignore[attr-defined]  # looks inside
         assert await asyncio.wait_for(second, PATIENCE) == b"message"
 
 

@@ -110,7 +110,7 @@ async def test_a_restarted_peer_is_not_turned_away() -> None:
     first = dial(server.in_path, server.in_path)
     assert await server.connect()
     first.send(frame(b"x" * 500_000))  # more than is read ahead: its end is not seen
-    await eventually(lambda: not server._session._receiver._reading)  # type: ignore[union-attr]
+    await eventually(lambda: not server._session._receiver._reading)  # type: ignore[union-attr]  # looks inside
     first.close()
     second = dial(server.in_path, server.in_path)
     second.send(frame(b"second"))
@@ -145,7 +145,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
-    receiver = server._session._receiver  # type: ignore[union-attr]
+    receiver = server._session._receiver  # type: ignore[union-attr]  # looks inside
     peer.send(frame(b"x" * 500_000))
     await eventually(lambda: not receiver._reading)
     peer.reset()
@@ -213,7 +213,7 @@ async def test_no_delay() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
-    sock = server._session._stream._socket  # type: ignore[union-attr]
+    sock = server._session._stream._socket  # type: ignore[union-attr]  # looks inside
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     peer.close()
     await server.close()

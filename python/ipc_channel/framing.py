@@ -32,7 +32,7 @@ DEFAULT_MAX_MESSAGE_SIZE = 64 * 2**20
 CLOSE_FRAME = bytes(HEADER_SIZE)
 """The frame that ends a direction."""
 
-# A reader reserves at most this much ahead of what has arrived (FRM-8 allows 1 MiB).
+# A reader reserves at most this much ahead of what has arrived (FRM-9 allows 1 MiB).
 _RESERVE = 512 * 2**10
 
 _header = struct.Struct("!I")

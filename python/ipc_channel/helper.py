@@ -1,4 +1,4 @@
-"""Start a helper process, meet it, and end it (spec/rendezvous.md, "Helpers")."""
+"""Start a helper process, meet it, and end it (spec/rendezvous.md, "Environment")."""
 
 from __future__ import annotations
 

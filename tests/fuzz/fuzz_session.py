@@ -80,7 +80,7 @@ class Peer:
 
 async def attempt(coroutine: object, turns: int) -> bytes | None:
     """Run an operation for some turns, cancel it, and return what it gave."""
-    task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+    task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]  # object: any awaitable
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()

@@ -38,7 +38,7 @@ async def channel(
     """Our end, in ``role``, connected to the program; it must end well."""
     ours: IPCChannelClient
     if role == "server":
-        ours = server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]
+        ours = server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
         paths = server.out_path, server.in_path
         process = await start(request.param, CLASSES[transport] + "Client", *paths)
     else:
