@@ -16,7 +16,7 @@ from conftest import Connect
 from ipc_channel import (
     ChannelClosedError,
 )
-from raw import PATIENCE, eventually, frame, make, open_descriptors
+from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
 
 
 async def test_close_in_every_state(
@@ -192,6 +192,29 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
         closing = asyncio.create_task(ours.close())
         await asyncio.wait_for(stuck, PATIENCE)
         assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
+        peer.close()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_the_linger_counts_from_the_last_progress(connect: Connect) -> None:
+    """A peer that reads steadily gets everything, although it takes longer than the linger."""
+    message = bytes(8 * 2**20)
+    wire = frame(message) + CLOSE
+    async with connect(linger=1.0) as (ours, peer):
+        writing = asyncio.create_task(ours.write(message))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(ours.close())
+
+        def read_slowly() -> int:
+            total = 0
+            while data := peer.recv(min(200_000, len(wire) - total)):
+                total += len(data)
+                time.sleep(0.05)
+            return total
+
+        assert await asyncio.to_thread(read_slowly) == len(wire)
         peer.close()
         await closing
         await asyncio.gather(writing, return_exceptions=True)
