@@ -321,3 +321,16 @@ async def test_a_silent_session_leaves_new_names_at_its_end() -> None:
     assert await server.read() is None
     assert os.stat(server.in_path).st_ino != held, "before connect is called again"
     await server.close()
+
+
+async def test_a_silent_peer_settles_after_a_while() -> None:
+    """Whoever opens the names then gets into the next session, not into this one."""
+    server = PosixNamedPipeChannel()
+    held = os.stat(server.in_path).st_ino
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    await eventually(lambda: os.stat(server.in_path).st_ino != held)
+    peer.send(frame(b"this session goes on"))
+    assert await server.read() == b"this session goes on"
+    peer.close()
+    await server.close()
