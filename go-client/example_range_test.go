@@ -11,7 +11,7 @@ import (
 
 func ExampleChannel_Messages() {
 	ctx := context.Background()
-	address, done := serve("one", "two")
+	address, got := serve("one", "two")
 	channel, err := ipcchannel.Dial(ctx, address, address, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -26,7 +26,7 @@ func ExampleChannel_Messages() {
 	}
 	fmt.Println(channel.EndReason())
 	channel.Close()
-	<-done
+	<-got
 	// Output:
 	// one
 	// two

@@ -13,17 +13,17 @@ import (
 )
 
 // serve stands in for the server of these examples: it listens on loopback,
-// sends the messages and a close frame to the first client, and prints the
-// messages that it gets. It returns the rendezvous, and where to wait for its
-// end.
-func serve(messages ...string) (rendezvous string, done <-chan struct{}) {
+// sends the messages and a close frame to the first client, and passes on the
+// messages that it gets, until their channel is closed. It prints nothing
+// itself: its lines could fall anywhere between the client's.
+func serve(messages ...string) (rendezvous string, got <-chan string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
-	ended := make(chan struct{})
+	received := make(chan string, 1)
 	go func() {
-		defer close(ended)
+		defer close(received)
 		defer listener.Close()
 		conn, err := listener.Accept()
 		if err != nil {
@@ -41,15 +41,15 @@ func serve(messages ...string) (rendezvous string, done <-chan struct{}) {
 			}
 			payload := make([]byte, length)
 			io.ReadFull(conn, payload)
-			fmt.Printf("server got %q\n", payload)
+			received <- string(payload)
 		}
 	}()
-	return listener.Addr().String(), ended
+	return listener.Addr().String(), received
 }
 
 func ExampleDial() {
 	ctx := context.Background()
-	address, done := serve("hello")
+	address, got := serve("hello")
 
 	channel, err := ipcchannel.Dial(ctx, address, address, &ipcchannel.Options{Timeout: 2 * time.Second})
 	if err != nil {
@@ -67,7 +67,7 @@ func ExampleDial() {
 	fmt.Println(err, channel.EndReason())
 
 	channel.Close()
-	<-done
+	fmt.Printf("server got %q\n", <-got)
 	// Output:
 	// "hello" <nil>
 	// EOF clean
@@ -88,7 +88,7 @@ func ExampleDial_error() {
 
 func ExampleChannel_ReadMessageInto() {
 	ctx := context.Background()
-	address, done := serve("one", "two", "three")
+	address, got := serve("one", "two", "three")
 	channel, err := ipcchannel.Dial(ctx, address, address, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -104,7 +104,7 @@ func ExampleChannel_ReadMessageInto() {
 	}
 	fmt.Println(err)
 	channel.Close()
-	<-done
+	<-got
 	// Output:
 	// one
 	// two
@@ -113,7 +113,7 @@ func ExampleChannel_ReadMessageInto() {
 }
 
 func ExampleChannel_ReadMessage_context() {
-	address, done := serve()
+	address, got := serve()
 	channel, err := ipcchannel.Dial(context.Background(), address, address, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -126,7 +126,7 @@ func ExampleChannel_ReadMessage_context() {
 	_, err = channel.ReadMessage(context.Background())
 	fmt.Println(err)
 	channel.Close()
-	<-done
+	<-got
 	// Output:
 	// context canceled
 	// EOF
