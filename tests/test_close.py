@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import re
 import time
 import tracemalloc
 from pathlib import Path
@@ -13,9 +15,7 @@ import pytest
 
 import raw
 from conftest import Connect
-from ipc_channel import (
-    ChannelClosedError,
-)
+from ipc_channel import ChannelClosedError, TruncatedError
 from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
 
 
@@ -113,6 +113,36 @@ async def test_a_peer_stuck_in_a_write_still_gets_the_end(connect: Connect) -> N
         await asyncio.gather(writing, return_exceptions=True)
 
 
+async def test_a_peer_that_goes_on_after_its_close_frame_still_gets_the_end(
+    connect: Connect,
+) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        peer.send(CLOSE)
+        assert await ours.read() is None
+        stuck = asyncio.create_task(asyncio.to_thread(peer.send, bytes(30 * 2**20)))
+        writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(ours.close())
+        await stuck
+        assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
+        peer.close()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+@pytest.mark.parametrize("how", ["close frame", "end", "torn"])
+async def test_close_does_not_wait_for_a_peer_that_has_left(
+    connect: Connect, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipc_channel.session._QUIET", 2 * PATIENCE)
+    async with connect(linger=2 * PATIENCE) as (ours, peer):
+        peer.send({"close frame": CLOSE, "end": b"", "torn": b"\0"}[how])
+        peer.close()
+        with contextlib.suppress(TruncatedError):
+            await ours.read()
+        await asyncio.wait_for(ours.close(), PATIENCE)
+
+
 async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         before = open_descriptors()
@@ -127,6 +157,55 @@ async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:
         await other
         assert len(before - open_descriptors()) >= (2 if peer.sock is None else 1)
         await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_cancelled_second_close_leaves_the_first_alone(connect: Connect) -> None:
+    message = bytes(3 * 2**20)
+    async with connect(linger=PATIENCE) as (ours, peer):
+        writing = asyncio.create_task(ours.write(message))
+        await asyncio.sleep(0)
+        first, second = (asyncio.create_task(ours.close()) for _ in range(2))
+        await asyncio.sleep(0.01)
+        second.cancel()
+        await asyncio.wait({second})
+        assert second.cancelled()
+        await asyncio.sleep(0.01)
+        assert not first.done()
+        assert await asyncio.to_thread(peer.recv_all) == [message]
+        peer.close()
+        await first
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("size", "is_logged"), [(5, False), (20 * 2**20, True)])
+async def test_what_a_peer_did_not_take_is_logged(
+    connect: Connect, size: int, is_logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(linger=0) as (ours, _):
+        writing = asyncio.create_task(ours.write(bytes(size)))
+        await asyncio.sleep(0.01)
+        await ours.close()
+        await asyncio.gather(writing, return_exceptions=True)
+    pattern = r"closed with \d{7,} bytes that the peer did not take"
+    assert bool(re.search(pattern, caplog.text)) is is_logged
+
+
+@pytest.mark.parametrize("transport", ["tcp"])  # what is in a pipe stays there
+async def test_close_waits_until_the_peer_has_it(connect: Connect) -> None:
+    """The kernel has it all, but the peer's side of the connection is full."""
+    message = bytes(600_000)
+    async with connect(linger=PATIENCE) as (ours, peer):
+        await ours.write(message)
+        session = ours._session  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: session._sender.queued == 0)
+        assert session._stream.unsent() > 0
+        closing = asyncio.create_task(ours.close())
+        await asyncio.sleep(0.25)  # longer than a silent peer is waited for
+        assert not closing.done()
+        peer.send(frame(b"a reset, were the socket closed by now"))
+        assert await asyncio.to_thread(peer.recv_all) == [message]
+        peer.close()
+        await closing
 
 
 async def test_many_cycles_leave_nothing(role: str, transport: str, tmp_path: Path) -> None:

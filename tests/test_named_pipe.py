@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,37 @@ async def test_a_silent_peer_settles_after_a_while() -> None:
     assert await server.read() == b"this session goes on"
     peer.close()
     await server.close()
+
+
+async def test_a_byte_that_comes_between_looking_and_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is read on finding the peer: part of the stream, and proof of a session."""
+    monkeypatch.setattr("ipc_channel.named_pipe._SETTLED", PATIENCE)
+    server = PosixNamedPipeChannel()
+    held = os.stat(server.in_path).st_ino
+    reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
+    peer = Raw(reader, writer)
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        monkeypatch.undo()
+        peer.send(frame(b"just now"))
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+    assert await connecting
+    assert os.stat(server.in_path).st_ino != held, "the session has settled"
+    assert await server.read() == b"just now"
+    peer.close()
+    assert await server.read() is None
+    await server.close()
+
+
+def test_a_channel_that_could_not_be_made_leaves_no_directory() -> None:
+    with pytest.raises(ValueError, match="max_message_size") as caught:
+        PosixNamedPipeChannel(max_message_size=0)
+    left = os.listdir(tempfile.gettempdir())
+    assert left == [], caught  # which holds on to all variables

@@ -18,10 +18,8 @@ from ipc_channel import (
 from ipc_channel.peer_user import _ask_kernel, _search_table, peer_user
 from raw import PATIENCE, dial, frame
 
-"""A user id that is not ours."""
-
-
 STRANGER = 12345
+"""A user id that is not ours."""
 
 
 needs_root = pytest.mark.skipif(

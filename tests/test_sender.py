@@ -5,10 +5,12 @@ from __future__ import annotations
 import array
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import raw
 from conftest import Connect
 from ipc_channel import (
     ChannelClosedError,
@@ -170,6 +172,26 @@ async def test_a_write_cancelled_before_its_turn_is_not_sent(connect: Connect) -
         await asyncio.gather(first, third)
 
 
+async def test_a_write_cancelled_in_its_turn_is_sent_once(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        sender = ours._session._sender  # type: ignore[attr-defined]  # looks inside
+        first = asyncio.create_task(ours.write(b"1" * 5_000_000))
+        second = asyncio.create_task(ours.write(b"2" * 5_000_000))
+        await eventually(lambda: len(sender._turns) == 1)
+        admitted, _ = sender._turns[0]
+        receiving = asyncio.create_task(asyncio.to_thread(peer.recv_frame))
+        while not admitted.done():
+            await asyncio.sleep(0)
+        second.cancel()  # its frame is in the queue by now, and the task has not run since
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        third = asyncio.create_task(ours.write(b"3"))
+        assert await receiving == b"1" * 5_000_000
+        assert await asyncio.to_thread(peer.recv_frame) == b"2" * 5_000_000
+        assert await asyncio.to_thread(peer.recv_frame) == b"3"
+        await asyncio.gather(first, third)
+
+
 async def test_a_waiting_write_fails_when_the_peer_goes(connect: Connect) -> None:
     async with connect() as (ours, peer):
         writing = [asyncio.create_task(ours.write(bytes(20 * 2**20))) for _ in range(3)]
@@ -205,17 +227,25 @@ async def test_one_direction_ended_the_other_goes_on(connect: Connect) -> None:
         assert ours.end_reason == "clean"
 
 
-async def test_reading_goes_on_when_the_peer_reads_no_more(
-    connect: Connect, transport: str
-) -> None:
-    if transport == "tcp":
-        return  # closing only the reading side of a socket has no effect on the peer
+@pytest.mark.parametrize("transport", ["named_pipe"])  # a socket has one end for both
+async def test_reading_goes_on_when_the_peer_reads_no_more(connect: Connect) -> None:
     async with connect() as (ours, peer):
         peer.end_reading()
         with pytest.raises(ConnectionError):
             await ours.write(b"nobody reads")
         peer.send(frame(b"but I write"))
         assert await ours.read() == b"but I write"
+
+
+async def test_a_channel_that_cannot_write_is_not_connected(
+    role: str, tmp_path: Path
+) -> None:
+    async with raw.connected("named_pipe", role, tmp_path) as (ours, peer):
+        peer.end_reading()
+        with pytest.raises(ConnectionError):
+            for _ in range(2):
+                await ours.write(b"x")
+        assert await ours.connect(0) is False
 
 
 async def test_a_pending_write_ends_with_the_channel(connect: Connect) -> None:
@@ -253,9 +283,8 @@ async def test_the_error_of_a_session_outlives_close(connect: Connect) -> None:
         assert isinstance(ours.last_exception, type(caught.value))
 
 
-async def test_pending_writes_end_with_a_reset(connect: Connect, transport: str) -> None:
-    if transport == "named_pipe":
-        return  # a named pipe cannot be reset
+@pytest.mark.parametrize("transport", ["tcp"])  # a named pipe cannot be reset
+async def test_pending_writes_end_with_a_reset(connect: Connect) -> None:
     async with connect() as (ours, peer):
         peer.reset()
         with pytest.raises(ResetError):

@@ -17,8 +17,6 @@ from ipc_channel import (
 )
 from raw import CLOSE, Raw, eventually, frame, open_descriptors
 
-"""A user id that is not ours."""
-
 
 @contextlib.asynccontextmanager
 async def streams() -> Any:

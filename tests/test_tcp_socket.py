@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import time
 from typing import Any
@@ -18,8 +19,6 @@ from ipc_channel import (
     TCPSocketChannelClient,
 )
 from raw import PATIENCE, dial, eventually, frame, open_descriptors
-
-"""A user id that is not ours."""
 
 
 async def test_the_port_is_held_from_construction() -> None:
@@ -37,7 +36,9 @@ async def test_the_port_is_held_from_construction() -> None:
 
 async def test_loopback_only() -> None:
     server = TCPSocketChannel()
-    assert server._listener._socket.getsockname()[0] == "127.0.0.1"
+    listening = server._listener._socket
+    assert listening.getsockname()[0] == "127.0.0.1"
+    assert not listening.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
     await server.close()
 
 
@@ -183,6 +184,28 @@ async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     await client.close()
 
 
+@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.EACCES])
+async def test_an_address_that_can_never_work(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine forbids it, or has no such address: no use in waiting."""
+
+    class Forbidden(socket.socket):
+        def connect_ex(self, address: Any) -> int:
+            raise OSError(code, os.strerror(code))
+
+    client = TCPSocketChannelClient("5000", "5000")
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr("ipc_channel.tcp_socket.socket.socket", Forbidden)
+        with pytest.raises(
+            BadRendezvousError, match="5000.*" + os.strerror(code)
+        ) as caught:
+            await client.connect(PATIENCE)
+    assert open_descriptors() == before, caught  # which holds on to all variables
+    await client.close()
+
+
 def test_pipe_strings_are_refused() -> None:
     with pytest.raises(BadRendezvousError, match="not a TCP address"):
         TCPSocketChannelClient("/tmp/in", "/tmp/out")
@@ -260,11 +283,16 @@ async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     await server.close()
 
 
-async def test_a_reset_behind_much_data() -> None:
+@pytest.mark.parametrize("reads", [2, 16])
+async def test_a_reset_behind_much_data(
+    reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop tells of a reset once, however much there is to read before it."""
+    monkeypatch.setattr("ipc_channel.tcp_stream.SocketStream.reads", reads)
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
-    peer.send(frame(bytes(150_000)))  # more than one read takes
+    peer.send(frame(bytes(200_000)))  # which takes more than two reads
     peer.reset()
     try:
         await asyncio.wait_for(server.read(), PATIENCE / 10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -91,6 +92,8 @@ async def test_close_after_its_loop_has_gone(transport: Any) -> None:
             server = make_ipc_channel(transport=transport)
             meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
             peer, _ = await asyncio.gather(meeting, server.connect())
+            peer.send(frame(b"unread"))
+            await raw.eventually(lambda: server._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
             return server, peer
 
         return asyncio.run(go())
@@ -98,6 +101,8 @@ async def test_close_after_its_loop_has_gone(transport: Any) -> None:
     before = open_descriptors()
     server, peer = await asyncio.to_thread(make_in_a_loop)
     await server.close()
+    assert await server.read() is None
+    assert server.end_reason == "local"
     peer.close()
     assert open_descriptors() == before
 
@@ -123,6 +128,30 @@ async def test_dropped_without_close(transport: Any) -> None:
     with pytest.warns(ResourceWarning, match="unclosed .*Channel"):
         del server
         gc.collect()
+    peer.close()
+    await raw.eventually(lambda: open_descriptors() == before)
+
+
+async def test_dropped_in_another_thread(transport: Any) -> None:
+    """The collector runs anywhere; the loop and its descriptors belong to one thread."""
+    before = open_descriptors()
+    server = make_ipc_channel(transport=transport)
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect())
+    stream = server._session._stream  # type: ignore[attr-defined]  # looks inside
+    threads = []
+
+    def release(real: Any = stream.release) -> None:
+        threads.append(threading.get_ident())
+        real()
+
+    stream.release = release
+    holder = [server]
+    del server
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        await asyncio.to_thread(holder.clear)
+    await raw.eventually(lambda: bool(threads))
+    assert threads == [threading.get_ident()]
     peer.close()
     await raw.eventually(lambda: open_descriptors() == before)
 

@@ -44,8 +44,6 @@ class Receiver:
         self._decoder = Decoder(max_message_size)
         self._readers: deque[asyncio.Future[None]] = deque()
         self._reading = False
-        self._again = False  # whether a continuation of reading is pending
-        self._over = False  # the stream has ended, whatever the frames said
         self._drained: asyncio.Future[None] | None = None
         self._undelivered = 0  # bytes of frames
 
@@ -91,21 +89,14 @@ class Receiver:
         drained: asyncio.Future[None] = self._stream.loop.create_future()
         self._decoder.messages.clear()
         self._stop(EndReason.LOCAL)
-        if self._over:
-            drained.set_result(None)
-        else:
-            self._drained = drained
-            self._resume()
+        self._drained = drained
+        self._resume()  # finds the end again if it was there already
         return drained
 
     def stop(self) -> None:
-        """End locally and read no more."""
-        self._over = True
-        self._pause()
+        """End locally; the stream is about to be closed."""
         self._decoder.messages.clear()
         self._stop(EndReason.LOCAL)
-        if self._drained is not None:
-            wake(self._drained)
 
     async def _arrival(self) -> None:
         """Wait until a message or the end has come."""
@@ -128,7 +119,7 @@ class Receiver:
             wanted -= wake(self._readers.popleft())
 
     def _resume(self) -> None:
-        if not (self._reading or self._over):
+        if not self._reading:
             self._reading = True
             self._stream.start_reading(self._on_readable)
 
@@ -141,13 +132,9 @@ class Receiver:
         for _ in range(self._stream.reads):
             if not (self._reading and self._read_once()):
                 return
-        if self._stream.reads > 1 and not self._again:
-            self._again = True
-            self._stream.loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        self._again = False
-        self._on_readable()
+        if self._reading and self._stream.reads > 1:
+            self._pause()  # watched anew, the stream tells of what is left once more
+            self._resume()
 
     def _read_once(self) -> bool:
         """Read what is there; return False if nothing is, or nothing more comes."""
@@ -203,7 +190,6 @@ class Receiver:
         self._on_stream_end()
 
     def _on_stream_end(self) -> None:
-        self._over = True
         self._pause()
         if self._drained is not None:
             wake(self._drained)
