@@ -160,6 +160,7 @@ def fuzz(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Mutate the package (cosmic-ray); arguments are modules. Takes hours for all."""
     install(session, "mutants")
+    session.install("./tests/mutation/operators")
     session.run("python", "tests/mutation/run.py", *session.posargs)
 
 

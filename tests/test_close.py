@@ -130,16 +130,20 @@ async def test_a_peer_that_goes_on_after_its_close_frame_still_gets_the_end(
         await asyncio.gather(writing, return_exceptions=True)
 
 
-@pytest.mark.parametrize("how", ["close frame", "end", "torn"])
+@pytest.mark.parametrize("how", ["close frame", "end", "torn", "unnoticed", "write failed"])
 async def test_close_does_not_wait_for_a_peer_that_has_left(
     connect: Connect, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ipc_channel.session._QUIET", 2 * PATIENCE)
     async with connect(linger=2 * PATIENCE) as (ours, peer):
-        peer.send({"close frame": CLOSE, "end": b"", "torn": b"\0"}[how])
+        peer.send({"close frame": CLOSE, "torn": b"\0"}.get(how, b""))
         peer.close()
-        with contextlib.suppress(TruncatedError):
-            await ours.read()
+        with contextlib.suppress(TruncatedError, ConnectionError):
+            if how == "write failed":
+                while True:
+                    await ours.write(b"x")
+            elif how != "unnoticed":
+                await ours.read()
         await asyncio.wait_for(ours.close(), PATIENCE)
 
 
@@ -188,6 +192,19 @@ async def test_what_a_peer_did_not_take_is_logged(
         await asyncio.gather(writing, return_exceptions=True)
     pattern = r"closed with \d{7,} bytes that the peer did not take"
     assert bool(re.search(pattern, caplog.text)) is is_logged
+
+
+async def test_what_a_failed_write_lost_is_not_logged_again(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The writer was told, by an error."""
+    async with connect() as (ours, peer):
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.sleep(0.01)
+        peer.close()
+        with pytest.raises(ConnectionError):
+            await writing
+    assert "did not take" not in caplog.text
 
 
 @pytest.mark.parametrize("transport", ["tcp"])  # what is in a pipe stays there

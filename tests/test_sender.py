@@ -94,6 +94,7 @@ async def test_a_write_waits_for_the_reader(connect: Connect) -> None:
         for message in messages:
             assert await asyncio.to_thread(peer.recv_frame) == message
         await writing
+        assert not sender._sent
 
 
 async def _write_all(channel: Any, messages: list[bytes]) -> None:

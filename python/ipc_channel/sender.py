@@ -37,7 +37,6 @@ class Sender:
     def __init__(self, stream: Stream, on_reset: Callable[[], None]) -> None:
         self.error: IPCChannelError | None = None
         """Why nothing more can be written; None while it can."""
-        self._broken = False  # nothing more can be written at all
         self._stream = stream
         self._on_reset = on_reset
         self._queue: deque[bytes | memoryview] = deque()
@@ -71,9 +70,6 @@ class Sender:
         """Let writers go, queue the close frame; done when all is in the kernel, or lost."""
         emptied: asyncio.Future[None] = self._stream.loop.create_future()
         self._emptied = emptied
-        if self._broken:
-            wake(emptied)
-            return emptied
         self.refuse(ChannelClosedError("the channel was closed"))
         self._queue.append(CLOSE_FRAME)
         self._size += len(CLOSE_FRAME)
@@ -91,7 +87,6 @@ class Sender:
 
     def fail(self, error: IPCChannelError) -> None:
         """Refuse writers, and give up what is not sent."""
-        self._broken = True
         self.refuse(error)
         self._queue.clear()
         self._size = 0

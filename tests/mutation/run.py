@@ -30,17 +30,20 @@ SURVIVORS = Path(__file__).parent / "survivors.toml"
 TESTS = {
     "framing": ["framing"],
     "rendezvous": ["rendezvous", "named_pipe"],
-    "receiver": ["receiver", "close", "streams", "sender"],
-    "sender": ["sender", "close"],
-    "session": ["close", "use", "receiver", "sender"],
-    "stream": ["endpoint", "close", "tcp_socket"],
-    "endpoint": ["endpoint", "use", "close"],
-    "named_pipe": ["named_pipe", "passers_by", "endpoint"],
-    "tcp_stream": ["tcp_socket", "close"],
-    "tcp_listener": ["tcp_socket", "peer_user"],
-    "tcp_socket": ["tcp_socket", "streams", "endpoint"],
+    "receiver": ["receiver", "close", "streams", "sender", "tcp_socket", "use"],
+    "sender": ["sender", "close", "use"],
+    "session": ["close", "use", "receiver", "sender", "streams"],
+    "stream": ["endpoint", "close", "tcp_socket", "use"],
+    "endpoint": ["endpoint", "use", "close", "sender"],
+    "named_pipe": ["named_pipe", "passers_by", "endpoint", "use", "sender"],
+    "tcp_stream": ["tcp_socket", "close", "use", "receiver"],
+    "tcp_listener": ["tcp_socket", "peer_user", "use"],
+    "tcp_socket": ["tcp_socket", "streams", "endpoint", "use"],
     "peer_user": ["peer_user"],
 }
+# Sockets are where the loops differ.
+ON_UVLOOP = {"receiver", "tcp_stream", "tcp_socket", "tcp_listener"}
+SLOW = "debug or hundred or many_cycles"
 # Of each operator's replacements the one that is hardest to notice. A bit-or
 # stands in annotations, which nobody evaluates, and in sums of flags.
 REPLACEMENTS = {
@@ -63,9 +66,10 @@ def run(*command: str, cwd: Path) -> str:
 
 def write_config(module: str, path: Path) -> None:
     tests = " ".join(f"tests/test_{name}.py" for name in TESTS[module])
+    slow = SLOW if module in ON_UVLOOP else f"{SLOW} or uvloop"
     command = (
         f"env PYTHONPATH=python HYPOTHESIS_PROFILE=quick {sys.executable} -m pytest -x -q "
-        f"-p no:cacheprovider --timeout=10 -k 'not debug and not uvloop and not hundred and not many_cycles' {tests}"
+        f"-p no:cacheprovider --timeout=10 -k 'not ({slow})' {tests}"
     )
     path.write_text(
         f"""
@@ -134,14 +138,20 @@ def describe(work: Any, result: Any) -> dict[str, str]:
     return {"before": before, "after": after, "diff": diff}
 
 
+def is_explained(mutant: dict[str, str], explained: list[dict[str, str]]) -> bool:
+    return any(
+        item["before"] == mutant["before"] and item.get("after") in (None, mutant["after"])
+        for item in explained
+    )
+
+
 def main() -> int:
     with SURVIVORS.open("rb") as file:
         explained = tomllib.load(file)
     unexplained = 0
     for module in sys.argv[1:] or TESTS:
-        known = {(item["before"], item["after"]) for item in explained.get(module, [])}
         for mutant in mutate(module):
-            if (mutant["before"], mutant["after"]) not in known:
+            if not is_explained(mutant, explained.get(module, [])):
                 unexplained += 1
                 print(f"survivor in {module}:\n{mutant['diff']}", flush=True)
     print(f"{unexplained} survivors without an explanation")

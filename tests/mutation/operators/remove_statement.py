@@ -42,17 +42,13 @@ class RemoveStatement(Operator):
 def _matters(statement: Any) -> bool:
     if statement.type == "expr_stmt":
         target, operator = statement.children[:2]
-        return target.type != "name" or (
-            operator.type == "operator" and operator.value != "="
-        )
+        is_augmented = operator.type == "operator" and operator.value != "="
+        return bool(is_augmented or target.type != "name")
+    if statement.type == "keyword":
+        return statement.value in {"return", "raise"}
     return statement.type in {
-        "atom_expr",
-        "await",
-        "power",
-        "raise_stmt",
-        "return_stmt",
-        "del_stmt",
-    } or (statement.type == "keyword" and statement.value in {"return", "raise"})
+        "atom_expr", "await", "power", "raise_stmt", "return_stmt", "del_stmt",
+    }  # fmt: skip
 
 
 class Provider:
