@@ -288,7 +288,7 @@ async def test_a_reset_behind_much_data(
     reads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """uvloop tells of a reset once, however much there is to read before it."""
-    monkeypatch.setattr("ipc_channel.tcp_stream.SocketStream.reads", reads)
+    monkeypatch.setattr("ipc_channel.receiver._READS", reads)
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()

@@ -169,9 +169,9 @@ class Endpoint(IPCChannelClient):
         warn_unclosed(self)  # last: as an error, it would keep the rest from happening
 
     def _connected(self) -> Session:
-        check_running(self._loop)
         if self._session is not None:
             return self._session
+        check_running(self._loop)
         if self._closed:
             raise ChannelClosedError("the channel was closed")
         raise NotConnectedError("the channel is not connected; call connect first")

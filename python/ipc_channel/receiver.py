@@ -22,16 +22,22 @@ READ_AHEAD = 256 * 2**10
 """Bytes of undelivered frames above which nothing more is read."""
 
 _CHUNK = 64 * 2**10  # bytes of one read: the default capacity of a pipe
+_READS = 16  # at a time, so that a fast writer does not hold up the loop
 
 
 class Receiver:
     """Reads ``stream`` into messages, from :meth:`start` to the end.
 
-    ``on_end`` is called once, when ``end`` has been set.
+    ``on_input`` is called in each loop turn that brings input, ``on_end`` once,
+    when ``end`` has been set.
     """
 
     def __init__(
-        self, stream: Stream, max_message_size: int, on_end: Callable[[], None]
+        self,
+        stream: Stream,
+        max_message_size: int,
+        on_input: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
         self.end: EndReason | None = None
         self.error: PeerError | None = None
@@ -40,16 +46,13 @@ class Receiver:
         self.discarded = 0
         """Bytes that were read and dropped since :meth:`discard`."""
         self._stream = stream
+        self._on_input = on_input
         self._on_end = on_end
         self._decoder = Decoder(max_message_size)
         self._readers: deque[asyncio.Future[None]] = deque()
         self._reading = False
         self._drained: asyncio.Future[None] | None = None
         self._undelivered = 0  # bytes of frames
-
-    @property
-    def max_message_size(self) -> int:
-        return self._decoder.max_message_size
 
     @property
     def alive(self) -> bool:
@@ -129,17 +132,18 @@ class Receiver:
             self._stream.stop_reading()
 
     def _on_readable(self) -> None:
-        for _ in range(self._stream.reads):
+        self._on_input()
+        for _ in range(_READS):
             if not (self._reading and self._read_once()):
                 return
-        if self._reading and self._stream.reads > 1:
-            self._pause()  # watched anew, the stream tells of what is left once more
+        if self._reading and not self._stream.tells_again:
+            self._pause()  # watched anew, it tells once more
             self._resume()
 
     def _read_once(self) -> bool:
-        """Read what is there; return False if nothing is, or nothing more comes."""
+        """Read what is there; return whether there may be more."""
         try:
-            count = self._read_some()
+            count, wanted = self._read_some()
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -152,22 +156,26 @@ class Receiver:
         else:
             self._decoder.feed_eof()
             self._on_stream_end()
-        return count > 0
+        return count == wanted or not self._stream.tells_again
 
-    def _read_some(self) -> int:
-        """Read once: a large payload straight to its place, all else in chunks."""
+    def _read_some(self) -> tuple[int, int]:
+        """Read once: a large payload straight to its place, all else in chunks.
+
+        Returns how many bytes were read, and how many there was room for.
+        """
         decoder = self._decoder
         room = decoder.room()
         if room is not None and len(room) >= _CHUNK and self._drained is None:
+            wanted = len(room)
             count = self._stream.read_into(room)
             del room  # a buffer with a view on it cannot grow
             decoder.filled(count)
-            return count
+            return count, wanted
         del room
         data = self._stream.read(_CHUNK)
         if self._drained is None:
             decoder.feed(data)
-        return len(data)
+        return len(data), _CHUNK
 
     def _on_bytes(self, count: int) -> None:
         if self._drained is not None:

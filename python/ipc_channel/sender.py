@@ -22,7 +22,9 @@ from ipc_channel.stream import Stream, wake
 WRITE_AHEAD = 64 * 2**10
 """Bytes in the queue above which a write waits."""
 
-_AT_ONCE = 2  # so that the second write after the peer left fails, whatever its turn
+# Two, so that the second write after the peer left fails, whatever its turn; and
+# one more, so that who writes once a turn does not need the loop to end it.
+_AT_ONCE = 3
 _AT_MOST = 2**20  # bytes at a time, so that a fast reader does not hold up the loop
 _GATHER = 64  # buffers of one system call
 _JOIN = 4096  # a payload up to this size is joined with its header
@@ -65,6 +67,10 @@ class Sender:
             self._sent.append(sent)
             await sent
         self._check()
+
+    def begin_turn(self) -> None:
+        """Let the next frames go at once again: a new turn of the loop has begun."""
+        self._at_once = _AT_ONCE
 
     def close(self) -> asyncio.Future[None]:
         """Let writers go, queue the close frame; done when all is in the kernel, or lost."""
@@ -119,14 +125,14 @@ class Sender:
         self._size += len(header) + len(payload)
 
     def _flush_or_gather(self) -> None:
-        if self._at_once == _AT_ONCE:
-            self._stream.loop.call_soon(self._end_turn)
         if self._at_once:
             self._at_once -= 1
+            if self._at_once == 1:
+                self._stream.loop.call_soon(self._end_turn)
             self._flush()
 
     def _end_turn(self) -> None:
-        self._at_once = _AT_ONCE
+        self.begin_turn()
         self._flush()
 
     def _flush(self) -> None:

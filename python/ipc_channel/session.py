@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from ipc_channel.errors import (
@@ -41,13 +41,16 @@ class Session:
         logger: logging.Logger,
     ) -> None:
         self._stream = stream
+        self._max_message_size = max_message_size
         self._linger = linger
         self._logger = logger
         self._process = os.getpid()
         self._closed: asyncio.Future[None] | None = None
         self.released = False
         self._sender = Sender(stream, self._on_reset)
-        self._receiver = Receiver(stream, max_message_size, self._on_receiver_end)
+        self._receiver = Receiver(
+            stream, max_message_size, self._sender.begin_turn, self._on_receiver_end
+        )
         self._receiver.start()
 
     @property
@@ -70,16 +73,15 @@ class Session:
         """How many whole messages wait for a reader."""
         return self._receiver.queued
 
-    async def read(self) -> bytes | None:
+    def read(self) -> Coroutine[None, None, bytes | None]:
         """Return the next message, None at an orderly end, or raise PeerError."""
         self.check_loop()
-        return await self._receiver.read()
+        return self._receiver.read()
 
-    async def write(self, data: Buffer) -> None:
+    def write(self, data: Buffer) -> Coroutine[None, None, None]:
         """Send ``data`` as one message."""
         self.check_loop()
-        payload = message_bytes(data, self._receiver.max_message_size)
-        await self._sender.write(payload)
+        return self._sender.write(message_bytes(data, self._max_message_size))
 
     async def close(self, linger: float | None = None) -> None:
         """Send what was written and the close frame, then free everything.

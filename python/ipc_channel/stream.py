@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 class Stream(ABC):
     """A byte stream in each direction, watched by one event loop."""
 
-    reads = 1
-    """How often to read when told that there is something, unless nothing is left."""
+    tells_again = True
+    """Whether the loop goes on to tell of an end or a reset that nobody has read yet."""
     early = b""
     """Bytes that were read on the way to the connection."""
 

@@ -20,14 +20,13 @@ if sys.platform == "linux":
 class SocketStream(Stream):
     """A connected socket, which the stream owns from now on."""
 
-    # libuv tells of a reset once, along with the data before it, and never again.
-    reads = 16
-
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, early: bytes = b""
     ) -> None:
         super().__init__(loop)
         self.early = early
+        # libuv tells of a reset once, along with the data before it.
+        self.tells_again = isinstance(loop, asyncio.SelectorEventLoop)
         self._socket = sock
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # not TCP, or gone already
