@@ -61,6 +61,11 @@ class Raw:
         os.set_blocking(self.out_fd, True)
         return total
 
+    def can_read(self) -> bool:
+        """Whether something comes within 10 ms, or has ended."""
+        assert self.in_fd is not None
+        return bool(select.select([self.in_fd], [], [], 0.01)[0])
+
     def recv(self, size: int) -> bytes:
         """Read exactly ``size`` bytes, or fewer if the stream ends."""
         assert self.in_fd is not None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +77,13 @@ def test_interfaces() -> None:
     assert issubclass(IPCChannel, IPCChannelClient)
     assert IPCChannelClient.__abstractmethods__ == {"connect", "write", "read", "close"}
     assert IPCChannel.__abstractmethods__ == {*USE, "in_path", "out_path"}
+
+
+def test_nothing_but_the_standard_library_is_needed() -> None:
+    """Type checkers have more, users may have nothing (-S: no site-packages)."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import ipc_channel"
+    where = Path(ipc_channel.__file__).parents[1]
+    subprocess.run([sys.executable, "-S", "-E", "-c", code, where], check=True)
 
 
 def test_everything_public_exists() -> None:

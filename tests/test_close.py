@@ -147,6 +147,22 @@ async def test_close_does_not_wait_for_a_peer_that_has_left(
         await asyncio.wait_for(ours.close(), PATIENCE)
 
 
+async def test_close_ends_the_stream_at_once(connect: Connect) -> None:
+    """A peer may look for the end of the stream, and go on sending until then."""
+    async with connect(linger=PATIENCE) as (ours, peer):
+        closing = asyncio.create_task(ours.close())
+
+        def send_until_the_end() -> None:
+            with contextlib.suppress(BrokenPipeError):  # nobody reads the pipe any more
+                while not peer.can_read() or peer.recv(1):
+                    peer.send(frame(b"still here"))
+
+        sending = asyncio.create_task(asyncio.to_thread(send_until_the_end))
+        await asyncio.wait_for(asyncio.shield(sending), PATIENCE / 2)
+        peer.close()
+        await closing
+
+
 async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         before = open_descriptors()
@@ -190,8 +206,9 @@ async def test_what_a_peer_did_not_take_is_logged(
         await asyncio.sleep(0.01)
         await ours.close()
         await asyncio.gather(writing, return_exceptions=True)
-    pattern = r"closed with \d{7,} bytes that the peer did not take"
-    assert bool(re.search(pattern, caplog.text)) is is_logged
+    assert ("did not take" in caplog.text) is is_logged
+    if is_logged:
+        assert re.search(r"closed with \d{7,} bytes that the peer", caplog.text)
 
 
 async def test_what_a_failed_write_lost_is_not_logged_again(

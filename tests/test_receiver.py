@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 
 import pytest
@@ -149,11 +150,15 @@ async def test_cut_anywhere_in_a_frame(connect: Connect, cut: int) -> None:
         assert len(caught.value.partial) == (cut if cut < 4 else cut - 4)
 
 
-async def test_frames_after_the_close_frame_are_ignored(connect: Connect) -> None:
+async def test_frames_after_the_close_frame_are_ignored(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ipc_channel")
     async with connect() as (ours, peer):
         peer.send(frame(b"a") + CLOSE + frame(b"b") + b"\xff\xff\xff\xff")
         assert await read_to_end(ours) == ([b"a"], None)
         assert ours.end_reason == "clean"
+        assert "session ended: clean" in caplog.text
         assert not ours._session._receiver._reading  # type: ignore[attr-defined]  # looks inside
 
 

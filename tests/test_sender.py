@@ -202,6 +202,7 @@ async def test_a_waiting_write_fails_when_the_peer_goes(connect: Connect) -> Non
             with pytest.raises(PeerError) as caught:
                 await asyncio.wait_for(task, 1)
             assert isinstance(caught.value, ConnectionError)
+            assert isinstance(caught.value.__cause__, ConnectionError)
 
 
 async def test_writing_to_a_peer_that_left_fails_by_the_second_write(

@@ -103,6 +103,8 @@ async def test_close_after_its_loop_has_gone(transport: Any) -> None:
     await server.close()
     assert await server.read() is None
     assert server.end_reason == "local"
+    with pytest.raises(ChannelClosedError):
+        await server.write(b"x")
     peer.close()
     assert open_descriptors() == before
 
@@ -130,6 +132,25 @@ async def test_dropped_without_close(transport: Any) -> None:
         gc.collect()
     peer.close()
     await raw.eventually(lambda: open_descriptors() == before)
+
+
+def test_dropped_while_its_loop_rests(transport: Any) -> None:
+    async def meet() -> list[Any]:
+        server = make_ipc_channel(transport=transport)
+        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+        peer, _ = await asyncio.gather(meeting, server.connect())
+        return [server, peer]
+
+    before = open_descriptors()
+    loop = asyncio.new_event_loop()
+    met = loop.run_until_complete(meet())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del met[0]
+        gc.collect()
+    met[0].close()
+    loop.close()
+    assert open_descriptors() == before
 
 
 async def test_dropped_in_another_thread(transport: Any) -> None:

@@ -31,14 +31,14 @@ TESTS = {
     "framing": ["framing"],
     "rendezvous": ["rendezvous", "named_pipe"],
     "receiver": ["receiver", "close", "streams", "sender", "tcp_socket", "use"],
-    "sender": ["sender", "close", "use"],
-    "session": ["close", "use", "receiver", "sender", "streams"],
+    "sender": ["sender", "close", "use", "tcp_socket"],
+    "session": ["close", "use", "receiver", "sender", "streams", "endpoint", "channel"],
     "stream": ["endpoint", "close", "tcp_socket", "use"],
-    "endpoint": ["endpoint", "use", "close", "sender"],
+    "endpoint": ["endpoint", "use", "close", "sender", "channel"],
     "named_pipe": ["named_pipe", "passers_by", "endpoint", "use", "sender"],
     "tcp_stream": ["tcp_socket", "close", "use", "receiver"],
     "tcp_listener": ["tcp_socket", "peer_user", "use"],
-    "tcp_socket": ["tcp_socket", "streams", "endpoint", "use"],
+    "tcp_socket": ["tcp_socket", "streams", "endpoint", "use", "channel"],
     "peer_user": ["peer_user"],
 }
 # Sockets are where the loops differ.
