@@ -20,6 +20,8 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
+from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
+from ipc_channel.session import DEFAULT_LINGER
 
 BUILD = {"logger": ..., "loop": None}
 PATHS = {"in_path": inspect.Parameter.empty, "out_path": inspect.Parameter.empty}
@@ -72,8 +74,13 @@ def test_methods(name: str) -> None:
         assert positional(function) == arguments
 
 
-def test_interfaces() -> None:
+def test_defaults() -> None:
     assert PIPE_CONN_TIMEOUT == 10.0
+    assert DEFAULT_LINGER == 1.0
+    assert DEFAULT_MAX_MESSAGE_SIZE == 64 * 2**20
+
+
+def test_interfaces() -> None:
     assert issubclass(IPCChannel, IPCChannelClient)
     assert IPCChannelClient.__abstractmethods__ == {"connect", "write", "read", "close"}
     assert IPCChannel.__abstractmethods__ == {*USE, "in_path", "out_path"}
