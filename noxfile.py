@@ -134,7 +134,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests of the Python package; arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", "--ignore=tests/conformance", *session.posargs)
+    workers = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
+    options = ("-n", workers, "--dist", "worksteal", "--ignore=tests/conformance")
+    session.run("pytest", *options, *session.posargs)
 
 
 @nox.session(reuse_venv=True)

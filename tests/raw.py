@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import select
 import socket
 import struct
@@ -241,6 +242,14 @@ def make(role: str, transport: Any, directory: Path, **options: Any) -> IPCChann
     if transport == "tcp":
         return make_ipc_channel_client("1", "1", **options)  # nobody listens on port 1
     return make_ipc_channel_client(f"{directory}/in", f"{directory}/out", **options)
+
+
+def free_port() -> int:
+    """Return a port that is free, and that nobody gets by chance: not an ephemeral one."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(10_000, 30_000)))
+            return int(probe.getsockname()[1])
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

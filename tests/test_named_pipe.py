@@ -344,19 +344,19 @@ async def test_a_byte_that_comes_between_looking_and_reading(
     monkeypatch.setattr("ipc_channel.named_pipe._SETTLED", PATIENCE)
     server = PosixNamedPipeChannel()
     held = os.stat(server.in_path).st_ino
-    reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
     connecting = asyncio.create_task(server.connect(PATIENCE))
     writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
-    peer = Raw(reader, writer)
     real = os.read
 
     def read(fd: int, size: int) -> bytes:
-        monkeypatch.undo()
-        peer.send(frame(b"just now"))
+        if size == 1:
+            os.write(writer, frame(b"just now"))
         return real(fd, size)
 
-    monkeypatch.setattr(os, "read", read)
-    assert await connecting
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", read)
+        peer = Raw(os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK), writer)
+        assert await connecting
     assert os.stat(server.in_path).st_ino != held, "the session has settled"
     assert await server.read() == b"just now"
     peer.close()

@@ -18,7 +18,7 @@ from ipc_channel import (
     TCPSocketChannel,
     TCPSocketChannelClient,
 )
-from raw import PATIENCE, dial, eventually, frame, open_descriptors
+from raw import PATIENCE, dial, eventually, frame, free_port, open_descriptors
 
 
 async def test_the_port_is_held_from_construction() -> None:
@@ -43,13 +43,12 @@ async def test_loopback_only() -> None:
 
 
 async def test_refused_then_listening() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = listener.getsockname()
-    client = TCPSocketChannelClient(str(address[1]), str(address[1]))
+    port = free_port()
+    client = TCPSocketChannelClient(str(port), str(port))
     assert not await client.connect(0.02)
     connecting = asyncio.create_task(client.connect(PATIENCE))
     await asyncio.sleep(0.01)
-    with socket.create_server(address) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         sock, _ = await asyncio.to_thread(listener.accept)
         assert await connecting
         sock.close()
@@ -162,9 +161,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
 
 
 async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     client = TCPSocketChannelClient(str(port), str(port))
     loop = asyncio.get_running_loop()
 
