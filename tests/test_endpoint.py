@@ -19,7 +19,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from raw import CLOSE, PATIENCE, dial, frame, make, open_descriptors
+from raw import CLOSE, PATIENCE, dial, eventually, frame, make, open_descriptors
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05, 0.3])
@@ -82,6 +82,19 @@ async def test_connect_while_connected(connect: Connect) -> None:
         assert await ours.connect(0)
         peer.send(frame(b"same session"))
         assert await ours.read() == b"same session"
+
+
+async def test_connect_while_more_than_is_read_ahead_waits(connect: Connect) -> None:
+    """Nothing is being read then that would tell of an end: the stream is asked."""
+    async with connect() as (ours, peer):
+        wire = frame(b"x" * 500_000) + frame(b"more")
+        sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
+        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: not receiver._reading)
+        assert await ours.connect(0)
+        assert await ours.read() == b"x" * 500_000
+        assert await ours.read() == b"more"
+        await sending
 
 
 async def test_a_second_connect_at_once_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -262,6 +263,22 @@ async def test_pipes_grow_only_when_they_are_too_small() -> None:
     with pytest.raises(ConnectionError):
         await writing
     await server.close()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+async def test_a_want_of_our_own_is_not_blamed_on_the_rendezvous(
+    paths: tuple[str, str], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(code, os.strerror(code))
+
+    client = PosixNamedPipeChannelClient(*paths)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(OSError, match=os.strerror(code)) as caught:
+            await client.connect(PATIENCE)
+    assert not isinstance(caught.value, BadRendezvousError)
+    await client.close()
 
 
 async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:

@@ -12,11 +12,13 @@ from ipc_channel import (
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
+from ipc_channel.named_pipe import PipeStream
 from raw import (
     CLOSE,
     PATIENCE,
     Raw,
     dial,
+    eventually,
     frame,
     open_descriptors,
     open_nonblocking,
@@ -76,6 +78,94 @@ async def test_a_passer_by_while_the_peer_opens(
     peer.close()
     assert await ours.read() is None
     await ours.close()
+
+
+async def test_names_stay_for_a_peer_that_is_still_opening() -> None:
+    """A silent peer settles after a while, but this was only somebody who passed by."""
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)  # the peer's first half
+    passer_by = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
+    assert await connecting
+    stream = server._session._stream  # type: ignore[union-attr]  # looks inside
+    assert isinstance(stream, PipeStream)
+    os.close(passer_by)
+    await eventually(lambda: stream._passed_by)
+    stream._settle()  # as its timer does
+    peer = Raw(reader, os.open(server.in_path, os.O_WRONLY))  # the peer's second half
+    peer.send(frame(b"at last"))
+    assert await server.read() == b"at last"
+    peer.close()
+    await server.close()
+
+
+async def test_close_while_a_passer_by_is_waited_out() -> None:
+    server = PosixNamedPipeChannel(linger=0)
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    stream = server._session._stream  # type: ignore[union-attr]  # looks inside
+    assert isinstance(stream, PipeStream)
+    peer.end_writing()
+    await eventually(lambda: stream._passed_by)
+    await server.close()
+    await asyncio.sleep(0.05)  # longer than it takes to look again
+    assert stream._reading is None, "a descriptor that may be another's by now is watched"
+    peer.close()
+
+
+async def test_a_peer_that_only_writes() -> None:
+    """It was there with both ends, if only for a moment; what it wrote is delivered."""
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
+    await eventually(lambda: has_writer(reader))
+    writer = os.open(server.in_path, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(writer, frame(b"only this"))
+    os.close(reader)
+    assert await connecting
+    assert await server.read() == b"only this"
+    os.close(writer)
+    assert await server.read() is None
+    await server.close()
+
+
+def has_writer(fd: int) -> bool:
+    """Whether somebody has the pipe ``fd`` open for writing."""
+    try:
+        return os.read(fd, 1) != b""
+    except BlockingIOError:
+        return True
+
+
+@pytest.mark.parametrize("replaced", ["both", "the one that is read"])
+async def test_a_server_that_dies_while_it_opens(
+    paths: tuple[str, str], replaced: str
+) -> None:
+    """The next one has new pipes of the same names, which the client has to find."""
+    in_path, out_path = paths  # the server's
+    client = PosixNamedPipeChannelClient(out_path, in_path)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    if replaced == "both":  # and the first server had opened one of them
+        reader = os.open(in_path, os.O_RDONLY | os.O_NONBLOCK)
+        await eventually(lambda: has_writer(reader))
+        os.close(reader)
+        os.unlink(in_path)
+    else:
+        os.close(await asyncio.to_thread(os.open, out_path, os.O_WRONLY))  # it is open
+    os.unlink(out_path)
+    await asyncio.sleep(0.05)
+    assert not connecting.done()
+    if replaced == "both":
+        os.mkfifo(in_path)
+    reader = os.open(in_path, os.O_RDONLY | os.O_NONBLOCK)
+    await asyncio.sleep(0.05)
+    os.mkfifo(out_path)
+    peer = Raw(reader, await asyncio.to_thread(open_nonblocking, out_path, os.O_WRONLY))
+    assert await connecting
+    peer.send(frame(b"from the second"))
+    assert await client.read() == b"from the second"
+    peer.close()
+    await client.close()
 
 
 async def test_a_silent_peer_that_closes_slowly_is_noticed() -> None:

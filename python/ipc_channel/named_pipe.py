@@ -81,18 +81,11 @@ class PipeStream(Stream):
         try:
             return os.writev(self.out_fd(), buffers)
         except BlockingIOError:
-            if not self._grow():
-                raise
-            return os.writev(self.out_fd(), buffers)
+            self._grow()
+            raise
 
     def finish_writing(self) -> bool:
-        self.stop_writing()
-        self._close(self._out)
-        self._out = None
         return False  # a pipe keeps what was written for as long as its reader lives
-
-    def unsent(self) -> int | None:
-        return 0
 
     def ended(self) -> bool:
         return bool(_poll(self.in_fd(), 0) & select.POLLHUP)
@@ -100,27 +93,20 @@ class PipeStream(Stream):
     def release(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
-        self._close(self._in)
-        self._close(self._out)
+        _close(self._out, self._in)
         self._in = self._out = None
 
-    def _close(self, fd: int | None) -> None:
-        if fd is not None:
-            os.close(fd)
-
-    def _grow(self) -> bool:
+    def _grow(self) -> None:
         """Enlarge a pipe that proved too small, once.
 
         Not from the start: the kernel gives each user only so many pages, and
         pipes that carry little should leave them to others.
         """
         if self._grown or not hasattr(fcntl, "F_SETPIPE_SZ"):
-            return False
+            return
         self._grown = True
         with contextlib.suppress(OSError):  # over the user's quota: stay as we are
             fcntl.fcntl(self.out_fd(), fcntl.F_SETPIPE_SZ, _CAPACITY)
-            return True
-        return False
 
     def _peer_gone(self) -> bool:
         return self._out is None or bool(_poll(self._out, 0) & select.POLLERR)
@@ -133,11 +119,12 @@ class PipeStream(Stream):
         its two pipes one after the other looks the same for a moment.
         """
         callback = self._reading
+        assert callback is not None
         self.stop_reading()
         self._passed_by = True
 
         def check() -> None:
-            if self._in is None or callback is None:
+            if self._in is None:
                 return
             if self._peer_gone() or _poll(self._in, select.POLLIN) != select.POLLHUP:
                 self.start_reading(callback)
@@ -145,6 +132,12 @@ class PipeStream(Stream):
                 self.loop.call_later(_RECHECK, check)
 
         self.loop.call_later(_RECHECK, check)
+
+
+def _close(*fds: int | None) -> None:
+    for fd in fds:
+        if fd is not None:
+            os.close(fd)
 
 
 def _existing(fd: int | None) -> int:
@@ -183,9 +176,7 @@ class _Opening:
 
     def close(self) -> None:
         """Close what is open."""
-        for fd in (self._in, self._out):
-            if fd is not None:
-                os.close(fd)
+        _close(self._in, self._out)
         self._in = self._out = None
 
     def _has_left(self, in_fd: int) -> bool:

@@ -46,6 +46,11 @@ def _matters(statement: Any) -> bool:
         return bool(is_augmented or target.type != "name")
     if statement.type == "keyword":
         return statement.value in {"return", "raise"}
+    if (
+        statement.type == "return_stmt"
+        and statement.children[1].get_code().strip() == "False"
+    ):
+        return False  # None instead is as false
     return statement.type in {
         "atom_expr", "await", "power", "raise_stmt", "return_stmt", "del_stmt",
     }  # fmt: skip
