@@ -42,7 +42,7 @@ def check_seconds(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
     if not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value}, not a number of seconds from 0 on")
+        raise ValueError(f"{name} is {value}, not a finite number of seconds from 0 on")
     return value
 
 
@@ -68,6 +68,13 @@ def check_options(options: Options) -> Options:
     }
 
 
+def check_logger(logger: logging.Logger) -> logging.Logger:
+    """Return ``logger``, or raise TypeError if it cannot log."""
+    if not callable(getattr(logger, "warning", None)):
+        raise TypeError(f"logger is a logging.Logger, not {type(logger).__name__}")
+    return logger
+
+
 def check_running(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
     """Return the running loop; raise WrongLoopError if ``loop`` names another."""
     running = asyncio.get_running_loop()
@@ -90,11 +97,12 @@ class Endpoint(IPCChannelClient):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self.logger = logger
+        self.logger = check_logger(logger)
         self._loop = loop
         self._options = check_options(options)
         self._session: Session | None = None
-        self._opening: asyncio.Task[Stream | None] | None = None
+        self._fresh = False  # no connect has yet told of the session
+        self._opening: asyncio.Task[None] | None = None
         self._process = os.getpid()
         self._closed = False
 
@@ -105,6 +113,10 @@ class Endpoint(IPCChannelClient):
         It is cancelled soon after ``deadline``, in terms of ``time.monotonic``,
         and may look once more and return None just then. It cleans up.
         """
+
+    @abstractmethod
+    def _describe(self) -> str:
+        """Return what tells this channel from others in a log."""
 
     def _dispose(self) -> None:
         """Free what outlives a session. Called once."""
@@ -129,13 +141,10 @@ class Endpoint(IPCChannelClient):
             raise ChannelClosedError("the channel was closed")
         if self._opening is not None:
             raise ConnectInProgressError("another connect is waiting")
-        if self._session is not None and self._session.alive:
-            return True
-        stream = await self._open_until(deadline)
-        if stream is None:
+        alive = self._session is not None and self._session.alive
+        if not (self._fresh or alive or await self._meet_until(deadline)):
             return False
-        self._session = Session(stream, logger=self.logger, **self._options)
-        self.logger.debug("connected")
+        self._fresh = False
         return True
 
     async def write(self, data: Buffer) -> None:
@@ -151,12 +160,18 @@ class Endpoint(IPCChannelClient):
         first, self._closed = not self._closed, True
         try:
             if self._opening is not None:
-                await _give_up(self._opening)
+                self._opening.cancel()
+                await asyncio.wait({self._opening})
             if self._session is not None:
                 await self._session.close()
         finally:
             if first:
+                if self._session is not None:
+                    self._session.abort()  # which matters only if this was cancelled
                 self._dispose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._describe()}>"
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True) or not self._holds_something():
@@ -183,36 +198,50 @@ class Endpoint(IPCChannelClient):
         if self._opening is not None:
             check_running(self._opening.get_loop())
 
-    async def _renew(self, deadline: float) -> Stream | None:
-        """Leave nothing of the session that has ended, and open the next stream."""
+    async def _meet(self, deadline: float) -> None:
+        """Leave nothing of the session that has ended, and begin the next one.
+
+        A peer that is found just as ``connect`` is cancelled, or gives up, is
+        not lost: a helper does not come twice. The next ``connect`` has it.
+        """
         if self._session is not None:
             if self._session.queued:
                 self.logger.warning("%d unread messages are dropped", self._session.queued)
             patience = max(deadline - time.monotonic(), 0)
             await self._session.close(min(self._options["linger"], patience))
-        return await self._open(deadline)
+        stream = await self._open(deadline)
+        if stream is not None and self._closed:
+            stream.close()
+        elif stream is not None:
+            self._session = Session(stream, logger=self.logger, **self._options)
+            self._fresh = True
+            self.logger.debug("connected")
 
-    async def _open_until(self, deadline: float) -> Stream | None:
-        """Return a stream; None at the deadline, never before, or if closed meanwhile."""
-        opening = asyncio.get_running_loop().create_task(self._renew(deadline))
+    async def _meet_until(self, deadline: float) -> bool:
+        """Begin a session if a peer comes until the deadline; return no earlier if not."""
+        opening = asyncio.get_running_loop().create_task(self._meet(deadline))
+        opening.add_done_callback(_retrieve)
         self._opening = opening
         try:
             await _wait_until(deadline, opening)
             if not opening.done():
                 # It may be looking for the last time.
                 await asyncio.wait({opening}, timeout=_LAST_LOOK)
-        except asyncio.CancelledError:
-            await _give_up(opening)
-            raise
         finally:
             self._opening = None
-        if self._closed or not opening.done() or opening.cancelled():
-            await _give_up(opening)
-            return None
-        stream = opening.result()
-        if stream is None:
-            await _wait_until(deadline)
-        return stream
+            if opening.cancel():
+                await asyncio.wait({opening})
+        if not opening.cancelled():
+            opening.result()
+            if not self._fresh:
+                await _wait_until(deadline)
+        return self._fresh and not self._closed
+
+
+def _retrieve(opening: asyncio.Task[None]) -> None:
+    """Look at the error of a task that nobody waits for any more, or asyncio complains."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 async def _wait_until(deadline: float, *tasks: asyncio.Task[Any]) -> None:
@@ -226,19 +255,3 @@ async def _wait_until(deadline: float, *tasks: asyncio.Task[Any]) -> None:
         await asyncio.wait(tasks, timeout=max(remaining, 0))
         if remaining <= 0:
             return
-
-
-async def _give_up(opening: asyncio.Task[Stream | None]) -> None:
-    """Cancel ``opening``; close the stream if it had just been found."""
-    opening.cancel()
-    opening.add_done_callback(_close_result)
-    await asyncio.wait({opening})
-
-
-def _close_result(opening: asyncio.Task[Stream | None]) -> None:
-    if opening.cancelled() or opening.exception() is not None:
-        return
-    stream = opening.result()
-    if stream is not None:
-        stream.close()
-        stream.on_end()

@@ -3,7 +3,7 @@
 Every error has a ``code``, the same string in every language (spec/errors.md)::
 
     IPCChannelError
-    ├── LocalError                     a mistake of this end: nothing was sent
+    ├── LocalError                     a mistake or a decision of this end
     │   ├── BadRendezvousError         bad-rendezvous      also ValueError
     │   ├── EmptyMessageError          empty-message       also ValueError
     │   ├── MessageTooLargeError       message-too-large   also ValueError
@@ -63,7 +63,7 @@ class IPCChannelError(Exception):
 
 
 class LocalError(IPCChannelError):
-    """A mistake of this end; nothing was sent and nothing is lost."""
+    """A mistake or a decision of this end; what was refused was not sent."""
 
 
 class BadRendezvousError(LocalError, ValueError):
@@ -91,7 +91,10 @@ class NotConnectedError(LocalError, ConnectionError, ValueError):
 
 
 class ChannelClosedError(LocalError, ConnectionError):
-    """The channel was closed by this end."""
+    """The channel was closed by this end.
+
+    A write that was waiting then may have been sent, whole, or not at all.
+    """
 
     code = "closed"
 

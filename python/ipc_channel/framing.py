@@ -133,9 +133,19 @@ class Decoder:
         elif self._head:
             error = TruncatedError("header", self._head, HEADER_SIZE)
         else:
-            self._stop(EndReason.EOF)
+            self.stop(EndReason.EOF)
             return
-        self._stop(EndReason.TRUNCATED, error)
+        self.stop(EndReason.TRUNCATED, error)
+
+    def stop(self, end: EndReason, error: PeerError | None = None) -> None:
+        """End here: nothing more is taken, and what has only begun is dropped."""
+        self.end, self.error = end, error
+        self._head, self._payload = b"", None
+
+    def forget(self) -> None:
+        """Drop what has begun or was not delivered; nothing may be fed any more."""
+        self.messages.clear()
+        self._head, self._payload = b"", None
 
     def _split(self, data: bytes, start: int) -> None:
         """Cut ``data[start:]`` into frames; keep what is begun but not whole."""
@@ -164,14 +174,10 @@ class Decoder:
 
     def _refuse(self, length: int) -> None:
         if length == 0:
-            self._stop(EndReason.CLEAN)
+            self.stop(EndReason.CLEAN)
             return
         text = f"frame of {length} bytes exceeds the limit of {self.max_message_size}"
-        self._stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
-
-    def _stop(self, end: EndReason, error: PeerError | None = None) -> None:
-        self.end, self.error = end, error
-        self._head, self._payload = b"", None
+        self.stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
 
 
 class _Payload:

@@ -46,12 +46,16 @@ class Helper:
         timeout: float = PIPE_CONN_TIMEOUT,
         grace: float = 5.0,
     ) -> None:
-        if isinstance(command, str) or not command:
-            raise TypeError("command is a non-empty sequence of strings")
-        self.command = list(command)
+        self.command = _check_command(command)
+        if not isinstance(channel, IPCChannel):
+            raise TypeError(f"channel is a server, not {type(channel).__name__}")
         self.channel = channel
         self.process: asyncio.subprocess.Process | None = None
-        """The process, for its ``pid`` and ``returncode``; None before the start."""
+        """The process; None before the start.
+
+        Its ``returncode`` is known a moment after the end of the session:
+        ``await helper.process.wait()``.
+        """
         self._starting = False
         self._env = dict(os.environ if env is None else env)
         self._cwd = cwd
@@ -122,7 +126,8 @@ class Helper:
         await self.stop()
 
     def __str__(self) -> str:
-        return shlex.join(self.command)
+        text = shlex.join(self.command)
+        return text if len(text) <= 200 else text[:197] + "..."
 
     async def _await_predecessor(self) -> None:
         """Let a process whose session has ended go: its end is known a moment later."""
@@ -168,6 +173,14 @@ class Helper:
                 raise HelperError(f"helper {self} did not connect in {self._timeout} s")
         finally:
             await _cancel(ending)
+
+
+def _check_command(command: Sequence[str]) -> list[str]:
+    """Return ``command``, or raise TypeError unless it is a program and its arguments."""
+    words = None if isinstance(command, str | bytes) else list(command)
+    if not words or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"command is a non-empty sequence of strings, not {command!r}")
+    return words
 
 
 async def _cancel(future: asyncio.Future[Any]) -> None:

@@ -27,9 +27,11 @@ class IPCChannelClient(ABC):
         """Wait until the other end is there (spec/rendezvous.md).
 
         ``timeout`` is in seconds; 0 tries once. Returns True, or False when
-        nobody came within the timeout, after which it may be called again.
-        While connected it returns True at once. After a session has ended it
-        waits for the next peer, and what was left unread is dropped.
+        nobody came within the timeout, after which it may be called again, or
+        the channel was closed meanwhile. While connected it returns True at
+        once. After a session has ended it waits for the next peer, and what
+        was left unread is dropped. A peer that is found just as it is
+        cancelled is not lost: the next call has it.
 
         Raises BadRendezvousError if the rendezvous can never work,
         ConnectInProgressError, ChannelClosedError or WrongLoopError on
@@ -45,7 +47,8 @@ class IPCChannelClient(ABC):
 
         Raises TypeError, EmptyMessageError or MessageTooLargeError, after
         which the channel is as before; NotConnectedError or
-        ChannelClosedError; PeerGoneError or ResetError once the peer has gone
+        ChannelClosedError; WrongLoopError; PeerGoneError or ResetError once
+        the peer has gone, FrameTooLargeError once it has broken the limit
         (spec/session.md).
         """
 
@@ -58,8 +61,8 @@ class IPCChannelClient(ABC):
 
         Raises TruncatedError, ResetError or FrameTooLargeError after all
         messages that arrived whole were read, NotConnectedError before
-        ``connect`` (spec/session.md). An end is the same however often it is
-        asked for.
+        ``connect``, WrongLoopError in another loop than the session's
+        (spec/session.md). An end is the same however often it is asked for.
         """
 
     @abstractmethod
@@ -68,7 +71,11 @@ class IPCChannelClient(ABC):
 
         Waits for at most ``linger`` seconds for a peer that does not read.
         Legal in every state, any number of times. A pending read gets None,
-        a pending write ChannelClosedError.
+        a pending write ChannelClosedError; whether its message still went out,
+        whole, cannot be told. There is no closing of one direction: what the
+        peer sends from now on is dropped. Frees everything when cancelled, too.
+
+        Raises WrongLoopError while another loop has the session.
         """
 
     @property
@@ -78,11 +85,15 @@ class IPCChannelClient(ABC):
 
     @property
     def last_exception(self) -> IPCChannelError | None:
-        """The error that ended the last session; None if it lives or ended orderly."""
+        """The error that ended reading or, if none did, writing in the last session."""
         return None
 
     async def __aenter__(self) -> Self:
-        """Connect; raise ConnectTimeoutError if nobody comes within the default timeout."""
+        """Connect; raise ConnectTimeoutError if nobody comes within the default timeout.
+
+        The channel is closed then. Call ``connect`` for another timeout, or to
+        try again.
+        """
         try:
             if not await self.connect():
                 raise ConnectTimeoutError(f"nobody connected in {PIPE_CONN_TIMEOUT} s")

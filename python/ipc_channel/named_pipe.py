@@ -279,6 +279,9 @@ class PosixNamedPipeProtocol(Endpoint):
             raise BadRendezvousError(f"bad rendezvous {in_path!r}: not a named pipe")
         self._address = address
 
+    def _describe(self) -> str:
+        return f"in={self._address.in_path!r} out={self._address.out_path!r}"
+
     async def _open(self, deadline: float) -> PipeStream | None:
         opening = _Opening(self._address)
         loop = asyncio.get_running_loop()

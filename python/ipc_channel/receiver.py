@@ -51,6 +51,7 @@ class Receiver:
         self._decoder = Decoder(max_message_size)
         self._readers: deque[asyncio.Future[None]] = deque()
         self._reading = False
+        self._again = False  # whether more is to be read in the next turn
         self._drained: asyncio.Future[None] | None = None
         self._undelivered = 0  # bytes of frames
 
@@ -90,7 +91,7 @@ class Receiver:
     def discard(self) -> asyncio.Future[None]:
         """End locally, then read on and drop it all; done at the end of the stream."""
         drained: asyncio.Future[None] = self._stream.loop.create_future()
-        self._decoder.messages.clear()
+        self._decoder.forget()
         self._stop(EndReason.LOCAL)
         self._drained = drained
         self._resume()  # finds the end again if it was there already
@@ -98,7 +99,7 @@ class Receiver:
 
     def stop(self) -> None:
         """End locally; the stream is about to be closed."""
-        self._decoder.messages.clear()
+        self._decoder.forget()
         self._stop(EndReason.LOCAL)
 
     async def _arrival(self) -> None:
@@ -136,9 +137,14 @@ class Receiver:
         for _ in range(_READS):
             if not (self._reading and self._read_once()):
                 return
-        if self._reading and not self._stream.tells_again:
-            self._pause()  # watched anew, it tells once more
-            self._resume()
+        if self._reading and not self._stream.tells_again and not self._again:
+            # Not by watching anew: uvloop gives up a descriptor that had an error.
+            self._again = True
+            self._stream.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._again = False
+        self._on_readable()
 
     def _read_once(self) -> bool:
         """Read what is there; return whether there may be more."""
@@ -194,7 +200,7 @@ class Receiver:
         if self._decoder.end is None:
             error = ResetError(f"connection reset: {cause}")
             error.__cause__ = cause
-            self._decoder.end, self._decoder.error = EndReason.RESET, error
+            self._decoder.stop(EndReason.RESET, error)
         self._on_stream_end()
 
     def _on_stream_end(self) -> None:

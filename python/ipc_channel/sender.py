@@ -22,8 +22,8 @@ from ipc_channel.stream import Stream, wake
 WRITE_AHEAD = 64 * 2**10
 """Bytes in the queue above which a write waits."""
 
-# Two, so that the second write after the peer left fails, whatever its turn; and
-# one more, so that who writes once a turn does not need the loop to end it.
+# Two, so that of two writes after the peer left, the second fails; and one more,
+# so that who writes once a turn does not need the loop to end it.
 _AT_ONCE = 3
 _AT_MOST = 2**20  # bytes at a time, so that a fast reader does not hold up the loop
 _GATHER = 64  # buffers of one system call

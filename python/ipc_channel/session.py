@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ class Session:
         self._linger = linger
         self._logger = logger
         self._process = os.getpid()
+        self._thread = threading.get_ident()
         self._closed: asyncio.Future[None] | None = None
         self.released = False
         self._sender = Sender(stream, self._on_reset)
@@ -171,5 +173,8 @@ class Session:
     def check_loop(self) -> None:
         """Raise WrongLoopError unless the session's loop is the running one, or gone."""
         loop = self._stream.loop
+        # Python 3.11 makes a system call to tell which loop is running.
+        if threading.get_ident() == self._thread and loop.is_running():
+            return
         if asyncio.get_running_loop() is not loop and not loop.is_closed():
             raise WrongLoopError("the channel was connected in another event loop")

@@ -123,8 +123,10 @@ class Listener:
         if user in self._users:
             return True
         logger.warning(
-            "turned away a process of %s",
-            "unknown user" if user is None else f"user {user}",
+            "turned away a peer %s",
+            "that has left already: nobody can tell whose it was"
+            if user is None
+            else f"of user {user}",
         )
         reset(sock)
         return False

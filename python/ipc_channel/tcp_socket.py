@@ -9,12 +9,13 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ipc_channel import rendezvous
 from ipc_channel.endpoint import (
     Endpoint,
     Options,
+    check_logger,
     check_options,
     check_running,
     default_logger,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+_NO_USER = 2**32 - 1  # which system calls take for "leave it as it is"
 _NEVER = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES)
 
 
@@ -59,7 +61,7 @@ class TCPSocketProtocol:
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self.logger = logger
+        self.logger = check_logger(logger)
         self._writer = writer
         checked = check_options(options)
         stream = _take_over(reader, writer, check_running(loop))
@@ -112,7 +114,7 @@ def _take_over(
     sock = writer.get_extra_info("socket")
     if writer.get_extra_info("ssl_object") is not None:
         raise ValueError("the streams are over TLS, not over a bare socket")
-    if sock is None or sock.fileno() < 0:
+    if sock is None or sock.fileno() < 0 or writer.is_closing():
         raise NotConnectedError("the streams are not over an open socket")
     if (error := reader.exception()) is not None:
         raise error
@@ -122,7 +124,8 @@ def _take_over(
     try:
         reader.read().send(None)
     except StopIteration as held:
-        return _TakenOver(loop, duplicate, held.value, writer.transport)
+        transport = cast(asyncio.Transport, writer.transport)
+        return _TakenOver(loop, duplicate, held.value, transport)
     except BaseException:
         duplicate.close()
         raise
@@ -137,16 +140,28 @@ class _TakenOver(SocketStream):
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         early: bytes,
-        transport: asyncio.WriteTransport,
+        transport: asyncio.Transport,
     ) -> None:
         super().__init__(loop, sock, early)
-        self._transport: asyncio.WriteTransport | None = transport
-        if isinstance(transport, asyncio.ReadTransport):
-            transport.pause_reading()
+        self._transport: asyncio.Transport | None = transport
+        self._failed = False  # the transport has met the reset that we should
+        transport.pause_reading()
         self._let_go()
+
+    def read(self, size: int) -> bytes:
+        data = super().read(size)
+        self._check(len(data))
+        return data
+
+    def read_into(self, room: memoryview) -> int:
+        count = super().read_into(room)
+        self._check(count)
+        return count
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> int:
         if not self._let_go():
+            if self.broken():  # which the loop may not tell again
+                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
             raise BlockingIOError(errno.EAGAIN, "output from before the session is waiting")
         return super().write(buffers)
 
@@ -154,11 +169,18 @@ class _TakenOver(SocketStream):
         self._let_go(at_once=True)
         super().release()
 
+    def _check(self, count: int) -> None:
+        """Take an end for the reset that it was, if the transport has met it first."""
+        self._let_go()
+        if count == 0 and self._failed:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
     def _let_go(self, *, at_once: bool = False) -> bool:
         """Have the transport close its own descriptor, which is not the connection."""
         if self._transport is None:
             return True
-        if self._transport.get_write_buffer_size() and not at_once:
+        self._failed = self._transport.is_closing()
+        if self._transport.get_write_buffer_size() and not (at_once or self._failed):
             return False
         self._transport.abort()
         self._transport = None
@@ -192,6 +214,9 @@ class TCPSocketChannel(Endpoint, IPCChannel):
     def out_path(self) -> str:
         return str(self._listener.port)
 
+    def _describe(self) -> str:
+        return f"port={self._listener.port}"
+
     async def _open(self, deadline: float) -> SocketStream:
         del deadline  # who comes too late waits in the listener's queue
         loop = asyncio.get_running_loop()
@@ -208,13 +233,15 @@ class TCPSocketChannel(Endpoint, IPCChannel):
         self._listener.close()
 
 
-def check_users(users: Iterable[int]) -> frozenset[int]:
-    """Return ``users``, or raise TypeError unless they are user ids."""
-    if not isinstance(users, str | bytes):
-        found = tuple(users)
-        if all(type(user) is int for user in found):
-            return frozenset(found)
-    raise TypeError(f"allowed_users is a collection of user ids, not {users!r}")
+def check_users(users: Any) -> frozenset[int]:
+    """Return ``users``, or raise TypeError or ValueError unless they are user ids."""
+    found = tuple(users) if isinstance(users, Iterable) else (None,)
+    if isinstance(users, str | bytes) or not all(type(user) is int for user in found):
+        raise TypeError(f"allowed_users is a collection of user ids, not {users!r}")
+    for user in found:
+        if not 0 <= user < _NO_USER:
+            raise ValueError(f"allowed_users has {user}, not within 0 and {_NO_USER - 1}")
+    return frozenset(found)
 
 
 class TCPSocketChannelClient(Endpoint):
@@ -236,6 +263,9 @@ class TCPSocketChannelClient(Endpoint):
         if not isinstance(address, rendezvous.TCPAddress):
             raise BadRendezvousError(f"bad rendezvous {in_path!r}: not a TCP address")
         self._address = address
+
+    def _describe(self) -> str:
+        return f"host={self._address.host!r} port={self._address.port}"
 
     async def _open(self, deadline: float) -> SocketStream | None:
         loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
+from ipc_channel.peer_user import peer_user
 from ipc_channel.stream import Stream
 
 if sys.platform == "linux":
@@ -28,6 +29,7 @@ class SocketStream(Stream):
         # libuv tells of a reset once, along with the data before it.
         self.tells_again = isinstance(loop, asyncio.SelectorEventLoop)
         self._socket = sock
+        self._met = False  # whether a process is known to hold the other end
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # not TCP, or gone already
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -59,6 +61,11 @@ class SocketStream(Stream):
     def unsent(self) -> int | None:
         if sys.platform != "linux":
             return None
+        # While the server has not let us in, leaving would make us nobody's
+        # (RDV-42), and it would turn away what we sent.
+        self._met = self._met or peer_user(self._socket) is not None
+        if not self._met:
+            return None
         count = fcntl.ioctl(self._socket, termios.TIOCOUTQ, struct.pack("i", 0))
         return int(struct.unpack("i", count)[0])
 
@@ -66,8 +73,14 @@ class SocketStream(Stream):
         self._socket.close()
 
     def ended(self) -> bool:
-        if not hasattr(select, "POLLRDHUP"):
-            return False
+        return hasattr(select, "POLLRDHUP") and self._poll(select.POLLRDHUP) > 0
+
+    def broken(self) -> bool:
+        """Whether the connection has failed, whoever has been told so already."""
+        return hasattr(select, "poll") and self._poll(0) > 0
+
+    def _poll(self, events: int) -> int:
+        """Return what is true of the socket now, of ``events`` and of errors and hang-ups."""
         poller = select.poll()
-        poller.register(self._socket, select.POLLRDHUP)
-        return bool(poller.poll(0))
+        poller.register(self._socket, events)
+        return sum(found for _, found in poller.poll(0))
