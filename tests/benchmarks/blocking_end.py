@@ -1,0 +1,146 @@
+"""Driver and peer over anything that blocks: the same work as in ``async_end``."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from benchmarks.async_end import HELLO, Address, check, check_total
+from benchmarks.control import await_go, orders, say
+
+
+class Channel(Protocol):
+    """A connection whose calls block; a message may be any bytes-like object.
+
+    It is valid until the next ``read``.
+    """
+
+    def write(self, data: bytes, /) -> object: ...
+    def read(self) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class Adapter(Protocol):
+    """What a module in ``adapters`` gives for blocking calls."""
+
+    def listen(
+        self, transport: str, directory: str
+    ) -> tuple[Address, Callable[[], Channel]]:
+        """Prepare what must exist before the other end comes; return how to await it."""
+
+    def dial(self, transport: str, address: Address) -> Channel: ...
+
+
+class Work:
+    """The workloads over one channel; times are in nanoseconds."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def round_trip(self, count: int, payload: bytes) -> int:
+        write, read = self._channel.write, self._channel.read
+        message = payload
+        write(b"echo %d" % count)
+        start = time.perf_counter_ns()
+        for _ in range(count):
+            write(payload)
+            message = read()
+        spent = time.perf_counter_ns() - start
+        check(payload, message)
+        read()
+        return spent
+
+    def one_way(self, count: int, payload: bytes) -> int:
+        write = self._channel.write
+        write(b"sink %d" % count)
+        start = time.perf_counter_ns()
+        for _ in range(count):
+            write(payload)
+        _, received = self._acknowledgement()
+        spent = time.perf_counter_ns() - start
+        check_total(count * len(payload), received)
+        return spent
+
+    def both(self, count: int, payload: bytes) -> int:
+        self._channel.write(b"both %d %d" % (count, len(payload)))
+        start = time.perf_counter_ns()
+        got = exchange(self._channel, count, payload)
+        _, received = self._acknowledgement()
+        spent = time.perf_counter_ns() - start
+        check_total(2 * count * len(payload), received + got)
+        return spent
+
+    def peer_cpu(self) -> int:
+        self._channel.write(b"sink 0")
+        return self._acknowledgement()[0]
+
+    def _acknowledgement(self) -> tuple[int, int]:
+        cpu, received = bytes(self._channel.read()).split()
+        return int(cpu), int(received)
+
+
+def exchange(channel: Channel, count: int, payload: bytes) -> int:
+    """Write ``count`` messages in a thread while reading as many; return the bytes read."""
+
+    def send() -> None:
+        for _ in range(count):
+            channel.write(payload)
+
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    got = sum(len(channel.read()) for _ in range(count))
+    sending.join()
+    return got
+
+
+def report(work: Work, kind: str, count: int, size: int) -> None:
+    """Do one order and report its figures."""
+    payload = os.urandom(size)
+    peer, own = work.peer_cpu(), time.process_time_ns()
+    spent = getattr(work, kind)(count, payload)
+    own = time.process_time_ns() - own
+    say(ns=spent, driver_cpu=own, peer_cpu=work.peer_cpu() - peer)
+
+
+def driver(adapter: Adapter, transport: str, directory: str) -> None:
+    """Listen, await the peer, and do what the harness orders."""
+    address, accept = adapter.listen(transport, directory)
+    say(address=address)
+    await_go()
+    channel = accept()
+    hello = channel.read()
+    say(first=time.monotonic_ns())
+    check(HELLO, hello)
+    work = Work(channel)
+    for kind, count, size in orders():
+        report(work, kind, count, size)
+    channel.write(b"quit")
+    channel.close()
+
+
+def peer(adapter: Adapter, transport: str, directory: str) -> None:
+    """Dial, say hello, and serve until told to quit."""
+    del directory
+    say(address=[])
+    [address] = await_go()
+    channel = adapter.dial(transport, address)
+    channel.write(HELLO)
+    while (order := bytes(channel.read()).split())[0] != b"quit":
+        received = serve(channel, order[0], *map(int, order[1:]))
+        channel.write(b"%d %d" % (time.process_time_ns(), received))
+    channel.close()
+
+
+def serve(channel: Channel, name: bytes, count: int, size: int = 0) -> int:
+    """Do one order and return how many bytes came."""
+    if name == b"both":
+        return exchange(channel, count, os.urandom(size))
+    write, read = channel.write, channel.read
+    if name == b"echo":
+        for _ in range(count):
+            write(read())
+        return 0
+    return sum(len(read()) for _ in range(count))

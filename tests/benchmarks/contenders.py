@@ -1,0 +1,115 @@
+"""Who takes part: one row for each pair of processes that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+MANY = "many channels"
+LANGUAGES = ("python", "c")
+LOOPS = ("asyncio", "uvloop")
+
+_CUT = "loses the rest of a message that does not fit into the pipe at once"
+_PORT = "gives its port away until it connects, so that many channels collide"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A pair: the driver measures, the peer answers.
+
+    ``adapter`` is the module in ``adapters`` that connects a Python process, and
+    ``limit`` the blocking pair, without its language, whose wire is the same.
+    """
+
+    name: str
+    family: str
+    adapter: str
+    transport: str
+    loop: str = "none"
+    driver: str = "python"
+    peer: str = "python"
+    unable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Why it cannot do a workload, by the workload's name, or ``MANY``."""
+
+    @property
+    def limit(self) -> str:
+        """The start of the names of the blocking pairs over the same kind of stream."""
+        return f"limit-{'pipe' if self.transport == 'named_pipe' else self.transport}"
+
+    @property
+    def many(self) -> bool:
+        """Whether one process may hold many of its channels: on an event loop it may."""
+        on_loop = self.loop != "none" and self.peer == "python"
+        return on_loop and self.family != "grpc" and MANY not in self.unable
+
+
+def _ours() -> list[Contender]:
+    return [
+        Contender(f"ipc-{short}-{loop}", "ipc-channel", "ipc", transport, loop)
+        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"))
+        for loop in LOOPS
+    ]
+
+
+def _original() -> list[Contender]:
+    large = ("64k", "1m", "16m")
+    unable = {f"{kind}-{size}": _CUT for kind in ("rt", "ow", "both") for size in large}
+    return [
+        Contender(
+            "original-pipe", "original", "original", "named_pipe", "asyncio", unable=unable
+        ),
+        Contender(
+            "original-tcp", "original", "original", "tcp", "asyncio", unable={MANY: _PORT}
+        ),
+    ]
+
+
+def _peers() -> list[Contender]:
+    streams = [
+        Contender(
+            f"streams-{transport}-{loop}", "asyncio streams", "streams", transport, loop
+        )
+        for transport in ("unix", "tcp")
+        for loop in LOOPS
+    ]
+    return [
+        *streams,
+        Contender("multiprocessing", "multiprocessing", "multiprocess", "unix"),
+        Contender("pyzmq", "pyzmq", "zeromq", "unix", "asyncio"),
+        Contender("pynng", "pynng", "nng", "unix", "asyncio"),
+        Contender("grpc", "grpc", "grpc_aio", "unix", "asyncio"),
+    ]
+
+
+def _helpers() -> list[Contender]:
+    return [
+        Contender(
+            f"{peer}-{short}", f"ipc-channel {peer}", "ipc", transport, loop, peer=peer
+        )
+        for peer in ("go", "node")
+        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"))
+        for loop in ("asyncio",)
+    ]
+
+
+def _limits() -> list[Contender]:
+    return [
+        Contender(
+            f"limit-{short}-{language}",
+            "limit",
+            "blocking",
+            transport,
+            driver=language,
+            peer=language,
+        )
+        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"), ("unix", "unix"))
+        for language in LANGUAGES
+    ]
+
+
+CONTENDERS = (*_limits(), *_ours(), *_original(), *_peers(), *_helpers())
+BY_NAME = {contender.name: contender for contender in CONTENDERS}
+
+PEERS = tuple(contender.name for contender in _peers())
+"""The other libraries and ways, without the original and the limits."""

@@ -1,0 +1,112 @@
+"""What is to be reached, as ratios within one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.contenders import PEERS
+from benchmarks.figures import Figures, Spread
+from benchmarks.workloads import FIRST
+
+BEST_PEER = "the best peer"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``ours`` must be within ``bound`` of ``theirs``, both as time per message.
+
+    ``faster`` turns it round: ``theirs`` must be at least ``bound`` times ours.
+    Without ``theirs`` the bound is in milliseconds.
+    """
+
+    workload: str
+    ours: str
+    bound: float
+    theirs: str = ""
+    faster: bool = False
+    what: str = "wall"
+    against: str = ""  # the workload of theirs, if it is another one
+
+    @property
+    def text(self) -> str:
+        if not self.theirs:
+            return f"≤ {self.bound:g} ms"
+        if self.faster:
+            return f"≥ {self.bound:g} × as fast as {self.theirs}"
+        return f"≤ {self.bound:g} × {self.against or self.theirs}"
+
+    @property
+    def work(self) -> str:
+        return self.workload + (", CPU" if self.what == "cpu" else "")
+
+    def measured(self, figures: Figures) -> Spread | None:
+        """Return what is to be compared with the bound, or None if it was not measured."""
+        if not self.theirs:
+            return _scaled(figures.spread(self.ours, self.workload), 1e-6)
+        if self.theirs == BEST_PEER:
+            found = figures.ratio_to_best(self.ours, PEERS, self.workload)
+        else:
+            theirs = self.theirs, self.against or self.workload
+            found = figures.ratio((self.ours, self.workload), theirs, self.what)
+        return _turned(found) if self.faster else found
+
+    def met(self, figures: Figures) -> bool | None:
+        measured = self.measured(figures)
+        if measured is None:
+            return None
+        if self.faster:
+            return measured.median >= self.bound
+        return measured.median <= self.bound
+
+
+def _scaled(spread: Spread | None, factor: float) -> Spread | None:
+    if spread is None:
+        return None
+    return Spread(spread.median * factor, spread.low * factor, spread.high * factor)
+
+
+def _turned(spread: Spread | None) -> Spread | None:
+    return spread and Spread(1 / spread.median, 1 / spread.high, 1 / spread.low)
+
+
+def _pipe_and_tcp(workload: str, bound: float, theirs: str, *, faster: bool) -> list[Goal]:
+    return [
+        Goal(workload, f"ipc-{short}-asyncio", bound, theirs.format(short), faster=faster)
+        for short in ("pipe", "tcp")
+    ]
+
+
+def _helpers() -> list[Goal]:
+    return [
+        Goal("rt-64", f"{language}-{short}", 1.2, f"ipc-{short}-asyncio")
+        for language in ("go", "node")
+        for short in ("pipe", "tcp")
+    ]
+
+
+def _many() -> list[Goal]:
+    return [
+        Goal("channels-500", name, 1.2, name, what=what, against="channels-1")
+        for name in ("ipc-pipe-asyncio", "ipc-tcp-asyncio")
+        for what in ("wall", "cpu")
+    ]
+
+
+GOALS = (
+    Goal("rt-64", "ipc-pipe-asyncio", 1.3, "limit-pipe-python"),
+    Goal("rt-64", "ipc-pipe-asyncio", 0.8, "original-pipe"),
+    Goal("rt-64", "ipc-pipe-asyncio", 1.0, BEST_PEER),
+    Goal("rt-64", "ipc-pipe-uvloop", 1.0, "limit-pipe-python"),
+    *_pipe_and_tcp("ow-64", 5, "original-{}", faster=True),
+    *_pipe_and_tcp("ow-64", 2, BEST_PEER, faster=True),
+    *_pipe_and_tcp("ow-1m", 0.9, "limit-{}-python", faster=True),
+    *_pipe_and_tcp("ow-16m", 0.9, "limit-{}-python", faster=True),
+    *_helpers(),
+    Goal("rt-64", "ipc-pipe-asyncio", 5, "grpc", faster=True),
+    *(
+        Goal(FIRST, f"ipc-{short}-{loop}", 25)
+        for short in ("pipe", "tcp")
+        for loop in ("asyncio", "uvloop")
+    ),
+    *_many(),
+)

@@ -1,0 +1,183 @@
+"""What a run came to: raw JSON, Markdown, and a table of the goals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
+from benchmarks.figures import Figures, Spread
+from benchmarks.goals import GOALS
+from benchmarks.measure import Row
+from benchmarks.workloads import (
+    BOTH_WAYS,
+    CHANNEL_COUNTS,
+    FIRST,
+    ONE_WAY,
+    ROUND_TRIPS,
+    WORKLOADS,
+    Workload,
+)
+
+Cell = Callable[[Contender, str], str]
+
+
+def write_json(path: Path, run: dict[str, Any]) -> None:
+    """Write everything, one measurement a line."""
+    rows = ",\n".join("  " + json.dumps(row) for row in run["rows"])
+    head = json.dumps({key: value for key, value in run.items() if key != "rows"}, indent=1)
+    path.write_text(f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n', encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return run
+
+
+def figures_of(run: dict[str, Any]) -> Figures:
+    return Figures(Row(**row) for row in run["rows"])
+
+
+def goal_rows(figures: Figures) -> list[tuple[str, str, str, str, str]]:
+    """Return contender, work, goal, what was measured, and "yes", "no" or "" if met."""
+    return [
+        (
+            goal.ours,
+            goal.work,
+            goal.text,
+            _figure(goal.measured(figures)) or "not measured",
+            {True: "yes", False: "no", None: ""}[goal.met(figures)],
+        )
+        for goal in GOALS
+    ]
+
+
+def overview(figures: Figures) -> list[list[list[str]]]:
+    """Return two tables of medians in µs, or KiB of memory; the first rows are the heads."""
+    few = dict.fromkeys((work.name for work in WORKLOADS), ("wall", 1e3))
+    names = (FIRST, *(f"channels-{count}" for count in CHANNEL_COUNTS))
+    many = dict.fromkeys(names, ("wall", 1e3))
+    many |= dict.fromkeys(("memory-idle", "memory-stalled"), ("memory", 2**10))
+    return [_overview(figures, columns) for columns in (few, many)]
+
+
+def _overview(figures: Figures, columns: dict[str, tuple[str, float]]) -> list[list[str]]:
+    def cell(one: str, name: str) -> str:
+        what, unit = columns[name]
+        found = figures.spread(one, name, what)
+        return _digits(found.median / unit) if found else ""
+
+    rows = [[one.name, *(cell(one.name, name) for name in columns)] for one in CONTENDERS]
+    return [["", *columns], *(row for row in rows if any(row[1:]))]
+
+
+def markdown(run: dict[str, Any]) -> str:
+    """Return the whole report."""
+    figures = figures_of(run)
+    names = {row["contender"] for row in run["rows"]}
+    present = [contender for contender in CONTENDERS if contender.name in names]
+    parts = [
+        "# Results\n",
+        "Made by `nox -s bench`; [what is measured and how](../README.md). A figure is the",
+        "median over the rounds, with the quartiles in parentheses. A ratio is taken in each",
+        f"round, then its median. Mode: {run['mode']}.\n",
+        *_list("Machine", [f"{key}: {value}" for key, value in run["machine"].items()]),
+        *_list("Failed", [text.partition("\n")[0] for text in run["failures"]]),
+        "## Goals\n",
+        *_table(("contender", "work", "goal", "measured", "met"), goal_rows(figures)),
+        *_tables(figures, present),
+        *_unable(present),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _tables(figures: Figures, present: list[Contender]) -> list[str]:
+    def value(what: str, unit: float) -> Cell:
+        return lambda one, work: _figure(figures.spread(one.name, work, what), unit)
+
+    def ratio(language: str) -> Cell:
+        return lambda one, work: _ratio(figures, one, f"{one.limit}-{language}", work)
+
+    kinds = (
+        ("Round trip, µs", ROUND_TRIPS),
+        ("One way, µs per message", ONE_WAY),
+        ("Both ways at once, µs per message each way", BOTH_WAYS),
+    )
+    micro, wall = 1e3, value("wall", 1e3)
+    parts = [line for title, works in kinds for line in _grid(title, works, present, wall)]
+    for language, title in (("c", "C"), ("python", "Python")):
+        head = f"Times the blocking {title} program over the same kind of stream"
+        parts += _grid(head, WORKLOADS, present, ratio(language))
+    parts += _grid(
+        "CPU time of both processes, µs per message",
+        WORKLOADS,
+        present,
+        value("cpu", micro),
+    )
+    first = {FIRST: "1"} | {
+        f"{FIRST}-channels-{count}": str(count) for count in CHANNEL_COUNTS[1:]
+    }
+    title = 'From "go" to a first message on each of so many channels, ms'
+    parts += _columns(title, first, present, value("wall", 1e6))
+    counts = {f"channels-{count}": str(count) for count in CHANNEL_COUNTS}
+    title = "Round trips of 64 B over many channels in one loop"
+    parts += _columns(f"{title}, µs per message", counts, present, wall)
+    parts += _columns(f"{title}, CPU µs per message", counts, present, value("cpu", micro))
+    memory = {"memory-idle": "idle", "memory-stalled": "the peer does not read"}
+    title = "Private memory of both processes, KiB per channel"
+    return parts + _columns(title, memory, present, value("memory", 1024))
+
+
+def _ratio(figures: Figures, one: Contender, limit: str, workload: str) -> str:
+    found = figures.ratio((one.name, workload), (limit, workload))
+    return "" if found is None or one.name == limit else f"{found.median:.2f}"
+
+
+def _figure(spread: Spread | None, unit: float = 1) -> str:
+    if spread is None:
+        return ""
+    low, median, high = (
+        _digits(value / unit) for value in (spread.low, spread.median, spread.high)
+    )
+    return median if low == high else f"{median} ({low}–{high})"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _grid(
+    title: str, works: Iterable[Workload], present: list[Contender], cell: Cell
+) -> list[str]:
+    return _columns(title, {work.name: work.title for work in works}, present, cell)
+
+
+def _columns(
+    title: str, columns: dict[str, str], present: list[Contender], cell: Cell
+) -> list[str]:
+    """Return a table of the contenders that have anything in ``columns``."""
+    rows = [(one.name, *(cell(one, name) for name in columns)) for one in present]
+    filled = [row for row in rows if any(row[1:])]
+    if not filled:
+        return []
+    return [f"## {title}\n", *_table(("", *columns.values()), filled)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def _list(title: str, items: list[str]) -> list[str]:
+    return [f"## {title}\n", *(f"- {item}" for item in items), ""] if items else []
+
+
+def _unable(present: list[Contender]) -> list[str]:
+    items = [
+        f"{one.name}, {name}: {why}"
+        for one in present
+        for name, why in BY_NAME[one.name].unable.items()
+    ]
+    return _list("Not possible", sorted(items))
