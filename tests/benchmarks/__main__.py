@@ -41,7 +41,10 @@ WORKLOAD_NAMES = (
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     modes = parser.add_mutually_exclusive_group()
-    for mode, text in ((FULL, "about an hour"), (SMOKE, "only whether all works")):
+    for mode, text in (
+        (FULL, "most of an hour, for figures to rely on"),
+        (SMOKE, "only whether all works"),
+    ):
         modes.add_argument(
             f"--{mode.name}", dest="mode", action="store_const", const=mode, help=text
         )

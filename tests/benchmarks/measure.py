@@ -90,8 +90,14 @@ class Run:
     def do(self, step: Step, watch: Callable[[str], None]) -> None:
         """Start the pair of a step and do its work; note a failure."""
         try:
-            channels = step.scenario.channels
-            with Pair(step.contender, self.tools, self.cores, channels) as pair:
+            pair = Pair(
+                step.contender,
+                self.tools,
+                self.cores,
+                step.scenario.channels,
+                memory=step.scenario.memory,
+            )
+            with pair:
                 if step.scenario.memory:
                     self._memory(step, pair)
                 else:

@@ -82,7 +82,7 @@ def _round_trip(figures: Figures, path: Path) -> None:
 
 def _throughput(figures: Figures, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(8.5, 5))
-    for one in CONTENDERS:
+    for one in filter(_is_drawn, CONTENDERS):
         points = {
             work.size: work.size * 1e3 / found.median
             for work in ONE_WAY
@@ -99,6 +99,7 @@ def _throughput(figures: Figures, path: Path) -> None:
 
 def _channels(figures: Figures, path: Path) -> None:
     figure, both = plt.subplots(1, 2, figsize=(10, 4.5), sharex=True)
+    figure.suptitle("Round trips of 64 B over many channels in one loop")
     for axes, what, title in zip(both, ("wall", "cpu"), ("time", "CPU time"), strict=True):
         for one in CONTENDERS:
             points = {
@@ -109,9 +110,16 @@ def _channels(figures: Figures, path: Path) -> None:
             }
             _line(axes, one, points)
         axes.set(xscale="log", yscale="log", xlabel="channels", ylabel="µs per round trip")
-        axes.set_title(f"Round trips of 64 B over many channels: {title}")
+        axes.set_title(title)
         axes.set_xticks(CHANNEL_COUNTS, [str(count) for count in CHANNEL_COUNTS])
     _finish(figure, both, path)
+
+
+def _is_drawn(one: Contender) -> bool:
+    """Leave out what would only crowd the plot: it is in the report."""
+    if one.family == "limit":
+        return one.transport != "unix"
+    return one.family == "ipc-channel" or one.loop != "uvloop"
 
 
 def _line(axes: Any, one: Contender, points: dict[int, float]) -> None:
@@ -131,7 +139,7 @@ def _line(axes: Any, one: Contender, points: dict[int, float]) -> None:
 def _finish(figure: Any, axes: Iterable[Any], path: Path) -> None:
     lines, labels = next(iter(axes)).get_legend_handles_labels()
     if lines:
-        figure.legend(lines, labels, loc="outside right upper", fontsize=7.5)
+        figure.legend(lines, labels, loc="outside right center", fontsize=7.5)
     _save(figure, path)
 
 

@@ -119,17 +119,20 @@ class Pair:
         tools: Tools,
         cores: tuple[int | None, int | None],
         channels: int = 1,
+        *,
+        memory: bool = False,
     ) -> None:
         self._contender = contender
         self._tools = tools
         self._cores = cores
         self._channels = channels
+        self._asks_memory = memory
         self._processes: list[Process] = []
         self._killed = False
         self.first = 0
         """Nanoseconds from "go" until the driver had a first message on each channel."""
         self.before = 0
-        """Bytes of private memory of both before "go"."""
+        """Bytes of private memory of both before "go", if ``memory`` was given."""
 
     def __enter__(self) -> Self:
         self._directory = tempfile.mkdtemp(prefix="bench-")
@@ -172,7 +175,8 @@ class Pair:
         driver, peer = self._processes
         address = self._hear(0)["address"]
         self._hear(1)
-        self.before = self.memory()
+        if self._asks_memory:
+            self.before = self.memory()
         start = time.monotonic_ns()
         driver.tell("go")
         peer.tell("\t".join(["go", *address]))
