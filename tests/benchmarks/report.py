@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
+from benchmarks.contenders import CONTENDERS, MANY, Contender
 from benchmarks.figures import Figures, Spread
 from benchmarks.goals import GOALS
 from benchmarks.measure import Row
@@ -175,9 +175,12 @@ def _list(title: str, items: list[str]) -> list[str]:
 
 
 def _unable(present: list[Contender]) -> list[str]:
-    items = [
-        f"{one.name}, {name}: {why}"
-        for one in present
-        for name, why in BY_NAME[one.name].unable.items()
-    ]
-    return _list("Not possible", sorted(items))
+    """Tell what contenders cannot do, each reason once."""
+    known = {work.name for work in WORKLOADS} | {MANY}
+    names: dict[tuple[str, str], list[str]] = {}
+    for one in present:
+        for name, why in one.unable.items():
+            if name in known:
+                names.setdefault((one.name, why), []).append(name)
+    items = [f"{who}, {', '.join(what)}: {why}" for (who, why), what in names.items()]
+    return _list("Not possible", items)
