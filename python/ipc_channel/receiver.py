@@ -17,6 +17,7 @@ from collections.abc import Callable
 from ipc_channel.errors import EndReason, PeerError, ResetError
 from ipc_channel.framing import HEADER_SIZE, Decoder
 from ipc_channel.stream import Stream, wake
+from ipc_channel.waiter import Waiter
 
 READ_AHEAD = 256 * 2**10
 """Bytes of undelivered frames above which nothing more is read."""
@@ -49,7 +50,7 @@ class Receiver:
         self._on_input = on_input
         self._on_end = on_end
         self._decoder = Decoder(max_message_size)
-        self._readers: deque[asyncio.Future[None]] = deque()
+        self._readers: deque[Waiter] = deque()
         self._reading = False
         self._again = False  # whether more is to be read in the next turn
         self._drained: asyncio.Future[None] | None = None
@@ -104,7 +105,7 @@ class Receiver:
 
     async def _arrival(self) -> None:
         """Wait until a message or the end has come."""
-        waiter = self._stream.loop.create_future()
+        waiter = Waiter(loop=self._stream.loop)
         self._readers.append(waiter)
         try:
             await waiter
@@ -113,12 +114,20 @@ class Receiver:
                 with contextlib.suppress(ValueError):
                     self._readers.remove(waiter)
             else:  # woken and cancelled at once: the message is another reader's
-                self._wake()
+                self._wake(self.queued)
             raise
 
-    def _wake(self) -> None:
-        """Wake as many readers as there are messages; all of them at the end."""
-        wanted = len(self._readers) if self.end else self.queued
+    def _deliver(self) -> None:
+        """Run the reader that waits longest, if there is a message; wake others for more."""
+        while self._readers and self._decoder.messages:
+            first = self._readers.popleft()
+            if not first.done():  # or else it was cancelled, and has not gone yet
+                self._wake(self.queued - 1)
+                first.deliver()
+                return
+
+    def _wake(self, wanted: int) -> None:
+        """Wake ``wanted`` readers, as far as there are so many."""
         while wanted and self._readers:
             wanted -= wake(self._readers.popleft())
 
@@ -134,6 +143,11 @@ class Receiver:
 
     def _on_readable(self) -> None:
         self._on_input()
+        self._read_on()
+        self._deliver()
+
+    def _read_on(self) -> None:
+        """Read what there is, up to ``_READS`` times."""
         for _ in range(_READS):
             if not (self._reading and self._read_once()):
                 return
@@ -191,10 +205,8 @@ class Receiver:
         if self._decoder.end is not None:
             self._pause()
             self._stop(self._decoder.end, self._decoder.error)
-        elif self._decoder.messages:
-            if self._undelivered > READ_AHEAD:
-                self._pause()
-            self._wake()
+        elif self._decoder.messages and self._undelivered > READ_AHEAD:
+            self._pause()
 
     def _on_error(self, cause: OSError) -> None:
         if self._decoder.end is None:
@@ -214,5 +226,5 @@ class Receiver:
         """Set the end, if none was set before."""
         if self.end is None:
             self.end, self.error = end, error
-            self._wake()
+            self._wake(len(self._readers))
             self._on_end()

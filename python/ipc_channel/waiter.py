@@ -1,0 +1,58 @@
+"""A future whose task goes on in the very turn of the loop that completes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+
+class Waiter(asyncio.Future[None]):
+    """What a single task waits for.
+
+    Completed with ``set_result`` or ``cancel`` it is like any future: its task
+    goes on in the next turn of the loop, after another look at all
+    descriptors. :meth:`deliver` spares that turn, which costs more than all
+    else that happens to a small message.
+    """
+
+    _resume: tuple[Callable[[Any], object], Context | None] | None = None
+
+    def add_done_callback(
+        self, fn: Callable[[Any], object], /, *, context: Context | None = None
+    ) -> None:
+        if self._resume is None and not self.done():
+            self._resume = fn, context  # the first is that of the waiting task
+        else:
+            super().add_done_callback(fn, context=context)
+
+    def set_result(self, result: None, /) -> None:
+        self._schedule()
+        super().set_result(result)
+
+    def cancel(self, msg: Any = None) -> bool:
+        self._schedule()
+        return super().cancel(msg)
+
+    def deliver(self) -> None:
+        """Complete, and run the waiting task up to where it waits again.
+
+        Only a callback of the loop may do this, not a task, and last of all:
+        the task may use whatever led here.
+        """
+        resume, self._resume = self._resume, None
+        super().set_result(None)
+        if resume is not None:
+            callback, context = resume
+            if context is None:
+                callback(self)
+            else:
+                context.run(callback, self)
+
+    def _schedule(self) -> None:
+        """Leave the task to the loop."""
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            callback, context = resume
+            super().add_done_callback(callback, context=context)
