@@ -22,7 +22,7 @@ from ipc_channel.endpoint import Options
 
 TRANSPORTS = ("named_pipe", "tcp")
 ROLES = ("server", "client")
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("PATIENCE", "60"))
 """Seconds after which something that should happen is taken not to."""
 
 

@@ -118,6 +118,8 @@ async def test_transport(given: Any, kind: type[IPCChannel]) -> None:
         ({"linger": -1}, ValueError),
         ({"linger": None}, TypeError),
         ({"lingr": 1}, TypeError),
+        ({"logger": None}, TypeError),
+        ({"logger": "root"}, TypeError),
     ],
 )
 @pytest.mark.parametrize("transport", ["named_pipe", "tcp"])

@@ -15,7 +15,7 @@ import pytest
 
 import raw
 from conftest import Connect
-from ipc_channel import ChannelClosedError, TruncatedError
+from ipc_channel import ChannelClosedError, FrameTooLargeError, TruncatedError
 from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
 
 
@@ -161,6 +161,49 @@ async def test_close_ends_the_stream_at_once(connect: Connect) -> None:
         await asyncio.wait_for(asyncio.shield(sending), PATIENCE / 2)
         peer.close()
         await closing
+
+
+@pytest.mark.parametrize("transport", ["tcp"])  # pipes do not wait for the peer's end
+async def test_close_does_not_wait_for_a_peer_that_talks_for_ever(connect: Connect) -> None:
+    """What it sends is no progress of what we send."""
+    async with connect(linger=0.2) as (ours, peer):
+
+        def talk() -> None:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    peer.send(frame(b"and on"))
+                    time.sleep(0.001)
+
+        talking = asyncio.create_task(asyncio.to_thread(talk))
+        await asyncio.wait_for(ours.close(), PATIENCE)
+        await talking
+
+
+async def test_a_peer_over_the_limit_still_gets_whole_frames(connect: Connect) -> None:
+    messages = [b"1" * 2_000_000, b"2"]
+    async with connect(max_message_size=2_000_000, linger=PATIENCE) as (ours, peer):
+        writing = asyncio.create_task(ours.write(messages[0]))
+        await asyncio.sleep(0)
+        peer.send((2_000_001).to_bytes(4, "big"))
+        with pytest.raises(FrameTooLargeError):
+            await ours.read()
+        closing = asyncio.create_task(ours.close())
+        assert await asyncio.to_thread(peer.recv_all) == messages[:1]
+        peer.close()
+        await closing
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect) -> None:
+    async with connect(linger=0) as (ours, peer):
+        size = 20 * 2**20
+        wire = size.to_bytes(4, "big") + bytes(size // 2)
+        sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
+        decoder = ours._session._receiver._decoder  # type: ignore[attr-defined]  # looks inside
+        await sending
+        await eventually(lambda: decoder._payload is not None)
+        await ours.close()
+        assert decoder._payload is None
 
 
 async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:

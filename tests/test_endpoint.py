@@ -14,6 +14,7 @@ import pytest
 import raw
 from conftest import Connect
 from ipc_channel import (
+    ChannelClosedError,
     ConnectInProgressError,
     IPCChannelClient,
     make_ipc_channel,
@@ -75,6 +76,86 @@ async def test_a_cancelled_connect_leaves_nothing(
         assert open_descriptors() == before
     assert not await ours.connect(0)
     await ours.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_peer_that_comes_as_connect_is_cancelled_is_kept(
+    transport: Any, turns: int
+) -> None:
+    """A helper does not come twice."""
+    server = make_ipc_channel(transport=transport)
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    meeting = asyncio.create_task(asyncio.to_thread(dial, server.out_path, server.in_path))
+    while not (meeting.done() or connecting.done()):
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    peer = await meeting
+    peer.send(frame(b"not lost"))
+    assert await server.connect(PATIENCE)
+    assert await server.read() == b"not lost"
+    peer.close()
+    await server.close()
+
+
+async def test_close_frees_a_peer_that_no_connect_has_told_of(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport)
+    before = open_descriptors()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    peer = await asyncio.to_thread(dial, server.out_path, server.in_path)
+    await eventually(lambda: server._session is not None)  # type: ignore[attr-defined]  # looks inside
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    await server.close()
+    assert await asyncio.to_thread(peer.recv_all) == []
+    peer.close()
+    if transport == "tcp":  # the listening socket
+        assert len(before - open_descriptors()) == 1
+    else:
+        assert open_descriptors() == before
+
+
+async def test_connect_at_once_finds_who_is_there(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport)
+    meeting = asyncio.create_task(asyncio.to_thread(dial, server.out_path, server.in_path))
+    if transport == "named_pipe":  # whose client waits for our reading end
+        while not await server.connect(0):
+            await asyncio.sleep(0.001)
+    peer = await meeting
+    assert await server.connect(0)
+    peer.close()
+    await server.close()
+
+
+async def test_connect_keeps_its_timeout_when_the_last_peer_does_not_read(
+    connect: Connect,
+) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        peer.send(CLOSE)
+        assert await ours.read() is None
+        ours._session._sender.refuse(ChannelClosedError("as after an end"))  # type: ignore[attr-defined]  # looks inside
+        await asyncio.wait_for(ours.connect(0.05), PATIENCE / 2)
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_close_that_is_cancelled_while_it_stops_a_connect(
+    connect: Connect, turns: int
+) -> None:
+    async with connect() as (ours, peer):
+        peer.close()
+        assert await ours.read() is None
+        connecting = asyncio.create_task(ours.connect(PATIENCE))
+        closing = asyncio.create_task(ours.close())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait({connecting, closing})
+        await ours.close()
+        assert ours._session.released  # type: ignore[attr-defined]  # looks inside
 
 
 async def test_connect_while_connected(connect: Connect) -> None:

@@ -128,6 +128,36 @@ async def test_pipes_that_are_replaced_while_the_client_waits(
     await client.close()
 
 
+async def test_a_pipe_that_is_replaced_just_as_it_is_opened(
+    paths: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is one session ahead has new names in place one after the other."""
+    in_path, out_path = paths
+    readers = [os.open(in_path, os.O_RDONLY | os.O_NONBLOCK)]
+    real = os.open
+
+    def open_and_replace(path: str, flags: int) -> int:
+        fd = real(path, flags)
+        if path == in_path and flags & os.O_WRONLY and len(readers) == 1:
+            os.mkfifo(path + ".new")
+            os.rename(path + ".new", path)
+            readers.append(real(path, os.O_RDONLY | os.O_NONBLOCK))
+        return fd
+
+    client = PosixNamedPipeChannelClient(out_path, in_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_and_replace)
+        connecting = asyncio.create_task(client.connect(PATIENCE))
+        writer = await asyncio.to_thread(open_nonblocking, out_path, os.O_WRONLY)
+        assert await connecting
+    peer = Raw(readers[-1], writer)
+    await client.write(b"to the new one")
+    assert await asyncio.to_thread(peer.recv_frame) == b"to the new one"
+    peer.close()
+    await client.close()
+    os.close(readers[0])
+
+
 async def test_names_lead_to_the_next_session_once_this_one_has_begun() -> None:
     """A client that is early for the next session neither sees nor disturbs this one."""
     server = PosixNamedPipeChannel()

@@ -12,10 +12,11 @@ import pytest
 
 from ipc_channel import (
     NotConnectedError,
+    ResetError,
     TCPSocketProtocol,
     WrongLoopError,
 )
-from raw import CLOSE, Raw, eventually, frame, open_descriptors
+from raw import CLOSE, PATIENCE, Raw, eventually, frame, open_descriptors
 
 
 @contextlib.asynccontextmanager
@@ -86,6 +87,53 @@ async def test_streams_with_output_that_waits(size: int) -> None:
         assert await asyncio.to_thread(peer.recv_all) == []
         peer.close()
         await closing
+
+
+async def test_streams_whose_peer_talks_while_output_waits() -> None:
+    size = 20 * 2**20
+    async with streams() as (reader, writer, peer):
+        writer.write(b"x" * size)
+        protocol = TCPSocketProtocol(reader, writer)
+        for number in range(20):
+            peer.send(frame(b"%d" % number))
+            await asyncio.sleep(0)
+        assert [await protocol.read() for _ in range(20)] == [b"%d" % n for n in range(20)]
+        closing = asyncio.create_task(protocol.close())
+        assert await asyncio.to_thread(peer.recv, size) == b"x" * size
+        assert await asyncio.to_thread(peer.recv_all) == []
+        peer.close()
+        await closing
+
+
+@pytest.mark.parametrize("size", [0, 400_000])
+async def test_streams_that_are_reset_while_output_waits(size: int) -> None:
+    """Whoever is told of the reset, the transport or we, it is one."""
+    async with streams() as (reader, writer, peer):
+        writer.write(bytes(20 * 2**20))
+        protocol = TCPSocketProtocol(reader, writer)
+        if size:  # more than is read ahead: nothing is being read then
+            await asyncio.to_thread(peer.send, frame(bytes(size)) * 2)
+            await eventually(lambda: not protocol._session._receiver._reading)
+        writing = asyncio.create_task(protocol.write(bytes(200_000)))
+        await asyncio.sleep(0)
+        peer.reset()
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(writing, PATIENCE)
+        with pytest.raises(ResetError):
+            while True:
+                assert await asyncio.wait_for(protocol.read(), PATIENCE) == bytes(size)
+        assert protocol.end_reason == "reset"
+        await protocol.close()
+
+
+async def test_streams_are_let_go_whatever_waits() -> None:
+    async with streams() as (reader, writer, _):
+        writer.write(bytes(20 * 2**20))
+        protocol = TCPSocketProtocol(reader, writer, linger=0)
+        await protocol.close()
+        assert writer.is_closing()
+        with pytest.raises(NotConnectedError):
+            TCPSocketProtocol(reader, writer)
 
 
 async def test_streams_that_hold_the_end_already() -> None:

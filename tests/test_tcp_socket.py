@@ -14,6 +14,7 @@ import pytest
 
 from ipc_channel import (
     BadRendezvousError,
+    FrameTooLargeError,
     ResetError,
     TCPSocketChannel,
     TCPSocketChannelClient,
@@ -160,6 +161,76 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     await server.close()
 
 
+async def test_who_comes_after_an_end_waits_for_the_next_connect() -> None:
+    server = TCPSocketChannel(max_message_size=10)
+    first = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    first.send(b"\xff\xff\xff\xff")
+    with pytest.raises(FrameTooLargeError):
+        await server.read()
+    second = dial(server.in_path, server.in_path)
+    second.send(frame(b"second"))
+    await asyncio.sleep(0.01)
+    first.close()
+    assert await server.connect()
+    assert await server.read() == b"second"
+    second.close()
+    await server.close()
+
+
+async def test_a_client_stays_until_it_was_let_in() -> None:
+    """Once it has left nobody can tell whose it was, and what it sent is lost."""
+    server = TCPSocketChannel()
+    client = TCPSocketChannelClient(server.out_path, server.in_path, linger=PATIENCE)
+    assert await client.connect()
+    await client.write(b"short visit")
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0.25)  # longer than a silent peer is waited for
+    assert not closing.done()
+    assert await server.connect()
+    assert await server.read() == b"short visit"
+    assert await server.read() is None
+    await closing
+    await server.close()
+
+
+async def test_turning_away_rests_without_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+
+    def full() -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(server._listener, "_next", full)
+    late = dial(server.in_path, server.in_path)
+    await eventually(lambda: server._listener._loop is None)
+    late.close()
+    peer.close()
+    await server.close()
+
+
+async def test_a_peer_that_could_not_be_asked_for_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: socket.socket) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    peer.send(frame(b"patient"))
+    with monkeypatch.context() as patch:
+        patch.setattr("ipc_channel.tcp_listener.peer_user", full)
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            await server.connect(PATIENCE)
+    assert await server.connect(PATIENCE)
+    assert await server.read() == b"patient"
+    peer.close()
+    await server.close()
+
+
 async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     client = TCPSocketChannelClient(str(port), str(port))
@@ -277,6 +348,26 @@ async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(server._listener, "_next", full)
     with pytest.raises(OSError, match="Too many open files"):
         await server.connect(PATIENCE)
+    await server.close()
+
+
+async def test_a_reset_while_a_write_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop then gives up the descriptor, and watching it anew is of no use."""
+    monkeypatch.setattr("ipc_channel.receiver._READS", 2)
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    writing = asyncio.create_task(server.write(bytes(20 * 2**20)))
+    await asyncio.sleep(0.01)
+    peer.send(frame(bytes(200_000)))
+    peer.reset()
+    with contextlib.suppress(ResetError):  # if the system throws away what was not read
+        await asyncio.wait_for(server.read(), PATIENCE)
+    with pytest.raises(ResetError):
+        await asyncio.wait_for(server.read(), PATIENCE)
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(writing, PATIENCE)
+    assert server.end_reason == "reset"
     await server.close()
 
 

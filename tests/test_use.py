@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 import time
 import warnings
@@ -129,9 +130,31 @@ async def test_dropped_without_close(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
     peer, _ = await asyncio.gather(meeting, server.connect())
-    with pytest.warns(ResourceWarning, match="unclosed .*Channel"):
+    shown = "port=" if transport == "tcp" else "in='/"
+    with pytest.warns(ResourceWarning, match=f"unclosed <.*Channel {shown}"):
         del server
         gc.collect()
+    peer.close()
+    await raw.eventually(lambda: open_descriptors() == before)
+
+
+async def test_dropped_while_warnings_are_errors(
+    transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning can only be printed then, but everything is freed all the same."""
+    before = open_descriptors()
+    server = make_ipc_channel(transport=transport)
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect())
+    printed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del server
+        gc.collect()
+    assert [one.exc_type for one in printed] == [ResourceWarning]
+    assert "Channel" in str(printed[0].exc_value)
+    del printed
     peer.close()
     await raw.eventually(lambda: open_descriptors() == before)
 
@@ -169,14 +192,22 @@ async def test_dropped_in_another_thread(transport: Any) -> None:
         real()
 
     stream.release = release
+    if transport == "tcp":
+        rest = server._listener.rest  # type: ignore[attr-defined]  # looks inside
+
+        def rest_here() -> None:
+            threads.append(threading.get_ident())
+            rest()
+
+        server._listener.rest = rest_here  # type: ignore[attr-defined]  # looks inside
     holder = [server]
     del server
     with pytest.warns(ResourceWarning, match="unclosed"):
         await asyncio.to_thread(holder.clear)
     await raw.eventually(lambda: bool(threads))
-    assert threads == [threading.get_ident()]
     peer.close()
     await raw.eventually(lambda: open_descriptors() == before)
+    assert set(threads) == {threading.get_ident()}
 
 
 async def test_dropped_without_use(transport: Any) -> None:

@@ -174,6 +174,10 @@ class _Opening:
         self._in = self._out = None
         return stream
 
+    def met_reader(self) -> bool:
+        """Whether somebody was found to read what we write."""
+        return self._out is not None
+
     def close(self) -> None:
         """Close what is open."""
         _close(self._in, self._out)
@@ -264,6 +268,9 @@ class PosixNamedPipeProtocol(Endpoint):
     user. Options are those of :func:`ipc_channel.make_ipc_channel_client`.
     """
 
+    # Kept from a connect that ended just as the peer was opening its pipes.
+    _half_met: _Opening | None = None
+
     def __init__(
         self,
         in_path: str,
@@ -283,7 +290,8 @@ class PosixNamedPipeProtocol(Endpoint):
         return f"in={self._address.in_path!r} out={self._address.out_path!r}"
 
     async def _open(self, deadline: float) -> PipeStream | None:
-        opening = _Opening(self._address)
+        opening = self._half_met or _Opening(self._address)
+        self._half_met = None
         loop = asyncio.get_running_loop()
         try:
             for pause in backoff(deadline):
@@ -293,7 +301,19 @@ class PosixNamedPipeProtocol(Endpoint):
                 await asyncio.sleep(pause)
             return opening.attempt(loop)
         finally:
-            opening.close()
+            if (
+                opening.met_reader()
+            ):  # that is about to open its other end, or thinks it is met
+                self._half_met = opening
+            else:
+                opening.close()
+
+    def _holds_something(self) -> bool:
+        return self._half_met is not None or super()._holds_something()
+
+    def _dispose(self) -> None:
+        if self._half_met is not None:
+            self._half_met.close()
 
 
 class PosixNamedPipeChannelClient(PosixNamedPipeProtocol):
@@ -341,4 +361,5 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
         return True
 
     def _dispose(self) -> None:
+        super()._dispose()
         self._directory.remove()

@@ -94,6 +94,8 @@ class Session:
         if self._stream.loop.is_closed():
             self.abort()
             return
+        if self.released:
+            return
         if self._closed is not None:
             await asyncio.shield(self._closed)
             return
