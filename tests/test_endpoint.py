@@ -141,7 +141,7 @@ async def test_connect_keeps_its_timeout_when_the_last_peer_does_not_read(
         await asyncio.gather(writing, return_exceptions=True)
 
 
-@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("turns", range(1, 6))  # a task that has not begun is not run
 async def test_a_close_that_is_cancelled_while_it_stops_a_connect(
     connect: Connect, turns: int
 ) -> None:
