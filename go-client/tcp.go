@@ -71,5 +71,7 @@ func (s tcpStream) outputTaken() bool {
 	if err := raw.Control(func(fd uintptr) { taken = unacknowledged(fd) == 0 }); err != nil {
 		return true
 	}
-	return taken
+	return taken && isAccepted(addrPort(s.LocalAddr()), addrPort(s.RemoteAddr()))
 }
+
+func addrPort(addr net.Addr) netip.AddrPort { return addr.(*net.TCPAddr).AddrPort() }
