@@ -237,7 +237,7 @@ async def test_a_client_that_came_wrote_and_left(transport: str) -> None:
     await server.close()
 
 
-async def test_reconnect(transport: str) -> None:
+async def test_reconnect(transport: str, caplog: pytest.LogCaptureFixture) -> None:
     server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     before = open_descriptors()
     for number in range(5):
@@ -247,6 +247,8 @@ async def test_reconnect(transport: str) -> None:
         assert came
         assert server.end_reason is None
         peer.send(frame(b"session %d" % number) + frame(b"unread") + b"\0\0")
+        assert ("1 unread messages are dropped" in caplog.text) == (number > 0)
+        caplog.clear()
         assert await server.read() == b"session %d" % number
         await server.write(b"answer %d" % number)
         assert await asyncio.to_thread(peer.recv_frame) == b"answer %d" % number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from typing import Any
@@ -14,6 +15,7 @@ from ipc_channel import (
     NotConnectedError,
     ResetError,
     TCPSocketProtocol,
+    TruncatedError,
     WrongLoopError,
 )
 from raw import CLOSE, PATIENCE, Raw, eventually, frame, open_descriptors
@@ -40,7 +42,9 @@ async def test_streams_are_taken_over() -> None:
     async with streams() as (reader, writer, peer):
         peer.send(b"unframed\n" + frame(b"in the reader already") + frame(b"half")[:6])
         assert await reader.readline() == b"unframed\n"
-        protocol = TCPSocketProtocol(reader, writer)
+        logger = logging.getLogger("another")
+        protocol = TCPSocketProtocol(reader, writer, logger)
+        assert protocol.logger is logger
         assert protocol.writer is writer
         assert await protocol.read() == b"in the reader already"
         peer.send(frame(b"half")[6:] + frame(b"x" * 300_000)[:200_000])
@@ -157,11 +161,31 @@ async def test_streams_that_cannot_be_taken_over() -> None:
         other.close()
         with pytest.raises(ValueError, match="max_message_size"):
             TCPSocketProtocol(reader, writer, max_message_size=0)
+        with pytest.raises(TypeError, match="logger"):
+            TCPSocketProtocol(reader, writer, logger=None)  # type: ignore[arg-type]  # is to be refused
         writer.transport.abort()
         await asyncio.sleep(0.01)
         with pytest.raises(NotConnectedError):
             TCPSocketProtocol(reader, writer)
         peer.close()
+
+
+async def test_streams_that_have_failed() -> None:
+    async with streams() as (reader, writer, _):
+        reader.set_exception(ConnectionResetError("earlier"))
+        with pytest.raises(ConnectionResetError, match="earlier"):
+            TCPSocketProtocol(reader, writer)
+
+
+async def test_the_error_of_a_protocol() -> None:
+    async with streams() as (reader, writer, peer):
+        protocol = TCPSocketProtocol(reader, writer)
+        peer.send(b"\0")
+        peer.end_writing()
+        with pytest.raises(TruncatedError):
+            await protocol.read()
+        assert isinstance(protocol.last_exception, TruncatedError)
+        await protocol.close()
 
 
 async def test_a_protocol_dropped_without_close() -> None:

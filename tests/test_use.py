@@ -79,7 +79,8 @@ async def test_a_loop_that_is_not_the_running_one(
 
 async def test_use_on_another_loop(connect: Connect) -> None:
     async def use(channel: IPCChannelClient) -> None:
-        for using in (channel.read, lambda: channel.write(b"x"), channel.close):
+        use = (channel.read, lambda: channel.write(b"x"), channel.close, channel.connect)
+        for using in use:
             with pytest.raises(WrongLoopError):
                 await using()
 
@@ -87,6 +88,23 @@ async def test_use_on_another_loop(connect: Connect) -> None:
         await asyncio.to_thread(asyncio.run, use(ours))
         peer.send(frame(b"unharmed"))
         assert await ours.read() == b"unharmed"
+
+
+async def test_use_on_another_loop_while_connect_waits(
+    role: str, transport: str, tmp_path: Path
+) -> None:
+    async def use(channel: IPCChannelClient) -> None:
+        for using in (channel.connect, channel.close):
+            with pytest.raises(WrongLoopError):
+                await using()
+
+    ours = make(role, transport, tmp_path)
+    connecting = asyncio.create_task(ours.connect(raw.PATIENCE))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(asyncio.run, use(ours))
+    assert not connecting.done()
+    await ours.close()
+    assert await connecting is False
 
 
 async def test_close_after_its_loop_has_gone(transport: Any) -> None:
@@ -208,6 +226,20 @@ async def test_dropped_in_another_thread(transport: Any) -> None:
     peer.close()
     await raw.eventually(lambda: open_descriptors() == before)
     assert set(threads) == {threading.get_ident()}
+
+
+async def test_a_client_dropped_without_close(transport: str, tmp_path: Path) -> None:
+    before = open_descriptors()
+    rendezvous = raw.Rendezvous(transport, tmp_path)
+    client = make_ipc_channel_client(rendezvous.out_path, rendezvous.in_path)
+    meeting = asyncio.to_thread(rendezvous.accept)
+    peer, _ = await asyncio.gather(meeting, client.connect())
+    with pytest.warns(ResourceWarning, match="unclosed .*Client"):
+        del client
+        gc.collect()
+    peer.close()
+    rendezvous.close()
+    await raw.eventually(lambda: open_descriptors() == before)
 
 
 async def test_dropped_without_use(transport: Any) -> None:

@@ -14,7 +14,7 @@ import os
 import time
 import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ipc_channel.errors import (
     ChannelClosedError,
@@ -111,7 +111,7 @@ class Endpoint(IPCChannelClient):
         """Return a stream to the next peer.
 
         It is cancelled soon after ``deadline``, in terms of ``time.monotonic``,
-        and may look once more and return None just then. It cleans up.
+        and may look once more and return None just then, not before. It cleans up.
         """
 
     @abstractmethod
@@ -233,8 +233,6 @@ class Endpoint(IPCChannelClient):
                 await asyncio.wait({opening})
         if not opening.cancelled():
             opening.result()
-            if not self._fresh:
-                await _wait_until(deadline)
         return self._fresh and not self._closed
 
 
@@ -244,14 +242,10 @@ def _retrieve(opening: asyncio.Task[None]) -> None:
         opening.exception()
 
 
-async def _wait_until(deadline: float, *tasks: asyncio.Task[Any]) -> None:
-    """Wait for one of ``tasks`` until ``deadline``: loops may wake a moment early."""
-    if not tasks:
-        while (remaining := deadline - time.monotonic()) > 0:
-            await asyncio.sleep(remaining)
-        return
-    while not any(task.done() for task in tasks):
+async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:
+    """Wait for ``task`` until ``deadline``: loops may wake a moment early."""
+    while not task.done():
         remaining = deadline - time.monotonic()
-        await asyncio.wait(tasks, timeout=max(remaining, 0))
+        await asyncio.wait({task}, timeout=max(remaining, 0))
         if remaining <= 0:
             return

@@ -118,17 +118,14 @@ def _take_over(
         raise NotConnectedError("the streams are not over an open socket")
     if (error := reader.exception()) is not None:
         raise error
-    duplicate = socket.socket(fileno=os.dup(sock.fileno()))
     # Neither waits: the reader is told that nothing follows what it holds.
     reader.feed_eof()
     try:
         reader.read().send(None)
     except StopIteration as held:
+        duplicate = socket.socket(fileno=os.dup(sock.fileno()))
         transport = cast(asyncio.Transport, writer.transport)
         return _TakenOver(loop, duplicate, held.value, transport)
-    except BaseException:
-        duplicate.close()
-        raise
     raise AssertionError("unreachable: reading what is there does not wait")
 
 

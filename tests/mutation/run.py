@@ -42,11 +42,11 @@ TESTS = {
         "channel",
     ],
     "stream": ["endpoint", "close", "tcp_socket", "use"],
-    "endpoint": ["endpoint", "use", "close", "sender", "channel"],
+    "endpoint": ["endpoint", "use", "close", "sender", "channel", "streams"],
     "named_pipe": ["named_pipe", "passers_by", "endpoint", "use", "sender"],
     "tcp_stream": ["tcp_socket", "close", "use", "receiver"],
     "tcp_listener": ["tcp_socket", "peer_user", "use"],
-    "tcp_socket": ["tcp_socket", "streams", "endpoint", "use", "channel"],
+    "tcp_socket": ["tcp_socket", "streams", "endpoint", "use", "channel", "peer_user"],
     "peer_user": ["peer_user"],
 }
 # Sockets are where the loops differ.
