@@ -35,6 +35,19 @@ async def test_the_port_is_held_from_construction() -> None:
         dial(server.in_path, server.in_path)
 
 
+def test_a_port_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(socket.socket):
+        def listen(self, backlog: int = 0, /) -> None:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr("ipc_channel.tcp_listener.socket.socket", Refusing)
+        with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)) as caught:
+            TCPSocketChannel()
+    assert open_descriptors() == before, caught  # which holds on to all variables
+
+
 async def test_loopback_only() -> None:
     server = TCPSocketChannel()
     listening = server._listener._socket
@@ -115,7 +128,7 @@ async def test_a_restarted_peer_is_not_turned_away() -> None:
     first.close()
     second = dial(server.in_path, server.in_path)
     second.send(frame(b"second"))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: server._listener._loop is None)  # it is not watched for ever
     assert await server.read() == b"x" * 500_000
     assert await server.read() is None
     assert await server.connect()

@@ -85,7 +85,6 @@ class Listener:
 
     def watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever somebody has come, until :meth:`rest`."""
-        self.rest()
         self._loop = loop
         loop.add_reader(self._socket.fileno(), callback)
 
