@@ -99,7 +99,8 @@ class Receiver:
         return drained
 
     def stop(self) -> None:
-        """End locally; the stream is about to be closed."""
+        """End locally and read no more; the stream is about to be closed."""
+        self._reading = False
         self._decoder.forget()
         self._stop(EndReason.LOCAL)
 
