@@ -297,6 +297,7 @@ async def test_a_reset_wakes_everybody(connect: Connect) -> None:
         with pytest.raises(ResetError) as caught:
             await reading
         assert isinstance(caught.value.__cause__, ConnectionResetError)
+        assert caught.value.__cause__.__traceback__ is None, "it keeps the payload alive"
         with pytest.raises(PeerError):
             await writing
         assert ours.end_reason == "reset"

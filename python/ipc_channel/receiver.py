@@ -212,7 +212,8 @@ class Receiver:
     def _on_error(self, cause: OSError) -> None:
         if self._decoder.end is None:
             error = ResetError(f"connection reset: {cause}")
-            error.__cause__ = cause
+            # Its traceback would keep the frames, and with them a view on the payload.
+            error.__cause__ = cause.with_traceback(None)
             self._decoder.stop(EndReason.RESET, error)
         self._on_stream_end()
 

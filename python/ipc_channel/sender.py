@@ -188,5 +188,5 @@ class Sender:
         if isinstance(cause, ConnectionResetError):
             self._on_reset()
         error = PeerGoneError(f"the peer does not read any more: {cause}")
-        error.__cause__ = cause
+        error.__cause__ = cause.with_traceback(None)  # which would keep the frames
         self.fail(error)
