@@ -196,7 +196,9 @@ def test_dropped_while_its_loop_rests(transport: Any) -> None:
     assert open_descriptors() == before
 
 
-async def test_dropped_in_another_thread(transport: Any) -> None:
+async def test_dropped_in_another_thread(
+    transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The collector runs anywhere; the loop and its descriptors belong to one thread."""
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)
@@ -210,14 +212,12 @@ async def test_dropped_in_another_thread(transport: Any) -> None:
         real()
 
     stream.release = release
-    if transport == "tcp":
-        rest = server._listener.rest  # type: ignore[attr-defined]  # looks inside
 
-        def rest_here() -> None:
-            threads.append(threading.get_ident())
-            rest()
+    def unwatch(loop: asyncio.AbstractEventLoop, fd: int) -> None:
+        threads.append(threading.get_ident())
+        loop.remove_reader(fd)
 
-        server._listener.rest = rest_here  # type: ignore[attr-defined]  # looks inside
+    monkeypatch.setattr("ipc_channel.tcp_listener.unwatch", unwatch)
     holder = [server]
     del server
     with pytest.warns(ResourceWarning, match="unclosed"):
