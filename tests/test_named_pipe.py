@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
-import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any
 import pytest
 
 from ipc_channel import (
-    BadRendezvousError,
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
@@ -32,7 +29,6 @@ from raw import (
     dial_nonblocking,
     eventually,
     frame,
-    open_descriptors,
     open_nonblocking,
 )
 
@@ -193,63 +189,6 @@ async def test_a_directory_that_was_taken_away_ends_no_session() -> None:
     await server.close()
 
 
-@pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("kind", ["file", "directory", "symlink", "socket", "device"])
-async def test_what_is_no_pipe_is_refused(
-    paths: tuple[str, str], tmp_path: Path, kind: str, which: int
-) -> None:
-    bad = str(tmp_path / "bad")
-    if kind == "file":
-        Path(bad).write_bytes(b"precious")
-    elif kind == "directory":
-        os.mkdir(bad)
-    elif kind == "symlink":
-        os.symlink(paths[which], bad)
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(bad)
-    else:
-        bad = "/dev/null"
-    used = (bad, paths[1]) if which == 0 else (paths[0], bad)
-    reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)  # a pipe alone would connect
-    before = open_descriptors()
-    client = PosixNamedPipeChannelClient(*used)
-    with pytest.raises(BadRendezvousError, match=bad):
-        await client.connect(PATIENCE)
-    assert open_descriptors() == before
-    if kind == "file":
-        assert Path(bad).read_bytes() == b"precious"
-    await client.close()
-    os.close(reader)
-
-
-@pytest.mark.parametrize("which", [0, 1])
-async def test_a_pipe_of_another_owner_is_refused(
-    paths: tuple[str, str], which: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if os.geteuid() == 0:
-        os.chown(paths[which], 12345, -1)
-    else:  # nobody else's pipe can be had: be somebody else
-        status = os.stat(paths[1 - which])
-        assert status.st_uid == os.geteuid()
-        other = os.geteuid() + 1
-        monkeypatch.setattr(os, "geteuid", lambda: other)
-    client = PosixNamedPipeChannelClient(*paths)
-    with pytest.raises(BadRendezvousError, match="belongs to user"):
-        await client.connect(PATIENCE)
-    await client.close()
-
-
-async def test_the_same_pipe_under_two_names_is_refused(
-    paths: tuple[str, str], tmp_path: Path
-) -> None:
-    os.link(paths[0], tmp_path / "again")
-    client = PosixNamedPipeChannelClient(paths[0], str(tmp_path / "again"))
-    with pytest.raises(BadRendezvousError, match="same"):
-        await client.connect(PATIENCE)
-    await client.close()
-
-
 async def test_a_forked_child_that_holds_the_pipes_does_not_delay_the_end() -> None:
     server = PosixNamedPipeChannel()
     meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
@@ -295,22 +234,6 @@ async def test_pipes_grow_only_when_they_are_too_small() -> None:
     await server.close()
 
 
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-async def test_a_want_of_our_own_is_not_blamed_on_the_rendezvous(
-    paths: tuple[str, str], code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> int:
-        raise OSError(code, os.strerror(code))
-
-    client = PosixNamedPipeChannelClient(*paths)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", full)
-        with pytest.raises(OSError, match=os.strerror(code)) as caught:
-            await client.connect(PATIENCE)
-    assert not isinstance(caught.value, BadRendezvousError)
-    await client.close()
-
-
 async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:
     one = PosixNamedPipeProtocol(*paths)
     other = PosixNamedPipeProtocol(paths[1], paths[0])
@@ -320,44 +243,6 @@ async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:
     await one.close()
     assert await other.read() is None
     await other.close()
-
-
-def test_tcp_strings_are_refused() -> None:
-    with pytest.raises(BadRendezvousError, match="not a named pipe"):
-        PosixNamedPipeProtocol("5000", "5000")
-
-
-@pytest.mark.parametrize("kind", ["file", "symlink", "owner"])
-async def test_a_path_that_changes_after_it_was_looked_at(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``lstat`` saw a pipe of ours; what is opened is something else."""
-    good, bad = f"{tmp_path}/good", f"{tmp_path}/bad"
-    for path in (good, f"{tmp_path}/target"):
-        os.mkfifo(path)
-    if kind == "file":
-        Path(bad).write_bytes(b"precious")
-    elif kind == "symlink":
-        os.symlink(f"{tmp_path}/target", bad)
-    else:
-        os.mkfifo(bad)
-        real = os.fstat
-
-        def of_another(fd: int) -> os.stat_result:
-            status = list(real(fd))
-            status[stat.ST_UID] += 1
-            return os.stat_result(status)
-
-        monkeypatch.setattr(os, "fstat", of_another)
-    before = open_descriptors()
-    as_good = os.lstat(good)
-    monkeypatch.setattr(os, "lstat", lambda _: as_good)
-    client = PosixNamedPipeChannelClient(bad, good)
-    with pytest.raises(BadRendezvousError, match="bad"):
-        await client.connect(0.05)
-    monkeypatch.undo()
-    assert open_descriptors() == before
-    await client.close()
 
 
 async def test_a_silent_session_leaves_new_names_at_its_end() -> None:

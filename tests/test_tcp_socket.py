@@ -14,46 +14,11 @@ import pytest
 
 from ipc_channel import (
     BadRendezvousError,
-    FrameTooLargeError,
     ResetError,
     TCPSocketChannel,
     TCPSocketChannelClient,
 )
 from raw import PATIENCE, dial, eventually, frame, free_port, open_descriptors
-
-
-async def test_the_port_is_held_from_construction() -> None:
-    server = TCPSocketChannel()
-    assert server.in_path == server.out_path
-    with socket.socket() as thief:
-        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with pytest.raises(OSError):
-            thief.bind(("127.0.0.1", int(server.in_path)))
-            thief.listen()
-    await server.close()
-    with pytest.raises(ConnectionRefusedError):
-        dial(server.in_path, server.in_path)
-
-
-def test_a_port_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Refusing(socket.socket):
-        def listen(self, backlog: int = 0, /) -> None:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-    before = open_descriptors()
-    with monkeypatch.context() as patch:
-        patch.setattr("ipc_channel.tcp_listener.socket.socket", Refusing)
-        with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)) as caught:
-            TCPSocketChannel()
-    assert open_descriptors() == before, caught  # which holds on to all variables
-
-
-async def test_loopback_only() -> None:
-    server = TCPSocketChannel()
-    listening = server._listener._socket
-    assert listening.getsockname()[0] == "127.0.0.1"
-    assert not listening.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
-    await server.close()
 
 
 async def test_refused_then_listening() -> None:
@@ -98,63 +63,6 @@ async def test_a_full_backlog() -> None:
         await client.close()
 
 
-async def test_two_clients_one_is_served() -> None:
-    server = TCPSocketChannel()
-    peers = [dial(server.in_path, server.in_path) for _ in range(5)]
-    assert await server.connect()
-    for number, peer in enumerate(peers):
-        with contextlib.suppress(ConnectionError):
-            peer.send(frame(b"%d" % number))
-    served = await server.read()
-    assert served == b"0"
-    for peer in peers[1:]:
-        assert await asyncio.to_thread(peer.is_ended)
-    await server.write(b"you are it")
-    assert await asyncio.to_thread(peers[0].recv_frame) == b"you are it"
-    late = dial(server.in_path, server.in_path)
-    assert await asyncio.to_thread(late.is_ended)
-    for peer in [*peers, late]:
-        peer.close()
-    await server.close()
-
-
-async def test_a_restarted_peer_is_not_turned_away() -> None:
-    """It comes before we have noticed that its predecessor has gone."""
-    server = TCPSocketChannel()
-    first = dial(server.in_path, server.in_path)
-    assert await server.connect()
-    first.send(frame(b"x" * 500_000))  # more than is read ahead: its end is not seen
-    await eventually(lambda: not server._session._receiver._reading)  # type: ignore[union-attr]  # looks inside
-    first.close()
-    second = dial(server.in_path, server.in_path)
-    second.send(frame(b"second"))
-    await eventually(lambda: server._listener._loop is None)  # it is not watched for ever
-    assert await server.read() == b"x" * 500_000
-    assert await server.read() is None
-    assert await server.connect()
-    assert await server.read() == b"second"
-    second.close()
-    await server.close()
-
-
-async def test_a_peer_that_comes_as_connect_gives_up_is_kept() -> None:
-    server = TCPSocketChannel()
-    loop = asyncio.get_running_loop()
-    accepting: Any = loop.create_task(server._listener.accept(loop, server.logger))
-    await asyncio.sleep(0)
-    peer = dial(server.in_path, server.in_path)
-    peer.send(frame(b"hello"))
-    while not accepting._fut_waiter.done():
-        await asyncio.sleep(0)
-    accepting.cancel()  # in the very turn in which the peer was found
-    with pytest.raises(asyncio.CancelledError):
-        await accepting
-    assert await server.connect(PATIENCE)
-    assert await server.read() == b"hello"
-    peer.close()
-    await server.close()
-
-
 async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
@@ -174,23 +82,6 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     await server.close()
 
 
-async def test_who_comes_after_an_end_waits_for_the_next_connect() -> None:
-    server = TCPSocketChannel(max_message_size=10)
-    first = dial(server.in_path, server.in_path)
-    assert await server.connect()
-    first.send(b"\xff\xff\xff\xff")
-    with pytest.raises(FrameTooLargeError):
-        await server.read()
-    second = dial(server.in_path, server.in_path)
-    second.send(frame(b"second"))
-    await asyncio.sleep(0.01)
-    first.close()
-    assert await server.connect()
-    assert await server.read() == b"second"
-    second.close()
-    await server.close()
-
-
 async def test_a_client_stays_until_it_was_let_in() -> None:
     """Once it has left nobody can tell whose it was, and what it sent is lost."""
     server = TCPSocketChannel()
@@ -204,43 +95,6 @@ async def test_a_client_stays_until_it_was_let_in() -> None:
     assert await server.read() == b"short visit"
     assert await server.read() is None
     await closing
-    await server.close()
-
-
-async def test_turning_away_rests_without_descriptors(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    server = TCPSocketChannel()
-    peer = dial(server.in_path, server.in_path)
-    assert await server.connect()
-
-    def full() -> socket.socket:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(server._listener, "_next", full)
-    late = dial(server.in_path, server.in_path)
-    await eventually(lambda: server._listener._loop is None)
-    late.close()
-    peer.close()
-    await server.close()
-
-
-async def test_a_peer_that_could_not_be_asked_for_waits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def full(_: socket.socket) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    server = TCPSocketChannel()
-    peer = dial(server.in_path, server.in_path)
-    peer.send(frame(b"patient"))
-    with monkeypatch.context() as patch:
-        patch.setattr("ipc_channel.tcp_listener.peer_user", full)
-        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
-            await server.connect(PATIENCE)
-    assert await server.connect(PATIENCE)
-    assert await server.read() == b"patient"
-    peer.close()
     await server.close()
 
 
@@ -320,47 +174,6 @@ async def test_no_delay() -> None:
     sock = server._session._stream._socket  # type: ignore[union-attr]  # looks inside
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     peer.close()
-    await server.close()
-
-
-async def test_who_comes_late_is_reset() -> None:
-    server = TCPSocketChannel()
-    peer = dial(server.in_path, server.in_path)
-    assert await server.connect()
-    late = dial(server.in_path, server.in_path)
-    with pytest.raises(ConnectionResetError):  # not an end of stream, which looks orderly
-        await asyncio.to_thread(late.recv, 1)
-    late.close()
-    peer.close()
-    await server.close()
-
-
-async def test_a_kept_connection_is_closed_with_the_channel() -> None:
-    before = open_descriptors()
-    server = TCPSocketChannel()
-    loop = asyncio.get_running_loop()
-    accepting: Any = loop.create_task(server._listener.accept(loop, server.logger))
-    await asyncio.sleep(0)
-    peer = dial(server.in_path, server.in_path)
-    while not accepting._fut_waiter.done():
-        await asyncio.sleep(0)
-    accepting.cancel()
-    await asyncio.wait({accepting})
-    await server.close()
-    assert await asyncio.to_thread(peer.is_ended)
-    peer.close()
-    assert open_descriptors() == before
-
-
-async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = TCPSocketChannel()
-
-    def full() -> socket.socket:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(server._listener, "_next", full)
-    with pytest.raises(OSError, match="Too many open files"):
-        await server.connect(PATIENCE)
     await server.close()
 
 

@@ -29,7 +29,7 @@ WORKERS = 3 * (os.cpu_count() or 1)
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 TESTS = {
     "framing": ["framing"],
-    "rendezvous": ["rendezvous", "named_pipe"],
+    "rendezvous": ["rendezvous", "named_pipe", "pipe_refusals"],
     "receiver": ["receiver", "close", "streams", "sender", "tcp_socket", "use"],
     "sender": ["sender", "close", "use", "tcp_socket"],
     "session": [
@@ -43,10 +43,25 @@ TESTS = {
     ],
     "stream": ["endpoint", "close", "tcp_socket", "use"],
     "endpoint": ["endpoint", "use", "close", "sender", "channel", "streams"],
-    "named_pipe": ["named_pipe", "passers_by", "endpoint", "use", "sender"],
+    "named_pipe": [
+        "named_pipe",
+        "pipe_refusals",
+        "passers_by",
+        "endpoint",
+        "use",
+        "sender",
+    ],
     "tcp_stream": ["tcp_socket", "close", "use", "receiver"],
-    "tcp_listener": ["tcp_socket", "peer_user", "use"],
-    "tcp_socket": ["tcp_socket", "streams", "endpoint", "use", "channel", "peer_user"],
+    "tcp_listener": ["tcp_listener", "peer_user", "use"],
+    "tcp_socket": [
+        "tcp_socket",
+        "tcp_listener",
+        "streams",
+        "endpoint",
+        "use",
+        "channel",
+        "peer_user",
+    ],
     "peer_user": ["peer_user"],
 }
 # Sockets are where the loops differ.
