@@ -240,9 +240,10 @@ async def test_a_reader_woken_and_cancelled_at_once_passes_the_message_on(
         peer.send(frame(b"one") + frame(b"other"))
         while not waiter.done():
             await asyncio.sleep(0)
+        assert first.done(), "it goes on in the turn that brings its message"
         assert not second.done()
         second.cancel()
-        assert await first == b"one"  # which went on in the turn that brought it
+        assert await first == b"one"
         assert await third == b"other"
         with pytest.raises(asyncio.CancelledError):
             await second

@@ -130,6 +130,19 @@ async def test_streams_that_are_reset_while_output_waits(size: int) -> None:
         await protocol.close()
 
 
+async def test_a_reset_is_seen_before_the_transport_has_met_it() -> None:
+    """The loop tells of it once, and may tell us first."""
+    async with streams() as (reader, writer, peer):
+        writer.write(bytes(20 * 2**20))
+        protocol = TCPSocketProtocol(reader, writer)
+        with pytest.raises(BlockingIOError):
+            protocol._session._stream.write([b"waits"])
+        peer.reset()
+        with pytest.raises(ConnectionResetError):
+            protocol._session._stream.write([b"never sent"])
+        await protocol.close()
+
+
 async def test_streams_are_let_go_whatever_waits() -> None:
     async with streams() as (reader, writer, _):
         writer.write(bytes(20 * 2**20))
