@@ -201,9 +201,9 @@ async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect)
         sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
         decoder = ours._session._receiver._decoder  # type: ignore[attr-defined]  # looks inside
         await sending
-        await eventually(lambda: decoder._payload is not None)
+        await eventually(lambda: decoder.payload is not None)
         await ours.close()
-        assert decoder._payload is None
+        assert decoder.payload is None
 
 
 async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:

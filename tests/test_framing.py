@@ -46,7 +46,7 @@ def read_in_place(wire: bytes, limit: int) -> Decoder:
     """Put what can be into the decoder's own room, as a session does."""
     decoder = Decoder(limit)
     while wire:
-        room = decoder.room()
+        room = None if decoder.payload is None else decoder.payload.room
         count = min(len(wire), 5 if room is None else len(room))
         if room is None:
             decoder.feed(wire[:count])

@@ -148,12 +148,18 @@ class Endpoint(IPCChannelClient):
         return True
 
     async def write(self, data: Buffer) -> None:
-        await self._connected().write(data)
+        if self._session is None:
+            raise self._not_connected()
+        waiting = self._session.write(data)
+        if waiting is not None:
+            await waiting
 
     async def read(self) -> bytes | None:
-        if self._session is None and self._closed:
-            return None
-        return await self._connected().read()
+        if self._session is None:
+            if self._closed:
+                return None
+            raise self._not_connected()
+        return await self._session.read()
 
     async def close(self) -> None:
         self._check_loop()
@@ -183,13 +189,11 @@ class Endpoint(IPCChannelClient):
         self._dispose()
         warn_unclosed(self)  # last: as an error, it would keep the rest from happening
 
-    def _connected(self) -> Session:
-        if self._session is not None:
-            return self._session
+    def _not_connected(self) -> IPCChannelError:
         check_running(self._loop)
         if self._closed:
-            raise ChannelClosedError("the channel was closed")
-        raise NotConnectedError("the channel is not connected; call connect first")
+            return ChannelClosedError("the channel was closed")
+        return NotConnectedError("the channel is not connected; call connect first")
 
     def _check_loop(self) -> None:
         """Raise WrongLoopError if a session or a connect is under way in another loop."""

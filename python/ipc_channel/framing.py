@@ -57,26 +57,22 @@ def message_bytes(data: Buffer, max_message_size: int) -> bytes:
 
     Raises TypeError, EmptyMessageError or MessageTooLargeError.
     """
-    if type(data) is not bytes:
-        try:
-            view = memoryview(data)
-        except TypeError:
-            kind = type(data).__name__
-            raise TypeError(f"a message is bytes-like, not {kind}") from None
-        with view:
-            _check_size(view.nbytes, max_message_size)
-            return view.tobytes()
-    _check_size(len(data), max_message_size)
-    return data
-
-
-def _check_size(size: int, max_message_size: int) -> None:
-    if size > max_message_size:
-        raise MessageTooLargeError(
-            f"message of {size} bytes exceeds the limit of {max_message_size}"
-        )
-    if not size:
-        raise EmptyMessageError("an empty message would read as the end of the channel")
+    if type(data) is bytes and 0 < len(data) <= max_message_size:
+        return data
+    try:
+        view = memoryview(data)
+    except TypeError:
+        kind = type(data).__name__
+        raise TypeError(f"a message is bytes-like, not {kind}") from None
+    with view:
+        size = view.nbytes
+        if size > max_message_size:
+            raise MessageTooLargeError(
+                f"message of {size} bytes exceeds the limit of {max_message_size}"
+            )
+        if not size:
+            raise EmptyMessageError("an empty message would read as the end of the channel")
+        return view.tobytes()
 
 
 class Decoder:
@@ -87,7 +83,7 @@ class Decoder:
     for an orderly end. Bytes fed after the end are ignored.
     """
 
-    __slots__ = ("_head", "_payload", "end", "error", "max_message_size", "messages")
+    __slots__ = ("_head", "end", "error", "max_message_size", "messages", "payload")
 
     def __init__(self, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> None:
         self.max_message_size = check_max_message_size(max_message_size)
@@ -95,41 +91,35 @@ class Decoder:
         self.end: EndReason | None = None
         self.error: PeerError | None = None
         self._head = b""  # the begun header: at most three bytes
-        self._payload: _Payload | None = None  # the begun payload
+        self.payload: Payload | None = None
+        """A payload that has begun: what follows may be put into its ``room``."""
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
         if self.end is not None:
             return
         start = 0
-        if self._payload is not None:
-            start = self._payload.take(data)
+        if self.payload is not None:
+            start = self.payload.take(data)
             self._finish_payload()
         elif self._head:
             data = self._head + data
             self._head = b""
         self._split(data, start)
 
-    def room(self) -> memoryview | None:
-        """Return where the rest of a begun payload goes, to be read into in place.
-
-        None if no payload has begun. Call :meth:`filled` after writing to it.
-        """
-        return None if self._payload is None else self._payload.room
-
     def filled(self, count: int) -> None:
-        """Take the first ``count`` bytes that were put into :meth:`room`."""
-        if self._payload is None:
+        """Take the first ``count`` bytes that were put into the ``room`` of ``payload``."""
+        if self.payload is None:
             raise ValueError("no payload has begun")
-        self._payload.advance(count)
+        self.payload.advance(count)
         self._finish_payload()
 
     def feed_eof(self) -> None:
         """Take the end of the stream."""
         if self.end is not None:
             return
-        if self._payload is not None:
-            error = TruncatedError("payload", self._payload.close(), self._payload.size)
+        if self.payload is not None:
+            error = TruncatedError("payload", self.payload.close(), self.payload.size)
         elif self._head:
             error = TruncatedError("header", self._head, HEADER_SIZE)
         else:
@@ -140,12 +130,12 @@ class Decoder:
     def stop(self, end: EndReason, error: PeerError | None = None) -> None:
         """End here: nothing more is taken, and what has only begun is dropped."""
         self.end, self.error = end, error
-        self._head, self._payload = b"", None
+        self._head, self.payload = b"", None
 
     def forget(self) -> None:
         """Drop what has begun or was not delivered; nothing may be fed any more."""
         self.messages.clear()
-        self._head, self._payload = b"", None
+        self._head, self.payload = b"", None
 
     def _split(self, data: bytes, start: int) -> None:
         """Cut ``data[start:]`` into frames; keep what is begun but not whole."""
@@ -160,17 +150,17 @@ class Decoder:
                 return
             start = body + length
             if start > size:
-                self._payload = _Payload(length)
-                self._payload.take(data[body:])
+                self.payload = Payload(length)
+                self.payload.take(data[body:])
                 return
             append(data[body:start])
         if start < size:
             self._head = data[start:]
 
     def _finish_payload(self) -> None:
-        if self._payload is not None and self._payload.filled == self._payload.size:
-            self.messages.append(self._payload.close())
-            self._payload = None
+        if self.payload is not None and self.payload.filled == self.payload.size:
+            self.messages.append(self.payload.close())
+            self.payload = None
 
     def _refuse(self, length: int) -> None:
         if length == 0:
@@ -180,7 +170,7 @@ class Decoder:
         self.stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
 
 
-class _Payload:
+class Payload:
     """A payload of which a part has arrived, in a buffer that grows as it arrives.
 
     BytesIO is the one writable buffer that hands its content out as bytes

@@ -27,34 +27,35 @@ with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipe
 
 _CAPACITY = 2**20  # bytes: as much as Linux gives to an unprivileged process
 _RECHECK = 0.02  # seconds
+_NONE = -1  # stands for a descriptor that is not open
 _SETTLED = 0.25  # seconds; clients that follow the specification take 25 ms
 
 
 class PipeStream(Stream):
-    """A pair of open named pipes. ``out_fd`` is None if the peer has left already."""
+    """A pair of open named pipes; there is no ``out_fd`` if the peer has left already."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, in_fd: int, out_fd: int | None, early: bytes
+        self, loop: asyncio.AbstractEventLoop, in_fd: int, out_fd: int, early: bytes
     ) -> None:
         super().__init__(loop)
         self.early = early
         self.on_settled: Callable[[], None] = nothing
         """Called once it is certain that this is a session, and nobody comes in between."""
         self._settling: asyncio.TimerHandle | None = None
-        self._in: int | None = in_fd
+        self._in = in_fd
         self._out = out_fd
         self._proven = bool(early)  # a byte has come, so that an end is the peer's
         self._passed_by = False  # somebody else has come and gone
         self._grown = False
 
     def in_fd(self) -> int:
-        return _existing(self._in)
+        return self._in
 
     def out_fd(self) -> int:
-        return _existing(self._out)
+        return self._out
 
     def read(self, size: int) -> bytes:
-        data = os.read(self.in_fd(), size)
+        data = os.read(self._in, size)
         if not self._proven:
             if not data and not self._peer_gone():
                 self._wait_out_passer_by()
@@ -75,11 +76,13 @@ class PipeStream(Stream):
             self.on_settled()
 
     def read_into(self, room: memoryview) -> int:
-        return os.readv(self.in_fd(), [room])
+        return os.readv(self._in, [room])
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+        if self._out == _NONE:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         try:
-            return os.writev(self.out_fd(), buffers)
+            return os.writev(self._out, buffers)
         except BlockingIOError:
             self._grow()
             raise
@@ -88,13 +91,13 @@ class PipeStream(Stream):
         return False  # a pipe keeps what was written for as long as its reader lives
 
     def ended(self) -> bool:
-        return bool(_poll(self.in_fd(), 0) & select.POLLHUP)
+        return bool(_poll(self._in, 0) & select.POLLHUP)
 
     def release(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
         _close(self._out, self._in)
-        self._in = self._out = None
+        self._in = self._out = _NONE
 
     def _grow(self) -> None:
         """Enlarge a pipe that proved too small, once.
@@ -106,10 +109,10 @@ class PipeStream(Stream):
             return
         self._grown = True
         with contextlib.suppress(OSError):  # over the user's quota: stay as we are
-            fcntl.fcntl(self.out_fd(), fcntl.F_SETPIPE_SZ, _CAPACITY)
+            fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
     def _peer_gone(self) -> bool:
-        return self._out is None or bool(_poll(self._out, 0) & select.POLLERR)
+        return self._out == _NONE or bool(_poll(self._out, 0) & select.POLLERR)
 
     def _wait_out_passer_by(self) -> None:
         """Look now and then whether a writer has come, or the reader has left.
@@ -124,7 +127,7 @@ class PipeStream(Stream):
         self._passed_by = True
 
         def check() -> None:
-            if self._in is None:
+            if self._in == _NONE:
                 return
             if self._peer_gone() or _poll(self._in, select.POLLIN) != select.POLLHUP:
                 self.start_reading(callback)
@@ -134,16 +137,10 @@ class PipeStream(Stream):
         self.loop.call_later(_RECHECK, check)
 
 
-def _close(*fds: int | None) -> None:
+def _close(*fds: int) -> None:
     for fd in fds:
-        if fd is not None:
+        if fd != _NONE:
             os.close(fd)
-
-
-def _existing(fd: int | None) -> int:
-    if fd is None:
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-    return fd
 
 
 def _poll(fd: int, events: int) -> int:
@@ -158,68 +155,66 @@ class _Opening:
 
     def __init__(self, address: rendezvous.PipeAddress) -> None:
         self._address = address
-        self._in: int | None = None
-        self._out: int | None = None
+        self._in = self._out = _NONE
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
-        if self._in is None:
+        if self._in == _NONE:
             self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
-        if self._in is None:
+        if self._in == _NONE:
             return None
-        early = b"" if self._has_left(self._in) else self._meet(self._in)
+        early = b"" if self._has_left() else self._meet()
         if early is None:
             return None
         stream = PipeStream(loop, self._in, self._out, early)
-        self._in = self._out = None
+        self._in = self._out = _NONE
         return stream
 
     def met_reader(self) -> bool:
         """Whether somebody was found to read what we write."""
-        return self._out is not None
+        return self._out != _NONE
 
     def close(self) -> None:
         """Close what is open."""
         _close(self._in, self._out)
-        self._in = self._out = None
+        self._in = self._out = _NONE
 
-    def _has_left(self, in_fd: int) -> bool:
+    def _has_left(self) -> bool:
         """Whether the peer came, wrote and left: what it wrote is to be delivered.
 
         Its names may have gone with it, so that this comes before any look at them.
         """
-        return _poll(in_fd, select.POLLIN) == select.POLLIN | select.POLLHUP
+        return _poll(self._in, select.POLLIN) == select.POLLIN | select.POLLHUP
 
-    def _meet(self, in_fd: int) -> bytes | None:
+    def _meet(self) -> bytes | None:
         """Return the bytes read on finding that the peer holds its ends, or None.
 
         Nothing is read before a connection is certain, or it would be lost
         with a connect that fails.
         """
-        if self._out is None and not self._open_out(in_fd):
+        if self._out == _NONE and not self._open_out():
             return None
-        assert self._out is not None
-        if _poll(in_fd, select.POLLIN) & select.POLLIN:
+        if _poll(self._in, select.POLLIN) & select.POLLIN:
             return b""
         if _poll(self._out, 0) & select.POLLERR:  # only somebody who passed by
             self.close()
             return None
         try:
-            return os.read(in_fd, 1) or None  # b"" here means that nobody writes yet
+            return os.read(self._in, 1) or None  # b"" here means that nobody writes yet
         except BlockingIOError:
             return b""
 
-    def _open_out(self, in_fd: int) -> bool:
+    def _open_out(self) -> bool:
         """Open the pipe to write to, if somebody reads it and both names are still right."""
         self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
         if self._replaced():
             self.close()
-        elif self._out is not None and os.path.sameopenfile(in_fd, self._out):
+        elif self._out != _NONE and os.path.sameopenfile(self._in, self._out):
             in_path, out_path = self._address.in_path, self._address.out_path
             raise BadRendezvousError(
                 f"bad rendezvous {in_path!r} and {out_path!r}: the same pipe"
             )
-        return self._out is not None
+        return self._out != _NONE
 
     def _replaced(self) -> bool:
         """Whether a path leads to another pipe by now: the server is one session ahead."""
@@ -228,8 +223,8 @@ class _Opening:
         )
 
 
-def _is_other(path: str, fd: int | None) -> bool:
-    if fd is None:
+def _is_other(path: str, fd: int) -> bool:
+    if fd == _NONE:
         return False
     try:
         return not os.path.samestat(os.lstat(path), os.fstat(fd))
@@ -237,8 +232,8 @@ def _is_other(path: str, fd: int | None) -> bool:
         return True
 
 
-def _open_pipe(path: str, mode: int) -> int | None:
-    """Open a named pipe; None if it does not exist, or nobody reads it, yet.
+def _open_pipe(path: str, mode: int) -> int:
+    """Open a named pipe; ``_NONE`` if it does not exist, or nobody reads it, yet.
 
     Raises BadRendezvousError for anything but a named pipe of our own user.
     """
@@ -248,7 +243,7 @@ def _open_pipe(path: str, mode: int) -> int | None:
         fd = os.open(path, mode | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):
-            return None
+            return _NONE
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise  # not the rendezvous is bad, but our own state
         raise BadRendezvousError(f"bad rendezvous {path!r}: {error.strerror}") from error

@@ -80,7 +80,13 @@ class Receiver:
                 raise self.error.again()
             if self.end is not None:
                 return None
-            await self._arrival()
+            waiter = Waiter(loop=self._stream.loop)
+            self._readers.append(waiter)
+            try:
+                await waiter
+            except BaseException:
+                self._leave(waiter)
+                raise
         message = messages.popleft()
         self._undelivered -= HEADER_SIZE + len(message)
         if not (self._reading or self.end) and (
@@ -104,26 +110,22 @@ class Receiver:
         self._decoder.forget()
         self._stop(EndReason.LOCAL)
 
-    async def _arrival(self) -> None:
-        """Wait until a message or the end has come."""
-        waiter = Waiter(loop=self._stream.loop)
-        self._readers.append(waiter)
-        try:
-            await waiter
-        except BaseException:
-            if waiter.cancelled():
-                with contextlib.suppress(ValueError):
-                    self._readers.remove(waiter)
-            else:  # woken and cancelled at once: the message is another reader's
-                self._wake(self.queued)
-            raise
+    def _leave(self, waiter: Waiter) -> None:
+        """Let a reader go that is cancelled."""
+        if waiter.cancelled():
+            with contextlib.suppress(ValueError):
+                self._readers.remove(waiter)
+        else:  # woken and cancelled at once: the message is another reader's
+            self._wake(self.queued)
 
     def _deliver(self) -> None:
         """Run the reader that waits longest, if there is a message; wake others for more."""
-        while self._readers and self._decoder.messages:
+        messages = self._decoder.messages
+        while self._readers and messages:
             first = self._readers.popleft()
             if not first.done():  # or else it was cancelled, and has not gone yet
-                self._wake(self.queued - 1)
+                if len(messages) > 1:
+                    self._wake(len(messages) - 1)
                 first.deliver()
                 return
 
@@ -143,26 +145,28 @@ class Receiver:
             self._stream.stop_reading()
 
     def _on_readable(self) -> None:
+        """Read what there is, up to ``_READS`` times, and hand it out."""
         self._on_input()
-        self._read_on()
+        for _ in range(_READS):
+            if not self._read_once():
+                break
+        else:
+            self._read_on_later()
         self._deliver()
 
-    def _read_on(self) -> None:
-        """Read what there is, up to ``_READS`` times."""
-        for _ in range(_READS):
-            if not (self._reading and self._read_once()):
-                return
-        if self._reading and not self._stream.tells_again and not self._again:
+    def _read_on_later(self) -> None:
+        if not (self._stream.tells_again or self._again):
             # Not by watching anew: uvloop gives up a descriptor that had an error.
             self._again = True
             self._stream.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._again = False
-        self._on_readable()
+        if self._reading:
+            self._on_readable()
 
     def _read_once(self) -> bool:
-        """Read what is there; return whether there may be more."""
+        """Read what is there; return whether to go on, since there may be more."""
         try:
             count, wanted = self._read_some()
         except (BlockingIOError, InterruptedError):
@@ -177,7 +181,7 @@ class Receiver:
         else:
             self._decoder.feed_eof()
             self._on_stream_end()
-        return count == wanted or not self._stream.tells_again
+        return self._reading and (count == wanted or not self._stream.tells_again)
 
     def _read_some(self) -> tuple[int, int]:
         """Read once: a large payload straight to its place, all else in chunks.
@@ -185,18 +189,16 @@ class Receiver:
         Returns how many bytes were read, and how many there was room for.
         """
         decoder = self._decoder
-        room = decoder.room()
-        if room is not None and len(room) >= _CHUNK and self._drained is None:
-            wanted = len(room)
-            count = self._stream.read_into(room)
-            del room  # a buffer with a view on it cannot grow
-            decoder.filled(count)
-            return count, wanted
-        del room
-        data = self._stream.read(_CHUNK)
-        if self._drained is None:
-            decoder.feed(data)
-        return len(data), _CHUNK
+        payload = decoder.payload
+        if payload is None or len(payload.room) < _CHUNK or self._drained is not None:
+            data = self._stream.read(_CHUNK)
+            if self._drained is None:
+                decoder.feed(data)
+            return len(data), _CHUNK
+        wanted = len(payload.room)
+        count = self._stream.read_into(payload.room)
+        decoder.filled(count)
+        return count, wanted
 
     def _on_bytes(self, count: int) -> None:
         if self._drained is not None:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import islice
 
 from ipc_channel.errors import ChannelClosedError, IPCChannelError, PeerGoneError
-from ipc_channel.framing import CLOSE_FRAME, encode_header
+from ipc_channel.framing import CLOSE_FRAME, HEADER_SIZE, encode_header
 from ipc_channel.stream import Stream, wake
 
 WRITE_AHEAD = 64 * 2**10
@@ -54,19 +54,19 @@ class Sender:
         """Bytes that the kernel has not taken."""
         return self._size
 
-    async def write(self, payload: bytes) -> None:
-        """Send one frame; return when all but ``WRITE_AHEAD`` is in the kernel."""
+    def write(self, payload: bytes) -> Coroutine[None, None, None] | None:
+        """Send one frame; return what is to be awaited, if anything is.
+
+        Afterwards all but ``WRITE_AHEAD`` is in the kernel.
+        """
         self._check()
         if self._turns or self._size > WRITE_AHEAD:
-            await self._turn(payload)
-        else:
-            self._enqueue(payload)
-            self._flush_or_gather()
-        if self._size > WRITE_AHEAD:
-            sent: asyncio.Future[None] = self._stream.loop.create_future()
-            self._sent.append(sent)
-            await sent
-        self._check()
+            return self._write_in_turn(payload)
+        self._enqueue(payload)
+        if self._at_once:
+            self._write_at_once()
+            self._check()
+        return self._shortened() if self._size > WRITE_AHEAD else None
 
     def begin_turn(self) -> None:
         """Let the next frames go at once again: a new turn of the loop has begun."""
@@ -102,8 +102,8 @@ class Sender:
         if self.error is not None:
             raise self.error.again()
 
-    async def _turn(self, payload: bytes) -> None:
-        """Wait until the frame was put into the queue."""
+    async def _write_in_turn(self, payload: bytes) -> None:
+        """Wait until the frame was put into the queue, and then as any other writer."""
         admitted: asyncio.Future[None] = self._stream.loop.create_future()
         entry = (admitted, payload)
         self._turns.append(entry)
@@ -114,22 +114,30 @@ class Sender:
                 self._turns.remove(entry)
             raise
         self._check()
+        if self._size > WRITE_AHEAD:
+            await self._shortened()
+
+    async def _shortened(self) -> None:
+        """Wait until all but ``WRITE_AHEAD`` is in the kernel."""
+        sent: asyncio.Future[None] = self._stream.loop.create_future()
+        self._sent.append(sent)
+        await sent
+        self._check()
 
     def _enqueue(self, payload: bytes) -> None:
-        header = encode_header(len(payload))
-        if len(payload) <= _JOIN:
+        size = len(payload)
+        header = encode_header(size)
+        if size <= _JOIN:
             self._queue.append(header + payload)
         else:
-            self._queue.append(header)
-            self._queue.append(payload)
-        self._size += len(header) + len(payload)
+            self._queue += header, payload
+        self._size += HEADER_SIZE + size
 
-    def _flush_or_gather(self) -> None:
-        if self._at_once:
-            self._at_once -= 1
-            if self._at_once == 1:
-                self._stream.loop.call_soon(self._end_turn)
-            self._flush()
+    def _write_at_once(self) -> None:
+        self._at_once -= 1
+        if self._at_once == 1:
+            self._stream.loop.call_soon(self._end_turn)
+        self._flush()
 
     def _end_turn(self) -> None:
         self.begin_turn()
@@ -137,10 +145,12 @@ class Sender:
 
     def _flush(self) -> None:
         """Give the kernel what it takes, and watch for room if something is left."""
-        room = _AT_MOST
-        while self._queue and room > 0:
+        queue, room = self._queue, _AT_MOST
+        while queue and room > 0:
             try:
-                count = self._stream.write(list(islice(self._queue, _GATHER)))
+                count = self._stream.write(
+                    queue if len(queue) == 1 else list(islice(queue, _GATHER))
+                )
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
@@ -148,12 +158,17 @@ class Sender:
                 return
             room -= count
             self._drop(count)
-            self._admit()
-        self._watch()
+            if self._sent or self._turns:
+                self._admit()
+        if queue or self._watching or self._emptied is not None:
+            self._watch()
 
     def _drop(self, count: int) -> None:
         """Take ``count`` written bytes off the queue."""
         self._size -= count
+        if not self._size:
+            self._queue.clear()
+            return
         while count:
             size = len(self._queue[0])
             if size > count:

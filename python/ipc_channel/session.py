@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from ipc_channel.errors import (
@@ -46,7 +46,8 @@ class Session:
         self._linger = linger
         self._logger = logger
         self._process = os.getpid()
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
+        self._is_running = stream.loop.is_running
         self._closed: asyncio.Future[None] | None = None
         self.released = False
         self._sender = Sender(stream, self._on_reset)
@@ -77,12 +78,15 @@ class Session:
 
     def read(self) -> Coroutine[None, None, bytes | None]:
         """Return the next message, None at an orderly end, or raise PeerError."""
-        self.check_loop()
+        if get_ident() != self._thread or not self._is_running():
+            self.check_loop()
         return self._receiver.read()
 
-    def write(self, data: Buffer) -> Coroutine[None, None, None]:
-        """Send ``data`` as one message."""
-        self.check_loop()
+    def write(self, data: Buffer) -> Coroutine[None, None, None] | None:
+        """Send ``data`` as one message; return what is to be awaited, if anything is."""
+        # Cheaper than to ask for the running loop, a system call up to Python 3.11.
+        if get_ident() != self._thread or not self._is_running():
+            self.check_loop()
         return self._sender.write(message_bytes(data, self._max_message_size))
 
     async def close(self, linger: float | None = None) -> None:
@@ -175,8 +179,5 @@ class Session:
     def check_loop(self) -> None:
         """Raise WrongLoopError unless the session's loop is the running one, or gone."""
         loop = self._stream.loop
-        # Python 3.11 makes a system call to tell which loop is running.
-        if threading.get_ident() == self._thread and loop.is_running():
-            return
         if asyncio.get_running_loop() is not loop and not loop.is_closed():
             raise WrongLoopError("the channel was connected in another event loop")

@@ -84,7 +84,9 @@ class TCPSocketProtocol:
 
     async def write(self, data: Buffer) -> None:
         """See :meth:`ipc_channel.IPCChannelClient.write`."""
-        await self._session.write(data)
+        waiting = self._session.write(data)
+        if waiting is not None:
+            await waiting
 
     async def read(self) -> bytes | None:
         """See :meth:`ipc_channel.IPCChannelClient.read`."""

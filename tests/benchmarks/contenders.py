@@ -11,6 +11,7 @@ LANGUAGES = ("python", "c")
 LOOPS = ("asyncio", "uvloop")
 
 _CUT = "loses the rest of a message that does not fit into the pipe at once"
+_BARE = "waits for room nowhere and keeps no part of a frame"
 _PORT = "gives its port away until it connects, so that many channels collide"
 
 
@@ -30,7 +31,7 @@ class Contender:
     driver: str = "python"
     peer: str = "python"
     unable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Why it cannot do a workload, by the workload's name, or ``MANY``."""
+    """Why it cannot do a workload, by the workload's name, ``MANY`` or "memory"."""
 
     @property
     def limit(self) -> str:
@@ -82,6 +83,17 @@ def _peers() -> list[Contender]:
     ]
 
 
+def _bare() -> list[Contender]:
+    names = ("rt-64k", "ow-64", "ow-1k", "ow-64k", "ow-1m", "ow-16m", "both-1k", "both-64k")
+    unable = dict.fromkeys((*names, "memory"), _BARE)
+    return [
+        Contender(
+            f"bare-pipe-{loop}", "bare loop", "bare", "named_pipe", loop, unable=unable
+        )
+        for loop in LOOPS
+    ]
+
+
 def _helpers() -> list[Contender]:
     return [
         Contender(
@@ -108,7 +120,7 @@ def _limits() -> list[Contender]:
     ]
 
 
-CONTENDERS = (*_limits(), *_ours(), *_original(), *_peers(), *_helpers())
+CONTENDERS = (*_limits(), *_bare(), *_ours(), *_original(), *_peers(), *_helpers())
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
 
 PEERS = tuple(contender.name for contender in _peers())

@@ -187,5 +187,6 @@ def _steps(
             if wanted(work.name) and work.name not in contender.unable
         )
         alone = scenario is SINGLE and wanted(FIRST)
-        if workloads or alone or (scenario.memory and wanted("memory")):
+        memory = scenario.memory and wanted("memory") and "memory" not in contender.unable
+        if workloads or alone or memory:
             yield Step(number, scenario, contender, workloads)

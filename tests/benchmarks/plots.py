@@ -34,6 +34,7 @@ _STYLE = {
 }
 _COLORS = {
     "limit": "#8c96a0",
+    "bare loop": "#5b6570",
     "ipc-channel": "#2f81f7",
     "ipc-channel go": "#1fa7b8",
     "ipc-channel node": "#3fa34d",

@@ -176,7 +176,7 @@ def _list(title: str, items: list[str]) -> list[str]:
 
 def _unable(present: list[Contender]) -> list[str]:
     """Tell what contenders cannot do, each reason once."""
-    known = {work.name for work in WORKLOADS} | {MANY}
+    known = {work.name for work in WORKLOADS} | {MANY, "memory"}
     names: dict[tuple[str, str], list[str]] = {}
     for one in present:
         for name, why in one.unable.items():

@@ -39,7 +39,7 @@ def decode(wire: bytes, limit: int, step: int, in_place: bool) -> Decoder:
     """Feed ``wire`` in pieces of ``step`` bytes, as a session does."""
     decoder = Decoder(limit)
     while wire:
-        room = decoder.room() if in_place else None
+        room = decoder.payload.room if in_place and decoder.payload else None
         count = min(len(wire), step, step if room is None else len(room))
         if room is None:
             decoder.feed(wire[:count])

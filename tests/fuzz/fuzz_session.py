@@ -96,7 +96,9 @@ async def attempt(coroutine: object, turns: int) -> bytes | None:
 
 async def write(session: Session, data: bytes) -> None:
     """Write: what is refused is so within the task, as for users of a channel."""
-    await session.write(data)
+    waiting = session.write(data)
+    if waiting is not None:
+        await waiting
 
 
 async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:

@@ -63,6 +63,7 @@ TESTS = {
         "peer_user",
     ],
     "peer_user": ["peer_user"],
+    "waiter": ["receiver", "use", "close"],
 }
 # Sockets are where the loops differ.
 ON_UVLOOP = {"receiver", "tcp_stream", "tcp_socket", "tcp_listener"}

@@ -1,0 +1,82 @@
+"""What any event loop must pay: a watched descriptor and a future, and no more.
+
+It waits for room nowhere, notices no end, and reads only whole small frames, as
+round trips bring them. So it bounds from below what a library can reach on a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from benchmarks.async_end import Address
+
+
+class Bare:
+    """Frames over two descriptors; a frame comes and goes in one system call."""
+
+    def __init__(self, in_fd: int, out_fd: int) -> None:
+        self._in, self._out = in_fd, out_fd
+        self._loop = asyncio.get_running_loop()
+        self._messages: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop.add_reader(in_fd, self._on_readable)
+
+    def _on_readable(self) -> None:
+        data = os.read(self._in, 65536)
+        start = 0
+        while start < len(data):
+            body = start + 4
+            start = body + int.from_bytes(data[start:body], "big")
+            self._messages.append(data[body:start])
+        if self._waiter is not None:
+            self._waiter.set_result(None)
+            self._waiter = None
+        if not data:
+            self._loop.remove_reader(self._in)
+
+    async def write(self, data: bytes) -> None:
+        os.write(self._out, len(data).to_bytes(4, "big") + data)
+
+    async def read(self) -> bytes | None:
+        if not self._messages:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._messages.popleft()
+
+    async def close(self) -> None:
+        self._loop.remove_reader(self._in)
+        os.close(self._in)
+        os.close(self._out)
+
+
+async def listen(
+    transport: str, directory: str, number: int
+) -> tuple[Address, Callable[[], Awaitable[Bare]]]:
+    del transport
+    paths = f"{directory}/{number}.in", f"{directory}/{number}.out"
+    for path in paths:
+        os.mkfifo(path)
+    in_fd = os.open(paths[0], os.O_RDONLY | os.O_NONBLOCK)
+
+    async def accept() -> Bare:
+        return Bare(in_fd, await _open_writer(paths[1]))
+
+    return (paths[1], paths[0]), accept
+
+
+async def dial(transport: str, address: Address) -> Bare:
+    del transport
+    in_fd = os.open(address[0], os.O_RDONLY | os.O_NONBLOCK)
+    return Bare(in_fd, await _open_writer(address[1]))
+
+
+async def _open_writer(path: str) -> int:
+    """Open for writing without blocking, once somebody reads."""
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            await asyncio.sleep(0.001)
