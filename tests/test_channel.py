@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +116,10 @@ async def test_transport(given: Any, kind: type[IPCChannel]) -> None:
     ("options", "error"),
     [
         ({"transport": "pigeon"}, ValueError),
+        ({"transport": ""}, ValueError),
+        ({"transport": 1}, ValueError),
+        ({"linger": 10**400}, ValueError),
+        ({"loop": 3}, TypeError),
         ({"max_message_size": 0}, ValueError),
         ({"max_message_size": "big"}, TypeError),
         ({"linger": -1}, ValueError),
@@ -131,3 +138,36 @@ def test_impossible_options(
     if "transport" not in options:
         with pytest.raises(error):
             make_ipc_channel_client("5000", "5000", **options)
+
+
+@pytest.mark.parametrize("transport", ["named_pipe", "tcp"])
+async def test_what_a_channel_shows(
+    transport: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    server = make_ipc_channel(transport=transport)
+    client = make_ipc_channel_client(server.out_path, server.in_path)
+    assert repr(server).endswith(" not connected>")
+    connecting = asyncio.create_task(server.connect())
+    await asyncio.sleep(0)
+    assert repr(server).endswith(" connecting>")
+    assert await client.connect()
+    assert await connecting
+    assert repr(server).endswith(" connected>")
+    await client.close()
+    assert await server.read() is None
+    assert repr(server).endswith(" ended: clean>")
+    await server.close()
+    assert repr(server).endswith(" closed>")
+    name = repr(server)[1 : -len(" closed>")]
+    said = [record.getMessage() for record in caplog.records]
+    assert f"{name}: connected" in said
+    assert f"{name}: session ended: clean" in said
+
+
+async def test_a_channel_is_no_value(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport)
+    for way in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="neither copied nor pickled"):
+            way(server)
+    await server.close()

@@ -374,3 +374,43 @@ async def test_the_linger_counts_from_the_last_progress(connect: Connect) -> Non
         peer.close()
         await closing
         await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_cancelled_close_cancels_no_other(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        closing = [asyncio.create_task(ours.close()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        closing[1].cancel()
+        await asyncio.wait({closing[1]})
+        await asyncio.sleep(0)
+        assert not closing[0].done()
+        assert not closing[2].done()
+        peer.close()
+        await asyncio.gather(closing[0], closing[2])
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_nothing_follows_the_close_frame(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        closing = asyncio.create_task(ours.close())
+        await asyncio.sleep(0)
+        with pytest.raises(ChannelClosedError):
+            await ours.write(b"too late")
+        assert await asyncio.to_thread(peer.recv_all) == []
+        assert await asyncio.to_thread(peer.is_ended)
+        peer.close()
+        await closing
+
+
+async def test_a_failing_end_still_frees_everything(connect: Connect) -> None:
+    def fail() -> None:
+        raise RuntimeError("in a callback")
+
+    before = open_descriptors()
+    async with connect(linger=0) as (ours, _):
+        ours._session._stream.on_end = fail  # type: ignore[attr-defined]  # looks inside
+        with pytest.raises(RuntimeError, match="in a callback"):
+            await ours.close()
+        await ours.close()
+    assert open_descriptors() == before

@@ -204,6 +204,7 @@ async def test_a_second_connect_at_once_is_refused(
         ("1", TypeError),
         (None, TypeError),
         (True, TypeError),
+        (10**400, ValueError),
     ],
 )
 async def test_impossible_timeouts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import io
 import itertools
 import tracemalloc
 from typing import Any
@@ -198,3 +199,53 @@ def test_the_limit_is_checked_before_the_copy() -> None:
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_limits_are_those_of_the_specification() -> None:
+    assert Decoder().max_message_size == 67_108_864
+    assert Decoder(4_294_967_295).max_message_size == 4_294_967_295
+    with pytest.raises(ValueError, match="4294967296, not within 1 and 4294967295"):
+        Decoder(4_294_967_296)
+
+
+def test_a_decoder_begins_without_an_end() -> None:
+    decoder = Decoder()
+    assert (decoder.end, decoder.error, decoder.payload) == (None, None, None)
+    with pytest.raises(ValueError, match="no payload has begun"):
+        decoder.filled(1)
+
+
+@pytest.mark.parametrize("begun", [b"\0\0\0", b"\0\0\0\3ab"])
+def test_what_has_begun_is_dropped_at_the_end(begun: bytes) -> None:
+    for finish in (Decoder.feed_eof, Decoder.forget):
+        decoder = Decoder()
+        decoder.feed(begun)
+        finish(decoder)
+        assert decoder.payload is None
+        if decoder.end is None:
+            decoder.feed(b"\0\0\0\1c")
+            assert list(decoder.messages) == [b"c"], "nothing of before is left"
+
+
+@pytest.mark.parametrize("growths", [0, 1])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_frame_for_which_there_is_no_memory(
+    growths: int, in_place: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        left = growths
+
+        def write(self, data: Any, /) -> int:
+            if self.left == 0:
+                raise MemoryError
+            self.left -= 1
+            return super().write(data)
+
+    monkeypatch.setattr("ipc_channel.framing.BytesIO", Full)
+    size = 2 * 2**20
+    wire = b"\0\0\0\1a" + encode_header(size) + bytes(size)
+    decoder = read_in_place(wire, size) if in_place else decode(wire, size, [100])
+    assert list(decoder.messages) == [b"a"]
+    assert decoder.end == "too_large"
+    assert str(decoder.error) == f"there is no memory for a frame of {size} bytes"
+    assert decoder.payload is None

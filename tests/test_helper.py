@@ -14,6 +14,7 @@ import pytest
 
 from ipc_channel import (
     ChannelClosedError,
+    FrameTooLargeError,
     Helper,
     HelperError,
     TruncatedError,
@@ -57,7 +58,6 @@ async def test_echo(transport: Any) -> None:
         for message in (b"one", b"two" * 100_000):
             await channel.write(message)
             assert await channel.read() == message
-    assert helper.process
     assert helper.process.returncode == 0
     assert open_descriptors() == before
 
@@ -68,17 +68,15 @@ async def test_a_helper_is_restarted_on_the_same_channel(transport: Any) -> None
         channel = await helper.start()
         with pytest.raises(HelperError, match="is running"):
             await helper.start()
-        assert helper.process
         await channel.write(b"%d" % number)
         assert await channel.read() == b"%d" % number
         helper.process.send_signal(signal.SIGKILL)
         assert await channel.read() is None
         assert channel.end_reason == "eof"  # and start once more, without waiting for it
     assert await helper.stop() == -signal.SIGKILL
-    pid = helper.process and helper.process.pid
+    pid = helper.process.pid
     with pytest.raises(ChannelClosedError):
         await helper.start()
-    assert helper.process
     assert helper.process.pid == pid, "no process may be started for a closed channel"
 
 
@@ -115,7 +113,6 @@ async def test_a_service_that_speaks_and_leaves_at_once(transport: Any, say: byt
         async with helper as channel:
             if say:
                 await channel.write(say)
-        assert helper.process
         assert helper.process.returncode == 0
 
 
@@ -141,7 +138,6 @@ async def test_killed_with_unread_input(transport: Any) -> None:
     body = "await asyncio.sleep(0)\nos.write(2, b'')\nos.kill(os.getpid(), signal.SIGSTOP)"
     helper = Helper(main(body), make_ipc_channel(transport=transport))
     async with helper as channel:
-        assert helper.process
         await _wait_stopped(helper.process.pid)
         await channel.write(b"never read")
         helper.process.send_signal(signal.SIGKILL)
@@ -201,7 +197,6 @@ async def test_a_helper_that_never_connects(transport: Any) -> None:
     with pytest.raises(HelperError, match=r"did not connect in 0\.2 s"):
         async with helper:
             pytest.fail("the body must not run")
-    assert helper.process
     assert helper.process.returncode is not None
 
 
@@ -238,12 +233,17 @@ async def test_stop_before_start() -> None:
 
 async def test_impossible_arguments() -> None:
     channel = make_ipc_channel()
-    commands: list[Any] = ["echo.py", []]
+    commands: list[Any] = ["echo.py", [], None, [1]]
     for command in commands:
         with pytest.raises(TypeError, match="command"):
             Helper(command, channel)
     with pytest.raises(ValueError, match="grace"):
         Helper(ECHO, channel, grace=-1)
+    with pytest.raises(TypeError, match="env has 'A': 1"):
+        Helper(ECHO, channel, env={"A": 1})  # type: ignore[dict-item]  # is to be refused
+    with pytest.raises(ValueError, match="NUL"):
+        Helper(["a\0b"], channel)
+    assert Helper([Path("/bin/echo")], channel).command == ["/bin/echo"]
     await channel.close()
 
 
@@ -309,6 +309,66 @@ async def test_a_stop_cancelled_while_closing_still_ends_the_helper() -> None:
     stopping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stopping
-    assert helper.process
     assert helper.process.returncode is not None
     await asyncio.gather(writing, return_exceptions=True)
+
+
+LINGERS = """
+async def main():
+    await channel.connect()
+    await channel.write(b'here')
+    while await channel.read():
+        pass
+asyncio.run(main())
+"""
+
+
+async def test_a_helper_that_waits_for_our_end_is_restarted(transport: Any) -> None:
+    """Its session has ended for us, and it leaves when it is told so."""
+    helper = Helper(
+        child(LINGERS), make_ipc_channel(transport=transport, max_message_size=3)
+    )
+    channel = await helper.start()
+    first = helper.process.pid
+    with pytest.raises(FrameTooLargeError):
+        await channel.read()
+    await helper.start()
+    assert helper.process.pid != first
+    await helper.stop()
+
+
+async def test_nothing_waits_behind_a_start(transport: Any) -> None:
+    helper = Helper(ECHO, make_ipc_channel(transport=transport))
+    await helper.start()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await helper.stop()
+    failing = Helper(["/nowhere"], make_ipc_channel(transport=transport))
+    with pytest.raises(HelperError):
+        await failing.start()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await failing.stop()
+
+
+async def test_a_helper_that_does_not_connect_may_clean_up() -> None:
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
+        "print(end='.', file=sys.stderr, flush=True); time.sleep(1000)"
+    )
+    helper = Helper([sys.executable, "-S", "-c", code], make_ipc_channel(), timeout=1)
+    with pytest.raises(HelperError, match="did not connect"):
+        await helper.start()
+    assert helper.process.returncode == 7
+    await helper.stop()
+
+
+async def test_what_a_helper_shows() -> None:
+    helper = Helper([sys.executable, "-c", "import os\n" + "x" * 300], make_ipc_channel())
+    with pytest.raises(HelperError, match="was not started"):
+        _ = helper.process
+    assert repr(helper).endswith(" not started>")
+    assert "\n" not in str(helper)
+    assert len(str(helper)) <= 200
+    with pytest.raises(HelperError):
+        await helper.start()
+    assert repr(helper).endswith(" status 1>")
+    await helper.stop()

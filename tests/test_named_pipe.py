@@ -301,3 +301,26 @@ def test_a_channel_that_could_not_be_made_leaves_no_directory() -> None:
         PosixNamedPipeChannel(max_message_size=0)
     left = os.listdir(tempfile.gettempdir())
     assert left == [], caught  # which holds on to all variables
+
+
+async def test_pipes_are_replaced_at_the_end_of_a_session_that_never_settled() -> None:
+    server = PosixNamedPipeChannel()
+    before = os.stat(server.in_path).st_ino
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer.close()
+    assert await server.read() is None
+    assert os.stat(server.in_path).st_ino != before
+    await server.close()
+
+
+async def test_an_ended_session_settles_no_more() -> None:
+    """Its timer would replace the pipes of the next one."""
+    server: Any = PosixNamedPipeChannel()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    settling = server._session._stream._settling
+    await server.disconnect()
+    assert settling.cancelled()
+    peer.close()
+    await server.close()

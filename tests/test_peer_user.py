@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -111,3 +112,51 @@ def test_whose_a_socket_is_without_sock_diag(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_socket_without_a_peer_is_nobodys() -> None:
     with socket.socket() as sock:
         assert peer_user(sock) is None
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_want_of_our_own_is_told(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        with client, server, monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", full)
+            patch.setattr("builtins.open", full)
+            with pytest.raises(OSError, match=os.strerror(code)):
+                peer_user(server)
+
+
+def test_nobody_can_tell_where_nothing_may_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        with client, server, monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", denied)
+            assert peer_user(server) == os.geteuid(), "the table tells"
+            patch.setattr("builtins.open", denied)
+            assert peer_user(server) is None
+
+
+@needs_root
+def test_whose_a_socket_of_another_user_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        code = (
+            f"import os, socket, sys; os.setuid({STRANGER});"
+            "s = socket.socket(); s.connect(('127.0.0.1', int(sys.argv[1]))); s.recv(1)"
+        )
+        port = str(listener.getsockname()[1])
+        with subprocess.Popen([sys.executable, "-c", code, port]) as stranger:
+            server, _ = listener.accept()
+            with server:
+                ends = server.getpeername(), server.getsockname()
+                assert _ask_kernel(socket.AF_INET, *ends) == STRANGER
+                assert _search_table(socket.AF_INET, *ends) == STRANGER
+        assert stranger.returncode == 0

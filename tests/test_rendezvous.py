@@ -51,6 +51,16 @@ def test_not_a_string(value: Any) -> None:
         rendezvous.parse(value, "5000")
 
 
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(BadRendezvousError, match="no file can have this name"):
+        rendezvous.parse("/\ud800", "/out")
+
+
+def test_not_an_environment() -> None:
+    with pytest.raises(TypeError, match="environ is a mapping, not int"):
+        rendezvous.from_environment(5)  # type: ignore[arg-type]  # is to be refused
+
+
 def test_private_directory() -> None:
     directory = rendezvous.PrivateDirectory()
     try:
@@ -112,8 +122,9 @@ def test_a_directory_whose_pipes_cannot_be_made_is_removed(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "mkfifo", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         rendezvous.PrivateDirectory()
+    assert caught.value.__traceback__, "so that no finalizer has run"
     assert list(Path(tempfile.gettempdir()).glob("ipc-channel-*")) == []
 
 
@@ -122,3 +133,33 @@ def test_a_path_is_measured_in_bytes() -> None:
     rendezvous.parse(path, "/x")
     with pytest.raises(BadRendezvousError, match="4095 bytes"):
         rendezvous.parse(path + "é", "/x")
+
+
+def test_a_refusal_shows_the_string_up_to_a_length() -> None:
+    for size in (120, 121):
+        text = "x" * size
+        with pytest.raises(BadRendezvousError) as caught:
+            rendezvous.parse(text, text)
+        shown = text if size == 120 else "x" * 117 + "..."
+        assert f"bad rendezvous {shown!r}: " in str(caught.value)
+
+
+@pytest.mark.parametrize("paths", [("nonsense", "5"), ("5", "nonsense")])
+def test_a_refusal_names_the_string_that_is_wrong(paths: tuple[str, str]) -> None:
+    with pytest.raises(BadRendezvousError, match="'nonsense': neither"):
+        rendezvous.parse(*paths)
+
+
+def test_a_platform_without_named_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "mkfifo")
+    with pytest.raises(BadRendezvousError, match="no POSIX named pipes; use TCP"):
+        rendezvous.PrivateDirectory()
+
+
+def test_a_refresh_that_failed_may_be_repeated() -> None:
+    directory = rendezvous.PrivateDirectory()
+    os.mkfifo(directory.in_path + ".new")
+    directory.used = True
+    directory.refresh()
+    assert sorted(os.listdir(directory.path)) == ["in", "out"]
+    directory.remove()

@@ -15,12 +15,14 @@ from conftest import Connect
 from ipc_channel import (
     ChannelClosedError,
     EmptyMessageError,
+    FrameTooLargeError,
     MessageTooLargeError,
     PeerError,
     ResetError,
+    TruncatedError,
 )
 from ipc_channel.sender import WRITE_AHEAD
-from raw import CLOSE, eventually, frame
+from raw import CLOSE, PATIENCE, eventually, frame
 
 
 async def test_what_goes_over_the_wire(connect: Connect) -> None:
@@ -293,3 +295,47 @@ async def test_pending_writes_end_with_a_reset(connect: Connect) -> None:
             await ours.read()
         with pytest.raises(ResetError):
             await ours.write(b"x")
+
+
+async def test_every_waiting_writer_is_told_of_a_peer_over_the_limit(
+    connect: Connect,
+) -> None:
+    size = 8 * 2**20
+    async with connect(max_message_size=size, linger=0) as (ours, peer):
+        writes = [asyncio.create_task(ours.write(bytes(size))) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        peer.send((size + 1).to_bytes(4, "big"))
+        with pytest.raises(FrameTooLargeError):
+            await ours.read()
+        found = await asyncio.gather(*writes, return_exceptions=True)
+        waited = [one for one in found if one is not None]
+        assert len(waited) >= 3
+        assert all(isinstance(one, FrameTooLargeError) for one in waited)
+
+
+async def test_nothing_is_sent_to_a_peer_over_the_limit(connect: Connect) -> None:
+    async with connect(max_message_size=10, linger=PATIENCE) as (ours, peer):
+        peer.send((11).to_bytes(4, "big"))
+        with pytest.raises(FrameTooLargeError):
+            await ours.read()
+        with pytest.raises(FrameTooLargeError):
+            await ours.write(b"never sent")
+        closing = asyncio.create_task(ours.close())
+        assert await asyncio.to_thread(peer.recv_all) == []
+        peer.close()
+        await closing
+
+
+async def test_the_error_of_reading_tells_more_than_that_of_writing(
+    connect: Connect,
+) -> None:
+    async with connect() as (ours, peer):
+        peer.send(b"\0\0")
+        peer.close()
+        with pytest.raises((TruncatedError, ResetError)) as caught:
+            await ours.read()
+        with pytest.raises(ConnectionError):
+            while True:
+                await ours.write(b"x")
+                await asyncio.sleep(0)
+        assert isinstance(ours.last_exception, type(caught.value))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,3 +227,46 @@ async def test_streams_over_tls_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     sock.close()
     writer.close()
     await writer.wait_closed()
+
+
+async def test_streams_that_could_not_be_taken_over_keep_what_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with streams() as (reader, writer, peer):
+        peer.send(frame(b"came before"))
+        await eventually(lambda: len(reader._buffer) > 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "dup", full)
+            with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+                TCPSocketProtocol(reader, writer)
+        protocol = TCPSocketProtocol(reader, writer)
+        assert await protocol.read() == b"came before"
+        peer.close()
+        await protocol.close()
+
+
+async def test_streams_over_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        protocol = TCPSocketProtocol(*await asyncio.open_unix_connection(path))
+        sock, _ = listener.accept()
+    peer = Raw(sock.fileno(), sock.fileno(), sock)
+    peer.send(frame(b"hello"))
+    assert await protocol.read() == b"hello"
+    await protocol.write(b"and back")
+    await protocol.close()
+    assert peer.recv_all() == [b"and back"]
+    peer.close()
+
+
+@pytest.mark.parametrize("wrong", ["reader", "writer"])
+async def test_what_is_no_stream_is_refused(wrong: str) -> None:
+    async with streams() as (reader, writer, _):
+        given = {"reader": reader, "writer": writer, wrong: None}
+        with pytest.raises(TypeError, match=f"{wrong} is a Stream.*, not NoneType"):
+            TCPSocketProtocol(**given)

@@ -15,7 +15,8 @@ from ipc_channel import (
     FrameTooLargeError,
     TCPSocketChannel,
 )
-from raw import PATIENCE, dial, eventually, frame, open_descriptors
+from ipc_channel.peer_user import peer_user
+from raw import PATIENCE, Raw, dial, eventually, frame, open_descriptors
 
 
 async def test_the_port_is_held_from_construction() -> None:
@@ -91,21 +92,28 @@ async def test_a_restarted_peer_is_not_turned_away() -> None:
     await server.close()
 
 
-async def test_a_peer_that_comes_as_connect_gives_up_is_kept() -> None:
-    server = TCPSocketChannel()
-    loop = asyncio.get_running_loop()
-    accepting: Any = loop.create_task(server._listener.accept(loop, server.logger))
-    await asyncio.sleep(0)
+async def cancelled_as_a_peer_was_found(server: TCPSocketChannel) -> Raw:
+    """Cancel ``connect`` in the very turn in which somebody was let in."""
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    await eventually(lambda: server._listener._loop is not None)
+    opening: Any = server._opening
     peer = dial(server.in_path, server.in_path)
-    peer.send(frame(b"hello"))
-    while not accepting._fut_waiter.done():
+    while opening._fut_waiter is None or not opening._fut_waiter.done():
         await asyncio.sleep(0)
-    accepting.cancel()  # in the very turn in which the peer was found
+    connecting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await accepting
+        await connecting
+    return peer
+
+
+async def test_a_peer_that_comes_as_connect_gives_up_is_kept() -> None:
+    """Even if it leaves before the next: let in, it takes itself for met."""
+    server = TCPSocketChannel()
+    peer = await cancelled_as_a_peer_was_found(server)
+    peer.send(frame(b"hello"))
+    peer.close()
     assert await server.connect(PATIENCE)
     assert await server.read() == b"hello"
-    peer.close()
     await server.close()
 
 
@@ -123,6 +131,28 @@ async def test_who_comes_after_an_end_waits_for_the_next_connect() -> None:
     assert await server.connect()
     assert await server.read() == b"second"
     second.close()
+    await server.close()
+
+
+async def test_nobody_is_accepted_whom_nobody_could_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last descriptor is not for the peer: it would take itself for met."""
+
+    def full(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", full)
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            await server.connect(PATIENCE)
+    assert peer.sock
+    assert peer_user(peer.sock) is None, "a peer that asks is told that nobody has it yet"
+    assert await server.connect(PATIENCE)
+    assert peer_user(peer.sock) == os.geteuid()
+    peer.close()
     await server.close()
 
 
@@ -178,16 +208,9 @@ async def test_who_comes_late_is_reset() -> None:
 async def test_a_kept_connection_is_closed_with_the_channel() -> None:
     before = open_descriptors()
     server = TCPSocketChannel()
-    loop = asyncio.get_running_loop()
-    accepting: Any = loop.create_task(server._listener.accept(loop, server.logger))
-    await asyncio.sleep(0)
-    peer = dial(server.in_path, server.in_path)
-    while not accepting._fut_waiter.done():
-        await asyncio.sleep(0)
-    accepting.cancel()
-    await asyncio.wait({accepting})
+    peer = await cancelled_as_a_peer_was_found(server)
     await server.close()
-    assert await asyncio.to_thread(peer.is_ended)
+    assert await asyncio.to_thread(peer.recv_all) == []
     peer.close()
     assert open_descriptors() == before
 

@@ -83,7 +83,7 @@ async def run(command: list[str], transport: Transport, messages: list[bytes]) -
     except IPCChannelError as error:
         row.problem = f"{type(error).__name__}: {error}"
     row.seconds = time.perf_counter() - start
-    if not row.problem and helper.process and helper.process.returncode:
+    if not row.problem and helper.process.returncode:
         row.problem = f"helper ended with status {helper.process.returncode}"
     return row
 

@@ -47,7 +47,8 @@ def make_ipc_channel(
     Raises ValueError or TypeError for an option out of range.
     """
     users = check_users(allowed_users)
-    transport = transport or rendezvous.default_transport()
+    if transport is None:
+        transport = rendezvous.default_transport()
     if transport == "tcp":
         return TCPSocketChannel(logger, loop, allowed_users=users, **options)
     if transport != "named_pipe":

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import time
 import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
 
 from ipc_channel.errors import (
     ChannelClosedError,
     ConnectInProgressError,
+    ConnectTimeoutError,
     EndReason,
     IPCChannelError,
     NotConnectedError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _LAST_LOOK = 0.005  # seconds
+_LONGEST = 10**9  # seconds: no wait, but a number that loops and selectors take
 
 default_logger = logging.getLogger("ipc_channel")
 
@@ -41,8 +42,8 @@ def check_seconds(name: str, value: float) -> float:
     """Return ``value``, or raise ValueError or TypeError if it is no duration."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value}, not a finite number of seconds from 0 on")
+    if not 0 <= value <= _LONGEST:
+        raise ValueError(f"{name} is {value}, not within 0 and {_LONGEST} seconds")
     return value
 
 
@@ -75,6 +76,15 @@ def check_logger(logger: logging.Logger) -> logging.Logger:
     return logger
 
 
+def check_loop_argument(
+    loop: asyncio.AbstractEventLoop | None,
+) -> asyncio.AbstractEventLoop | None:
+    """Return ``loop``, or raise TypeError if it is none."""
+    if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
+        raise TypeError(f"loop is an event loop or None, not {type(loop).__name__}")
+    return loop
+
+
 def check_running(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
     """Return the running loop; raise WrongLoopError if ``loop`` names another."""
     running = asyncio.get_running_loop()
@@ -98,9 +108,11 @@ class Endpoint(IPCChannelClient):
         **options: Unpack[Options],
     ) -> None:
         self.logger = check_logger(logger)
-        self._loop = loop
+        self._loop = check_loop_argument(loop)
         self._options = check_options(options)
         self._session: Session | None = None
+        self._missed: ConnectTimeoutError | None = None
+        self._hindrance = "nobody came"  # what the last try to connect met
         self._fresh = False  # no connect has yet told of the session
         self._opening: asyncio.Task[None] | None = None
         self._process = os.getpid()
@@ -131,21 +143,35 @@ class Endpoint(IPCChannelClient):
 
     @property
     def last_exception(self) -> IPCChannelError | None:
+        if self._missed is not None:
+            return self._missed
         return None if self._session is None else self._session.error
 
     async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
         deadline = time.monotonic() + check_seconds("timeout", timeout)
         check_running(self._loop)
         self._check_loop()
+        if self._session is not None and self._session.end_reason is None:
+            self._session.check_loop()
         if self._closed:
             raise ChannelClosedError("the channel was closed")
         if self._opening is not None:
             raise ConnectInProgressError("another connect is waiting")
         alive = self._session is not None and self._session.alive
         if not (self._fresh or alive or await self._meet_until(deadline)):
+            self._missed = ConnectTimeoutError(
+                f"{self._name} did not connect in {timeout} s: {self._hindrance}"
+            )
             return False
         self._fresh = False
+        self._missed = None
         return True
+
+    async def disconnect(self) -> None:
+        self._check_loop()
+        self._fresh = False
+        if self._session is not None:
+            await self._session.close()
 
     async def write(self, data: Buffer) -> None:
         if self._session is None:
@@ -166,8 +192,7 @@ class Endpoint(IPCChannelClient):
         first, self._closed = not self._closed, True
         try:
             if self._opening is not None:
-                self._opening.cancel()
-                await asyncio.wait({self._opening})
+                await self._give_up(self._opening)
             if self._session is not None:
                 await self._session.close()
         finally:
@@ -177,7 +202,25 @@ class Endpoint(IPCChannelClient):
                 self._dispose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._describe()}>"
+        return f"<{self._name} {self._state}>"
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(f"{self!r} can be neither copied nor pickled")
+
+    @property
+    def _name(self) -> str:
+        return f"{type(self).__name__} {self._describe()}"
+
+    @property
+    def _state(self) -> str:
+        if self._closed:
+            return "closed"
+        if self._opening is not None:
+            return "connecting"
+        if self._session is None:
+            return "not connected"
+        ended = self._session.end_reason
+        return "connected" if ended is None else f"ended: {ended}"
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True) or not self._holds_something():
@@ -197,10 +240,21 @@ class Endpoint(IPCChannelClient):
 
     def _check_loop(self) -> None:
         """Raise WrongLoopError if a session or a connect is under way in another loop."""
-        if self._session is not None:
+        if self._session is not None and not self._session.deserted:
             self._session.check_loop()
-        if self._opening is not None:
+        if self._opening is not None and not self._opening.get_loop().is_closed():
             check_running(self._opening.get_loop())
+
+    async def _give_up(self, opening: asyncio.Task[None]) -> None:
+        """End ``opening``, which cleans up."""
+        if opening.get_loop().is_closed():  # and will not do so by itself any more
+            self._opening = None
+            coroutine = opening.get_coro()
+            assert coroutine is not None
+            coroutine.close()
+        else:
+            opening.cancel()
+            await asyncio.wait({opening})
 
     async def _meet(self, deadline: float) -> None:
         """Leave nothing of the session that has ended, and begin the next one.
@@ -210,40 +264,46 @@ class Endpoint(IPCChannelClient):
         """
         if self._session is not None:
             if self._session.queued:
-                self.logger.warning("%d unread messages are dropped", self._session.queued)
+                self.logger.warning(
+                    "%s: %d unread messages are dropped", self._name, self._session.queued
+                )
             patience = max(deadline - time.monotonic(), 0)
             await self._session.close(min(self._options["linger"], patience))
         stream = await self._open(deadline)
         if stream is not None and self._closed:
             stream.close()
         elif stream is not None:
-            self._session = Session(stream, logger=self.logger, **self._options)
+            self._session = Session(
+                stream, logger=self.logger, name=self._name, **self._options
+            )
             self._fresh = True
-            self.logger.debug("connected")
+            self.logger.debug("%s: connected", self._name)
 
     async def _meet_until(self, deadline: float) -> bool:
         """Begin a session if a peer comes until the deadline; return no earlier if not."""
         opening = asyncio.get_running_loop().create_task(self._meet(deadline))
-        opening.add_done_callback(_retrieve)
         self._opening = opening
+        opening.add_done_callback(self._opened)
         try:
             await _wait_until(deadline, opening)
             if not opening.done():
                 # It may be looking for the last time.
                 await asyncio.wait({opening}, timeout=_LAST_LOOK)
         finally:
-            self._opening = None
-            if opening.cancel():
+            if not (opening.done() or opening.get_loop().is_closed()):
+                opening.cancel()
                 await asyncio.wait({opening})
+            self._opening = None
         if not opening.cancelled():
             opening.result()
         return self._fresh and not self._closed
 
-
-def _retrieve(opening: asyncio.Task[None]) -> None:
-    """Look at the error of a task that nobody waits for any more, or asyncio complains."""
-    if not opening.cancelled():
-        opening.exception()
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        """Forget a task that has ended; it may outlive a connect that is cancelled twice."""
+        if self._opening is opening:
+            self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # looked at, or else asyncio complains
 
 
 async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:

@@ -102,6 +102,8 @@ class Decoder:
         if self.payload is not None:
             start = self.payload.take(data)
             self._finish_payload()
+            if self.end is not None:
+                return
         elif self._head:
             data = self._head + data
             self._head = b""
@@ -152,15 +154,21 @@ class Decoder:
             if start > size:
                 self.payload = Payload(length)
                 self.payload.take(data[body:])
+                self._finish_payload()
                 return
             append(data[body:start])
-        if start < size:
-            self._head = data[start:]
+        self._head = data[start:]
 
     def _finish_payload(self) -> None:
-        if self.payload is not None and self.payload.filled == self.payload.size:
-            self.messages.append(self.payload.close())
+        payload = self.payload
+        if payload is None:
+            return
+        if payload.filled == payload.size:
+            self.messages.append(payload.close())
             self.payload = None
+        elif not payload.room:
+            text = f"there is no memory for a frame of {payload.size} bytes"
+            self.stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
 
     def _refuse(self, length: int) -> None:
         if length == 0:
@@ -173,23 +181,25 @@ class Decoder:
 class Payload:
     """A payload of which a part has arrived, in a buffer that grows as it arrives.
 
+    It has ``room`` until it is whole, or there is no memory left.
+
     BytesIO is the one writable buffer that hands its content out as bytes
     without another copy, which matters from about 1 MiB on.
     """
 
     __slots__ = ("_buffer", "filled", "room", "size")
+    room: memoryview
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.filled = 0
         self._buffer = BytesIO()
-        self.room = memoryview(b"")
         self._reserve()
 
     def take(self, data: bytes) -> int:
         """Copy what belongs to this payload from ``data``; return how much it was."""
         used = 0
-        while used < len(data) and self.filled < self.size:
+        while used < len(data) and self.room:
             count = min(len(data) - used, len(self.room))
             self.room[:count] = memoryview(data)[used : used + count]
             self.advance(count)
@@ -212,5 +222,8 @@ class Payload:
         self.room = memoryview(b"")  # a buffer with a view on it cannot grow
         reserved = min(self.size, self.filled + _RESERVE)
         self._buffer.seek(reserved - 1)
-        self._buffer.write(b"\0")
+        try:
+            self._buffer.write(b"\0")
+        except MemoryError:
+            return
         self.room = self._buffer.getbuffer()[self.filled :]

@@ -7,7 +7,7 @@ import contextlib
 import os
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +27,7 @@ class Helper:
     standard input is empty.
 
     Arguments:
-        command: program and arguments.
+        command: program and arguments, each a str or a path.
         channel: the server that the helper is to connect to; closed by :meth:`stop`.
         env: environment of the process besides the rendezvous; by default ours.
         cwd: its working directory; by default ours.
@@ -38,7 +38,7 @@ class Helper:
 
     def __init__(
         self,
-        command: Sequence[str],
+        command: Sequence[str | os.PathLike[str]],
         channel: IPCChannel,
         *,
         env: Mapping[str, str] | None = None,
@@ -49,29 +49,42 @@ class Helper:
         self.command = _check_command(command)
         if not isinstance(channel, IPCChannel):
             raise TypeError(f"channel is a server, not {type(channel).__name__}")
-        self.channel = channel
-        self.process: asyncio.subprocess.Process | None = None
-        """The process; None before the start.
+        self._channel = channel
+        self._process: asyncio.subprocess.Process | None = None
+        self._starting = False
+        self._env = dict(os.environ) if env is None else _check_env(env)
+        self._cwd = cwd
+        self._timeout = check_seconds("timeout", timeout)
+        self._grace = check_seconds("grace", grace)
+
+    @property
+    def channel(self) -> IPCChannel:
+        """The channel that was given."""
+        return self._channel
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The process that was started last; HelperError before the first.
 
         Its ``returncode`` is known a moment after the end of the session:
         ``await helper.process.wait()``.
         """
-        self._starting = False
-        self._env = dict(os.environ if env is None else env)
-        self._cwd = cwd
-        self._timeout = check_seconds("timeout", timeout)
-        self._grace = check_seconds("grace", grace)
+        if self._process is None:
+            raise HelperError(f"helper {self} was not started")
+        return self._process
 
     async def start(self) -> IPCChannel:
         """Start the process and return the connected channel.
 
         May be called again, on the same channel, once the session with the
-        process before has ended: it then waits for that process, at most
-        ``grace`` seconds. Not after :meth:`stop`, which closes the channel.
+        process before has ended: it then disconnects, and waits for that
+        process at most ``grace`` seconds. Not after :meth:`stop`, which
+        closes the channel.
 
         Raises HelperError if the process cannot be started, ends before it
-        connects or does not connect in time (it has then been ended), or if
-        the one before still runs; and what ``connect`` raises.
+        connects or does not connect in time (it gets SIGTERM then, and
+        ``grace``), or if the one before still runs; and what ``connect``
+        raises. If cancelled, it kills the process at once.
         """
         if self._starting:
             raise HelperError(f"helper {self} is being started")
@@ -91,8 +104,11 @@ class Helper:
             process = await self._spawn()
             try:
                 await self._meet(process, connecting)
+            except HelperError:
+                await _end(process, 0, self._grace)
+                raise
             except BaseException:
-                await _end(process, grace=0)
+                await _end(process, 0, 0)
                 raise
         finally:
             await _cancel(connecting)
@@ -102,13 +118,23 @@ class Helper:
         """Close the channel, wait for the process to end, and return its exit status.
 
         It is negative for a signal, and None if the process was never started.
+        If cancelled, it kills the process at once.
         """
         try:
             await self.channel.close()
         finally:
-            if self.process is not None:
-                await _end(self.process, self._grace)
-        return None if self.process is None else self.process.returncode
+            if self._process is not None:
+                await _end(self._process, self._grace, self._grace)
+        return None if self._process is None else self._process.returncode
+
+    def __repr__(self) -> str:
+        if self._process is None:
+            state = "not started"
+        elif (status := self._process.returncode) is None:
+            state = f"pid {self._process.pid}"
+        else:
+            state = f"status {status}"
+        return f"<Helper {self} {state}>"
 
     async def __aenter__(self) -> IPCChannel:
         try:
@@ -126,32 +152,37 @@ class Helper:
         await self.stop()
 
     def __str__(self) -> str:
-        text = shlex.join(self.command)
+        words = (word if len(word) <= 60 else word[:57] + "..." for word in self.command)
+        text = shlex.join(" ".join(word.split()) for word in words)
         return text if len(text) <= 200 else text[:197] + "..."
 
     async def _await_predecessor(self) -> None:
         """Let a process whose session has ended go: its end is known a moment later."""
-        if self.process is None or self.process.returncode is not None:
+        process = self._process
+        if process is None or process.returncode is not None:
             return
-        if self.channel.end_reason is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._grace):
-                    await self.process.wait()
-                    return
-        raise HelperError(f"helper {self} (pid {self.process.pid}) is running")
+        still = f"helper {self} (pid {process.pid}) is running"
+        if self.channel.end_reason is None:
+            raise HelperError(still)
+        await self.channel.disconnect()  # it may wait for our end before it leaves
+        try:
+            async with asyncio.timeout(self._grace):
+                await process.wait()
+        except TimeoutError:
+            raise HelperError(f"{still} {self._grace} s after its session") from None
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         told = rendezvous.to_environment(self.channel.out_path, self.channel.in_path)
         try:
-            self.process = await asyncio.create_subprocess_exec(
+            self._process = await asyncio.create_subprocess_exec(
                 *self.command,
                 env=self._env | told,
                 cwd=self._cwd,
                 stdin=asyncio.subprocess.DEVNULL,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise HelperError(f"cannot start helper {self}: {error}") from error
-        return self.process
+        return self._process
 
     async def _meet(
         self, process: asyncio.subprocess.Process, connecting: asyncio.Future[bool]
@@ -175,12 +206,23 @@ class Helper:
             await _cancel(ending)
 
 
-def _check_command(command: Sequence[str]) -> list[str]:
-    """Return ``command``, or raise TypeError unless it is a program and its arguments."""
-    words = None if isinstance(command, str | bytes) else list(command)
-    if not words or not all(isinstance(word, str) for word in words):
-        raise TypeError(f"command is a non-empty sequence of strings, not {command!r}")
-    return words
+def _check_command(command: Any) -> list[str]:
+    """Return ``command``, or raise unless it is a program and its arguments."""
+    if isinstance(command, Iterable) and not isinstance(command, str | bytes):
+        words = [os.fspath(w) if isinstance(w, os.PathLike) else w for w in command]
+        if words and all(isinstance(word, str) for word in words):
+            if "\0" in "".join(words):
+                raise ValueError(f"command has a NUL byte: {command!r}")
+            return words
+    raise TypeError(f"command is a non-empty sequence of strings, not {command!r}")
+
+
+def _check_env(env: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a copy of ``env``, or raise TypeError unless it is all strings."""
+    for name, value in env.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise TypeError(f"env has {name!r}: {value!r}, which are not both strings")
+    return dict(env)
 
 
 async def _cancel(future: asyncio.Future[Any]) -> None:
@@ -189,14 +231,14 @@ async def _cancel(future: asyncio.Future[Any]) -> None:
     await asyncio.wait({future})
 
 
-async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
-    """Wait for the process to end; past ``grace``, ask it to, then make it."""
+async def _end(process: asyncio.subprocess.Process, patience: float, grace: float) -> None:
+    """Wait ``patience`` for the process to end; ask it to; past ``grace``, make it."""
     try:
-        for number in (None, signal.SIGTERM):
+        for number, seconds in ((None, patience), (signal.SIGTERM, grace)):
             if number is not None:
                 _signal(process, number)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
+                async with asyncio.timeout(seconds):
                     await process.wait()
                     return
     finally:  # cancelled or not

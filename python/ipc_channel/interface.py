@@ -78,6 +78,16 @@ class IPCChannelClient(ABC):
         Raises WrongLoopError while another loop has the session.
         """
 
+    async def disconnect(self) -> None:
+        """End the session as ``close`` does, but keep the channel: it can connect again.
+
+        For a peer that waits for our end before it leaves, or one that broke
+        the limit. Nothing happens without a session.
+
+        Raises WrongLoopError while another loop has the session.
+        """
+        raise NotImplementedError
+
     @property
     def end_reason(self) -> EndReason | None:
         """What ended the last session; None while it lives, and before the first."""
@@ -85,7 +95,11 @@ class IPCChannelClient(ABC):
 
     @property
     def last_exception(self) -> IPCChannelError | None:
-        """The error that ended reading or, if none did, writing in the last session."""
+        """The error that ended reading or, if none did, writing in the last session.
+
+        ConnectTimeoutError, which says what was in the way, after a
+        ``connect`` that returned False.
+        """
         return None
 
     async def __aenter__(self) -> Self:
@@ -96,7 +110,8 @@ class IPCChannelClient(ABC):
         """
         try:
             if not await self.connect():
-                raise ConnectTimeoutError(f"nobody connected in {PIPE_CONN_TIMEOUT} s")
+                error = ConnectTimeoutError(f"nobody connected in {PIPE_CONN_TIMEOUT} s")
+                raise self.last_exception or error
         except BaseException:
             await self.close()
             raise

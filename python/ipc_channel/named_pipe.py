@@ -121,8 +121,6 @@ class PipeStream(Stream):
         stays. Nor is an end of stream the peer's end for sure: one that closes
         its two pipes one after the other looks the same for a moment.
         """
-        callback = self._reading
-        assert callback is not None
         self.stop_reading()
         self._passed_by = True
 
@@ -130,7 +128,7 @@ class PipeStream(Stream):
             if self._in == _NONE:
                 return
             if self._peer_gone() or _poll(self._in, select.POLLIN) != select.POLLHUP:
-                self.start_reading(callback)
+                self.start_reading(self._on_readable)
             else:
                 self.loop.call_later(_RECHECK, check)
 
@@ -156,6 +154,7 @@ class _Opening:
     def __init__(self, address: rendezvous.PipeAddress) -> None:
         self._address = address
         self._in = self._out = _NONE
+        self._early = b""
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
@@ -163,16 +162,26 @@ class _Opening:
             self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
         if self._in == _NONE:
             return None
-        early = b"" if self._has_left() else self._meet()
-        if early is None:
+        if not (self._has_left() or self._has_met()):
             return None
-        stream = PipeStream(loop, self._in, self._out, early)
+        stream = PipeStream(loop, self._in, self._out, self._early)
         self._in = self._out = _NONE
         return stream
 
-    def met_reader(self) -> bool:
-        """Whether somebody was found to read what we write."""
-        return self._out != _NONE
+    @property
+    def hindrance(self) -> str:
+        """What the last attempt lacked."""
+        if self._in == _NONE:
+            return f"{self._address.in_path!r} does not exist"
+        if self._out == _NONE:
+            return f"{self._address.out_path!r} does not exist, or nobody reads it"
+        return f"nobody writes to {self._address.in_path!r}"
+
+    def met_half(self) -> bool:
+        """Whether somebody holds at least one of the other ends."""
+        if self._in == _NONE:
+            return False
+        return self._out != _NONE or self._has_input() or self._has_writer()
 
     def close(self) -> None:
         """Close what is open."""
@@ -184,25 +193,29 @@ class _Opening:
 
         Its names may have gone with it, so that this comes before any look at them.
         """
-        return _poll(self._in, select.POLLIN) == select.POLLIN | select.POLLHUP
+        return self._has_input() and bool(_poll(self._in, 0) & select.POLLHUP)
 
-    def _meet(self) -> bytes | None:
-        """Return the bytes read on finding that the peer holds its ends, or None.
-
-        Nothing is read before a connection is certain, or it would be lost
-        with a connect that fails.
-        """
+    def _has_met(self) -> bool:
+        """Whether the peer holds both of its ends."""
         if self._out == _NONE and not self._open_out():
-            return None
-        if _poll(self._in, select.POLLIN) & select.POLLIN:
-            return b""
+            return False
+        if self._has_input():
+            return True
         if _poll(self._out, 0) & select.POLLERR:  # only somebody who passed by
             self.close()
-            return None
+            return False
+        return self._has_writer()
+
+    def _has_input(self) -> bool:
+        return bool(self._early or _poll(self._in, select.POLLIN) & select.POLLIN)
+
+    def _has_writer(self) -> bool:
+        """Whether somebody could write, which only a read tells."""
         try:
-            return os.read(self._in, 1) or None  # b"" here means that nobody writes yet
+            self._early = os.read(self._in, 1)
         except BlockingIOError:
-            return b""
+            return True
+        return bool(self._early)
 
     def _open_out(self) -> bool:
         """Open the pipe to write to, if somebody reads it and both names are still right."""
@@ -294,14 +307,18 @@ class PosixNamedPipeProtocol(Endpoint):
                 if stream is not None:
                     return stream
                 await asyncio.sleep(pause)
-            return opening.attempt(loop)
+            stream = opening.attempt(loop)
+        except Exception:
+            opening.close()
+            raise
         finally:
-            if (
-                opening.met_reader()
-            ):  # that is about to open its other end, or thinks it is met
+            self._hindrance = opening.hindrance
+            # It is about to open its other end, or thinks that it is met.
+            if opening.met_half():
                 self._half_met = opening
             else:
                 opening.close()
+        return stream
 
     def _holds_something(self) -> bool:
         return self._half_met is not None or super()._holds_something()

@@ -45,10 +45,10 @@ def _ask_kernel(family: int, local: tuple[str, int], remote: tuple[str, int]) ->
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as netlink:
             netlink.send(header + body)
             answer = netlink.recv(4096, socket.MSG_DONTWAIT)
-    except OSError as error:
-        _check_own_fault(error)
+    except OSError:
         return None
-    if struct.unpack_from("=H", answer, 4)[0] != _BY_FAMILY:
+    (kind,) = struct.unpack_from("=H", answer, 4)
+    if kind != _BY_FAMILY:
         return None
     user, inode = _USER_AND_INODE.unpack_from(answer, _USER_OFFSET)
     return int(user) if inode else None
@@ -66,13 +66,9 @@ def _search_table(
                 if fields[1:3] == wanted and fields[9] != "0":
                     return int(fields[7])
     except OSError as error:
-        _check_own_fault(error)
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
     return None
-
-
-def _check_own_fault(error: OSError) -> None:
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        raise error
 
 
 def _in_table(family: int, end: tuple[str, int]) -> str:

@@ -88,6 +88,8 @@ def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, str
     """
     if environ is None:
         environ = os.environ
+    if not isinstance(environ, Mapping):
+        raise TypeError(f"environ is a mapping, not {type(environ).__name__}")
     for name in (ENV_IN, ENV_OUT):
         if not environ.get(name):
             raise BadRendezvousError(f"environment variable {name} is missing or empty")
@@ -108,7 +110,11 @@ def _parse_pipes(in_path: str, out_path: str) -> PipeAddress:
     for path in (in_path, out_path):
         if "\0" in path:
             raise _bad("a path has no NUL byte", path)
-        if len(os.fsencode(path)) > _MAX_PATH:
+        try:
+            size = len(os.fsencode(path))
+        except UnicodeEncodeError as error:
+            raise _bad(f"no file can have this name: {error.reason}", path) from None
+        if size > _MAX_PATH:
             raise _bad(f"a path has at most {_MAX_PATH} bytes", path)
     if in_path == out_path:
         raise _bad("named pipes need two different paths", in_path)
@@ -163,10 +169,15 @@ class PrivateDirectory:
             raise
 
     def refresh(self) -> None:
-        """Replace used pipes, each in one step, by new ones of the same names."""
-        if not self.used or not self._remove.alive:
+        """Replace used pipes, each in one step, by new ones of the same names.
+
+        Also pipes that somebody has removed, such as a cleaner of old files.
+        """
+        paths = (self.in_path, self.out_path)
+        whole = not self.used and all(map(os.path.exists, paths))
+        if whole or not self._remove.alive:
             return
-        for path in (self.in_path, self.out_path):
+        for path in paths:
             with contextlib.suppress(FileNotFoundError):  # of a refresh that failed
                 os.unlink(path + ".new")
             os.mkfifo(path + ".new", 0o600)

@@ -40,8 +40,10 @@ class Session:
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         linger: float = DEFAULT_LINGER,
         logger: logging.Logger,
+        name: str,
     ) -> None:
         self._stream = stream
+        self._name = name
         self._max_message_size = max_message_size
         self._linger = linger
         self._logger = logger
@@ -76,6 +78,11 @@ class Session:
         """How many whole messages wait for a reader."""
         return self._receiver.queued
 
+    @property
+    def deserted(self) -> bool:
+        """Whether the loop was closed under the session, which can only be freed now."""
+        return self._stream.loop.is_closed()
+
     def read(self) -> Coroutine[None, None, bytes | None]:
         """Return the next message, None at an orderly end, or raise PeerError."""
         if get_ident() != self._thread or not self._is_running():
@@ -94,10 +101,10 @@ class Session:
 
         Gives up ``linger`` seconds after the peer has stopped taking output.
         """
-        self.check_loop()
-        if self._stream.loop.is_closed():
+        if self.deserted:
             self.abort()
             return
+        self.check_loop()
         if self.released:
             return
         if self._closed is not None:
@@ -115,7 +122,9 @@ class Session:
             self.released = True
             if self._sender.queued:
                 self._logger.warning(
-                    "closed with %d bytes that the peer did not take", self._sender.queued
+                    "%s: closed with %d bytes that the peer did not take",
+                    self._name,
+                    self._sender.queued,
                 )
             try:
                 self._receiver.stop()
@@ -169,7 +178,7 @@ class Session:
         self._receiver.was_reset = True
 
     def _on_receiver_end(self) -> None:
-        self._logger.debug("session ended: %s", self._receiver.end)
+        self._logger.debug("%s: session ended: %s", self._name, self._receiver.end)
         if self._receiver.end is EndReason.RESET and self._receiver.error:
             self._sender.fail(self._receiver.error)
         elif self._receiver.end is EndReason.TOO_LARGE and self._receiver.error:
@@ -177,7 +186,11 @@ class Session:
         self._stream.on_end()
 
     def check_loop(self) -> None:
-        """Raise WrongLoopError unless the session's loop is the running one, or gone."""
-        loop = self._stream.loop
-        if asyncio.get_running_loop() is not loop and not loop.is_closed():
-            raise WrongLoopError("the channel was connected in another event loop")
+        """Raise WrongLoopError unless the session's loop is the running one, or not needed."""
+        if asyncio.get_running_loop() is self._stream.loop:
+            self._thread = get_ident()  # a loop may move
+        elif not self.released:
+            which = (
+                "that was closed since" if self.deserted else "other than the running one"
+            )
+            raise WrongLoopError(f"the channel was connected in an event loop {which}")

@@ -26,8 +26,8 @@ class Stream(ABC):
         self.loop = loop
         self.on_end: Callable[[], None] = nothing
         """Called once by the session when its reading side has ended."""
-        self._reading: Callable[[], None] | None = None
-        self._writing: Callable[[], None] | None = None
+        self._on_readable = nothing
+        self._writing = False
 
     @abstractmethod
     def in_fd(self) -> int:
@@ -71,24 +71,21 @@ class Stream(ABC):
 
     def start_reading(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever there is something to read, or an end."""
-        self._reading = callback
+        self._on_readable = callback
         self.loop.add_reader(self.in_fd(), callback)
 
     def stop_reading(self) -> None:
-        if self._reading is not None:
-            self._reading = None
-            unwatch(self.loop, self.in_fd())
+        unwatch(self.loop, self.in_fd())
 
     def start_writing(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever there is room to write, or nobody to read it."""
-        self._writing = callback
+        self._writing = True
         self.loop.add_writer(self.out_fd(), callback)
 
     def stop_writing(self) -> None:
-        if self._writing is not None:
-            self._writing = None
-            if not self.loop.is_closed():
-                self.loop.remove_writer(self.out_fd())
+        if self._writing and not self.loop.is_closed():
+            self.loop.remove_writer(self.out_fd())
+        self._writing = False
 
     def close(self) -> None:
         """Stop watching, then close the descriptors."""

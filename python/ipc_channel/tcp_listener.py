@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import struct
 import sys
@@ -24,7 +25,7 @@ class Listener:
 
     def __init__(self, users: frozenset[int]) -> None:
         self._users = users
-        self._kept: list[socket.socket] = []  # accepted when connect was just giving up
+        self._kept: list[socket.socket] = []  # accepted, but nobody could be asked whose
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches it
         self._socket = socket.socket()
         try:
@@ -42,7 +43,10 @@ class Listener:
     async def accept(
         self, loop: asyncio.AbstractEventLoop, logger: logging.Logger
     ) -> socket.socket:
-        """Return the connection of the first peer that may come in."""
+        """Return the connection of the first peer that may come in.
+
+        Also when it is cancelled just after one has.
+        """
         found: asyncio.Future[socket.socket] = loop.create_future()
 
         def look() -> None:
@@ -61,8 +65,9 @@ class Listener:
         try:
             return await found
         except asyncio.CancelledError:
+            # A peer that was let in takes itself for met: it must not be lost.
             if found.done() and not found.cancelled() and not found.exception():
-                self._kept.append(found.result())
+                return found.result()
             raise
         finally:
             self.rest()
@@ -109,7 +114,15 @@ class Listener:
             sock.close()
 
     def _next(self) -> socket.socket:
-        return self._kept.pop() if self._kept else self._socket.accept()[0]
+        if self._kept:
+            return self._kept.pop()
+        # The last descriptor is for asking whose the socket is: a peer that was
+        # accepted takes itself for met.
+        reserve = os.dup(self._socket.fileno())
+        try:
+            return self._socket.accept()[0]
+        finally:
+            os.close(reserve)
 
     def _may_enter(self, sock: socket.socket, logger: logging.Logger) -> bool:
         if sys.platform != "linux":
@@ -122,7 +135,8 @@ class Listener:
         if user in self._users:
             return True
         logger.warning(
-            "turned away a peer %s",
+            "port %d: turned away a peer %s",
+            self.port,
             "that has left already: nobody can tell whose it was"
             if user is None
             else f"of user {user}",

@@ -61,11 +61,18 @@ class TCPSocketProtocol:
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[Options],
     ) -> None:
+        for name, value, kind in (
+            ("reader", reader, asyncio.StreamReader),
+            ("writer", writer, asyncio.StreamWriter),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} is a {kind.__name__}, not {type(value).__name__}")
         self.logger = check_logger(logger)
         self._writer = writer
         checked = check_options(options)
         stream = _take_over(reader, writer, check_running(loop))
-        self._session = Session(stream, logger=logger, **checked)
+        name = f"{type(self).__name__} {writer.get_extra_info('peername')}"
+        self._session = Session(stream, logger=logger, name=name, **checked)
 
     @property
     def writer(self) -> asyncio.StreamWriter:
@@ -120,12 +127,12 @@ def _take_over(
         raise NotConnectedError("the streams are not over an open socket")
     if (error := reader.exception()) is not None:
         raise error
+    duplicate = socket.socket(fileno=os.dup(sock.fileno()))
     # Neither waits: the reader is told that nothing follows what it holds.
     reader.feed_eof()
     try:
         reader.read().send(None)
     except StopIteration as held:
-        duplicate = socket.socket(fileno=os.dup(sock.fileno()))
         transport = cast(asyncio.Transport, writer.transport)
         return _TakenOver(loop, duplicate, held.value, transport)
     raise AssertionError("unreachable: reading what is there does not wait")
@@ -289,6 +296,7 @@ class TCPSocketChannelClient(Endpoint):
             if sock.getsockname() != sock.getpeername():
                 return sock
         except OSError as error:
+            self._hindrance = os.strerror(error.errno or errno.ECONNREFUSED)
             if error.errno in _NEVER:
                 sock.close()
                 text = f"bad rendezvous {address}: {error.strerror}"

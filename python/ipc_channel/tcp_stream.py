@@ -29,7 +29,8 @@ class SocketStream(Stream):
         # libuv tells of a reset once, along with the data before it.
         self.tells_again = isinstance(loop, asyncio.SelectorEventLoop)
         self._socket = sock
-        self._met = False  # whether a process is known to hold the other end
+        # Whether a process is known to hold the other end; others than TCP begin that way.
+        self._met = sock.family not in (socket.AF_INET, socket.AF_INET6)
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # not TCP, or gone already
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -59,25 +60,30 @@ class SocketStream(Stream):
         return True
 
     def unsent(self) -> int | None:
-        if sys.platform != "linux":
-            return None
-        # While the server has not let us in, leaving would make us nobody's
-        # (RDV-42), and it would turn away what we sent.
-        self._met = self._met or peer_user(self._socket) is not None
-        if not self._met:
-            return None
-        count = fcntl.ioctl(self._socket, termios.TIOCOUTQ, struct.pack("i", 0))
-        return int(struct.unpack("i", count)[0])
+        if sys.platform == "linux" and self._has_met():
+            answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, struct.pack("i", 0))
+            (count,) = struct.unpack("i", answer)
+            return int(count)
+        return None
 
     def release(self) -> None:
         self._socket.close()
 
+    def _has_met(self) -> bool:
+        """Whether a process holds the other end, or has.
+
+        While the server has not let us in, leaving would make us nobody's
+        (RDV-42), and it would turn away what we sent.
+        """
+        self._met = self._met or peer_user(self._socket) is not None
+        return self._met
+
     def ended(self) -> bool:
-        return hasattr(select, "POLLRDHUP") and self._poll(select.POLLRDHUP) > 0
+        return hasattr(select, "POLLRDHUP") and bool(self._poll(select.POLLRDHUP))
 
     def broken(self) -> bool:
         """Whether the connection has failed, whoever has been told so already."""
-        return hasattr(select, "poll") and self._poll(0) > 0
+        return hasattr(select, "poll") and bool(self._poll(0))
 
     def _poll(self, events: int) -> int:
         """Return what is true of the socket now, of ``events`` and of errors and hang-ups."""

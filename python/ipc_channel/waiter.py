@@ -41,8 +41,10 @@ class Waiter(asyncio.Future[None]):
         Only a callback of the loop may do this, not a task, and last of all:
         the task may use whatever led here.
         """
+        super().set_result(
+            None
+        )  # first: cancelled from here on, the task goes on all the same
         resume, self._resume = self._resume, None
-        super().set_result(None)
         if resume is not None:
             callback, context = resume
             if context is None:

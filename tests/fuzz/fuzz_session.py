@@ -102,7 +102,7 @@ async def write(session: Session, data: bytes) -> None:
 
 
 async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:
-    session = Session(peer.stream, max_message_size=LIMIT, linger=0, logger=LOGGER)
+    session = Session(peer.stream, max_message_size=LIMIT, linger=0, logger=LOGGER, name="")
     got = []
     for _ in range(30):
         step = steps.ConsumeIntInRange(0, 6)

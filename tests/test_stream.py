@@ -1,0 +1,21 @@
+"""What the transports share."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+
+from ipc_channel.stream import backoff
+
+
+def test_tries_begin_close_together_and_slow_down() -> None:
+    pauses = list(itertools.islice(backoff(time.monotonic() + 60), 7))
+    assert pauses == pytest.approx([0.001, 0.002, 0.004, 0.008, 0.016, 0.02, 0.02])
+
+
+def test_the_last_try_is_at_the_deadline() -> None:
+    assert list(backoff(time.monotonic())) == []
+    tries = backoff(time.monotonic() + 0.0005)
+    assert next(tries) <= 0.0005

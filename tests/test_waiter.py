@@ -1,0 +1,78 @@
+"""The future of a reader: who is run when, and that nobody is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+
+import pytest
+
+from ipc_channel.waiter import Waiter
+
+WAYS: dict[str, Callable[[Waiter], object]] = {
+    "deliver": lambda waiter: waiter.deliver(),
+    "set_result": lambda waiter: waiter.set_result(None),
+    "cancel": lambda waiter: waiter.cancel(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_everybody_who_waits_goes_on(way: str) -> None:
+    waiter = Waiter()
+    seen: list[int] = []
+    for number in range(3):
+        waiter.add_done_callback(lambda _, number=number: seen.append(number))  # type: ignore[misc]  # a default argument
+    asyncio.get_running_loop().call_soon(WAYS[way], waiter)
+    await asyncio.wait({waiter})
+    await asyncio.sleep(0)
+    assert sorted(seen) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_comes_too_late_goes_on(way: str) -> None:
+    waiter = Waiter()
+    WAYS[way](waiter)
+    late = asyncio.Event()
+    waiter.add_done_callback(lambda _: late.set())
+    await asyncio.wait_for(late.wait(), 60)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_task_keeps_its_context(way: str) -> None:
+    name = contextvars.ContextVar("name", default="outside")
+    seen: list[str] = []
+
+    async def wait(waiter: Waiter) -> None:
+        name.set("inside")
+        try:
+            await waiter
+        finally:
+            seen.append(name.get())
+
+    waiter = Waiter()
+    task = asyncio.create_task(wait(waiter))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(WAYS[way], waiter)
+    await asyncio.wait({task})
+    assert seen == ["inside"]
+    assert name.get() == "outside"
+
+
+async def test_delivery_runs_the_task_in_the_same_turn() -> None:
+    waiter = Waiter()
+    seen: list[str] = []
+
+    async def wait() -> None:
+        await waiter
+        seen.append("task")
+
+    def deliver() -> None:
+        waiter.deliver()
+        seen.append("callback")
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(deliver)
+    await task
+    assert seen == ["task", "callback"]
