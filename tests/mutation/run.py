@@ -1,5 +1,7 @@
 """Mutation testing of the package: ``nox -s mutants -- framing sender``.
 
+``--since COMMIT`` leaves out what was the same in that commit.
+
 Each named module (all, if none is named) is changed in one place after the
 other, and the tests that cover it must turn red each time. A mutant that
 survives has to be explained in survivors.toml, by the line it changes and what
@@ -8,6 +10,7 @@ becomes of it, or the run fails.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -128,8 +131,22 @@ exclude-operators = {json.dumps(EXCLUDED)}
     )
 
 
-def mutate(module: str) -> list[dict[str, str]]:
+def changed_lines(module: str, since: str | None) -> set[int] | None:
+    """Return the numbers of the lines that are new since the commit; None for all."""
+    if since is None:
+        return None
+    path = f"python/ipc_channel/{module}.py"
+    lines: set[int] = set()
+    for hunk in run("git", "diff", "-U0", since, "--", path, cwd=ROOT).splitlines():
+        if found := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", hunk):
+            start, count = int(found[1]), int(found[2] or 1)
+            lines.update(range(start, start + count))
+    return lines
+
+
+def mutate(module: str, since: str | None) -> list[dict[str, str]]:
     """Return the mutants of ``module`` that its tests do not notice."""
+    lines = changed_lines(module, since)
     with tempfile.TemporaryDirectory() as name:
         first = make_tree(Path(name) / "0", module)
         run("cosmic-ray", "init", "config.toml", "session.sqlite", cwd=first)
@@ -140,7 +157,7 @@ def mutate(module: str) -> list[dict[str, str]]:
             trees.append(make_tree(Path(name) / str(worker), module))
             shutil.copy(first / "session.sqlite", trees[worker])
         with ThreadPoolExecutor(WORKERS) as pool:
-            shares = list(pool.map(test_share, trees, range(WORKERS)))
+            shares = list(pool.map(test_share, trees, range(WORKERS), [lines] * WORKERS))
     tested = [result for share in shares for result in share]
     print(f"{module}: {len(tested)} mutants", flush=True)
     return [
@@ -157,11 +174,16 @@ def make_tree(tree: Path, module: str) -> Path:
     return tree
 
 
-def test_share(tree: Path, worker: int) -> list[Any]:
+def test_share(tree: Path, worker: int, lines: set[int] | None) -> list[Any]:
     """Test every WORKERS-th mutant in ``tree``; return what became of them."""
     with use_db(tree / "session.sqlite") as session:
-        for number, item in enumerate(list(session.pending_work_items)):
-            if number % WORKERS != worker:
+        wanted = 0
+        for item in list(session.pending_work_items):
+            mutation = item.mutations[0]
+            rows = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
+            is_wanted = lines is None or not lines.isdisjoint(rows)
+            wanted += is_wanted
+            if not is_wanted or wanted % WORKERS != worker:
                 session.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED))
     run("cosmic-ray", "exec", "config.toml", "session.sqlite", cwd=tree)
     lines = run("cosmic-ray", "dump", "session.sqlite", cwd=tree).splitlines()
@@ -188,9 +210,13 @@ def is_explained(mutant: dict[str, str], explained: list[dict[str, str]]) -> boo
 def main() -> int:
     with SURVIVORS.open("rb") as file:
         explained = tomllib.load(file)
+    parser = argparse.ArgumentParser(prog="nox -s mutants --", description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    parser.add_argument("--since", metavar="COMMIT")
+    options = parser.parse_args()
     unexplained = 0
-    for module in sys.argv[1:] or TESTS:
-        for mutant in mutate(module):
+    for module in options.modules or TESTS:
+        for mutant in mutate(module, options.since):
             known = explained.get(module, []) + explained["every_module"]
             if not is_explained(mutant, known):
                 unexplained += 1
