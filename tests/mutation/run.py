@@ -131,22 +131,22 @@ exclude-operators = {json.dumps(EXCLUDED)}
     )
 
 
-def changed_lines(module: str, since: str | None) -> set[int] | None:
+def changed_rows(module: str, since: str | None) -> set[int] | None:
     """Return the numbers of the lines that are new since the commit; None for all."""
     if since is None:
         return None
     path = f"python/ipc_channel/{module}.py"
-    lines: set[int] = set()
+    rows: set[int] = set()
     for hunk in run("git", "diff", "-U0", since, "--", path, cwd=ROOT).splitlines():
         if found := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", hunk):
             start, count = int(found[1]), int(found[2] or 1)
-            lines.update(range(start, start + count))
-    return lines
+            rows.update(range(start, start + count))
+    return rows
 
 
 def mutate(module: str, since: str | None) -> list[dict[str, str]]:
     """Return the mutants of ``module`` that its tests do not notice."""
-    lines = changed_lines(module, since)
+    rows = changed_rows(module, since)
     with tempfile.TemporaryDirectory() as name:
         first = make_tree(Path(name) / "0", module)
         run("cosmic-ray", "init", "config.toml", "session.sqlite", cwd=first)
@@ -157,7 +157,7 @@ def mutate(module: str, since: str | None) -> list[dict[str, str]]:
             trees.append(make_tree(Path(name) / str(worker), module))
             shutil.copy(first / "session.sqlite", trees[worker])
         with ThreadPoolExecutor(WORKERS) as pool:
-            shares = list(pool.map(test_share, trees, range(WORKERS), [lines] * WORKERS))
+            shares = list(pool.map(test_share, trees, range(WORKERS), [rows] * WORKERS))
     tested = [result for share in shares for result in share]
     print(f"{module}: {len(tested)} mutants", flush=True)
     return [
@@ -174,14 +174,14 @@ def make_tree(tree: Path, module: str) -> Path:
     return tree
 
 
-def test_share(tree: Path, worker: int, lines: set[int] | None) -> list[Any]:
+def test_share(tree: Path, worker: int, rows: set[int] | None) -> list[Any]:
     """Test every WORKERS-th mutant in ``tree``; return what became of them."""
     with use_db(tree / "session.sqlite") as session:
         wanted = 0
         for item in list(session.pending_work_items):
             mutation = item.mutations[0]
-            rows = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
-            is_wanted = lines is None or not lines.isdisjoint(rows)
+            mutated = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
+            is_wanted = rows is None or not rows.isdisjoint(mutated)
             wanted += is_wanted
             if not is_wanted or wanted % WORKERS != worker:
                 session.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED))
