@@ -19,6 +19,7 @@ from ipc_channel import ChannelClosedError, FrameTooLargeError, TruncatedError
 from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
 
 
+@pytest.mark.covers("SES-30")
 async def test_close_in_every_state(
     role: str, transport: str, tmp_path: Path, connect: Connect
 ) -> None:
@@ -36,6 +37,7 @@ async def test_close_in_every_state(
         await ours.close()
 
 
+@pytest.mark.covers("SES-31")
 async def test_everything_written_arrives_before_the_end(connect: Connect) -> None:
     messages = [b"%d" % number * 10_000 for number in range(200)]
     async with connect() as (ours, peer):
@@ -54,6 +56,7 @@ async def test_everything_written_arrives_before_the_end(connect: Connect) -> No
         assert ours.end_reason == "local"
 
 
+@pytest.mark.covers("SES-33")
 async def test_close_wakes_readers(connect: Connect) -> None:
     async with connect() as (ours, _):
         readers = [asyncio.create_task(ours.read()) for _ in range(3)]
@@ -64,6 +67,7 @@ async def test_close_wakes_readers(connect: Connect) -> None:
         assert ours.end_reason == "local"
 
 
+@pytest.mark.covers("SES-31")
 async def test_close_does_not_wait_for_ever(connect: Connect, role: str) -> None:
     async with connect(linger=0.1) as (ours, peer):
         before = open_descriptors()
@@ -100,6 +104,7 @@ async def test_close_does_not_wait_for_a_peer_that_has_read_all(connect: Connect
         assert await asyncio.to_thread(peer.recv_all) == [b"last"]
 
 
+@pytest.mark.covers("SES-34")
 async def test_a_peer_stuck_in_a_write_still_gets_the_end(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         stuck = asyncio.create_task(asyncio.to_thread(peer.send, frame(bytes(30 * 2**20))))
@@ -147,6 +152,7 @@ async def test_close_does_not_wait_for_a_peer_that_has_left(
         await asyncio.wait_for(ours.close(), PATIENCE)
 
 
+@pytest.mark.covers("SES-35")
 async def test_close_ends_the_stream_at_once(connect: Connect) -> None:
     """A peer may look for the end of the stream, and go on sending until then."""
     async with connect(linger=PATIENCE) as (ours, peer):
@@ -206,6 +212,7 @@ async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect)
         assert decoder.payload is None
 
 
+@pytest.mark.covers("SES-32")
 async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         before = open_descriptors()
@@ -267,6 +274,7 @@ async def test_what_a_failed_write_lost_is_not_logged_again(
     assert "did not take" not in caplog.text
 
 
+@pytest.mark.covers("SES-35")
 @pytest.mark.parametrize("transport", ["tcp"])  # what is in a pipe stays there
 async def test_close_waits_until_the_peer_has_it(connect: Connect) -> None:
     """The kernel has it all, but the peer's side of the connection is full."""
@@ -285,6 +293,7 @@ async def test_close_waits_until_the_peer_has_it(connect: Connect) -> None:
         await closing
 
 
+@pytest.mark.covers("SES-32")
 async def test_many_cycles_leave_nothing(role: str, transport: str, tmp_path: Path) -> None:
     async def cycle(number: int) -> None:
         directory = tmp_path / str(number)
@@ -353,6 +362,7 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
         await asyncio.gather(writing, return_exceptions=True)
 
 
+@pytest.mark.covers("SES-31")
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_the_linger_counts_from_the_last_progress(connect: Connect) -> None:
     """A peer that reads steadily gets everything, although it takes longer than the linger."""
@@ -391,6 +401,7 @@ async def test_a_cancelled_close_cancels_no_other(connect: Connect) -> None:
         await asyncio.gather(writing, return_exceptions=True)
 
 
+@pytest.mark.covers("SES-31")
 async def test_nothing_follows_the_close_frame(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         closing = asyncio.create_task(ours.close())

@@ -74,6 +74,7 @@ async def test_close_frees_the_half_that_was_kept(half: str) -> None:
     assert open_descriptors() == before
 
 
+@pytest.mark.covers("RDV-10")
 @pytest.mark.parametrize("half", ["reader", "writer"])
 async def test_a_half_that_was_met_is_kept(half: str) -> None:
     """A peer that opens its pipes one after the other may be interrupted in between."""
@@ -166,6 +167,7 @@ async def test_an_error_that_nobody_waits_for_is_no_complaint(
     assert complaints == []
 
 
+@pytest.mark.covers("RDV-11")
 async def test_one_pipe_under_two_names_stays_refused(tmp_path: Path) -> None:
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
     os.mkfifo(one)
@@ -179,6 +181,7 @@ async def test_one_pipe_under_two_names_stays_refused(tmp_path: Path) -> None:
     await client.close()
 
 
+@pytest.mark.covers("RDV-23")
 async def test_a_client_notices_new_pipes_while_nobody_reads_its_own(
     paths: tuple[str, str],
 ) -> None:

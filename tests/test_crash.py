@@ -49,6 +49,7 @@ async def read_to_the_end(server: IPCChannel) -> list[bytes]:
     return got
 
 
+@pytest.mark.covers("SES-5")
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 @pytest.mark.parametrize("cut", range(len(WIRE) + 1))
 async def test_killed_at_any_byte(transport: Any, cut: int) -> None:

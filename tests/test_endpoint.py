@@ -23,6 +23,7 @@ from ipc_channel import (
 from raw import CLOSE, PATIENCE, dial, eventually, frame, make, open_descriptors
 
 
+@pytest.mark.covers("RDV-9", "RDV-10")
 @pytest.mark.parametrize("timeout", [0, 0.05, 0.3])
 async def test_nobody_there(
     role: str, transport: str, tmp_path: Path, timeout: float
@@ -38,6 +39,7 @@ async def test_nobody_there(
     await ours.close()
 
 
+@pytest.mark.covers("RDV-10")
 async def test_connect_after_a_failed_one(
     role: str, transport: Any, tmp_path: Path
 ) -> None:
@@ -62,6 +64,7 @@ async def test_connect_after_a_failed_one(
     rendezvous.close()
 
 
+@pytest.mark.covers("RDV-10")
 async def test_a_cancelled_connect_leaves_nothing(
     role: str, transport: str, tmp_path: Path
 ) -> None:
@@ -78,6 +81,7 @@ async def test_a_cancelled_connect_leaves_nothing(
     await ours.close()
 
 
+@pytest.mark.covers("RDV-10")
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_peer_that_comes_as_connect_is_cancelled_is_kept(
     transport: Any, turns: int
@@ -117,6 +121,7 @@ async def test_close_frees_a_peer_that_no_connect_has_told_of(transport: Any) ->
         assert open_descriptors() == before
 
 
+@pytest.mark.covers("RDV-9")
 async def test_connect_at_once_finds_who_is_there(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     meeting = asyncio.create_task(asyncio.to_thread(dial, server.out_path, server.in_path))
@@ -230,6 +235,7 @@ async def test_both_ends_ours(transport: str) -> None:
     await server.close()
 
 
+@pytest.mark.covers("SES-31", "RDV-25")
 @pytest.mark.parametrize("transport", ["tcp"])  # test_passers_by.py has named pipes
 async def test_a_client_that_came_wrote_and_left(transport: str) -> None:
     server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
@@ -243,6 +249,7 @@ async def test_a_client_that_came_wrote_and_left(transport: str) -> None:
     await server.close()
 
 
+@pytest.mark.covers("SES-40")
 async def test_reconnect(transport: str, caplog: pytest.LogCaptureFixture) -> None:
     server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     before = open_descriptors()

@@ -131,6 +131,7 @@ def test_too_large_names_value_and_limit() -> None:
     assert str(error) == "frame of 4294967295 bytes exceeds the limit of 10"
 
 
+@pytest.mark.covers("FRM-9")
 def test_a_header_reserves_less_than_one_mebibyte() -> None:
     tracemalloc.start()
     try:
@@ -201,6 +202,7 @@ def test_the_limit_is_checked_before_the_copy() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.covers("FRM-6")
 def test_limits_are_those_of_the_specification() -> None:
     assert Decoder().max_message_size == 67_108_864
     assert Decoder(4_294_967_295).max_message_size == 4_294_967_295

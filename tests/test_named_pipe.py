@@ -39,6 +39,7 @@ def test_named_pipes_are_the_default_on_linux() -> None:
     asyncio.run(channel.close())
 
 
+@pytest.mark.covers("RDV-20")
 async def test_the_directory_is_private_and_goes_with_close() -> None:
     channel = PosixNamedPipeChannel()
     directory = os.path.dirname(channel.in_path)
@@ -50,6 +51,7 @@ async def test_the_directory_is_private_and_goes_with_close() -> None:
     assert not os.path.exists(directory)
 
 
+@pytest.mark.covers("RDV-22")
 @pytest.mark.parametrize("order", ["rw", "wr"])
 @pytest.mark.parametrize("opening", [dial, dial_nonblocking])
 @pytest.mark.parametrize("first", ["server", "client"])
@@ -78,6 +80,7 @@ async def test_every_order_of_opening(order: str, opening: Any, first: str) -> N
     await server.close()
 
 
+@pytest.mark.covers("RDV-26")
 async def test_a_silent_peer_is_no_end() -> None:
     server = PosixNamedPipeChannel()
     meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
@@ -91,6 +94,7 @@ async def test_a_silent_peer_is_no_end() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-21")
 async def test_pipes_that_appear_later(tmp_path: Path) -> None:
     client = PosixNamedPipeChannelClient(f"{tmp_path}/out", f"{tmp_path}/in")
     assert not await client.connect(0.05)
@@ -103,6 +107,7 @@ async def test_pipes_that_appear_later(tmp_path: Path) -> None:
     await client.close()
 
 
+@pytest.mark.covers("RDV-23")
 async def test_pipes_that_are_replaced_while_the_client_waits(
     paths: tuple[str, str],
 ) -> None:
@@ -124,6 +129,7 @@ async def test_pipes_that_are_replaced_while_the_client_waits(
     await client.close()
 
 
+@pytest.mark.covers("RDV-23")
 async def test_a_pipe_that_is_replaced_just_as_it_is_opened(
     paths: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +160,7 @@ async def test_a_pipe_that_is_replaced_just_as_it_is_opened(
     os.close(readers[0])
 
 
+@pytest.mark.covers("RDV-27")
 async def test_names_lead_to_the_next_session_once_this_one_has_begun() -> None:
     """A client that is early for the next session neither sees nor disturbs this one."""
     server = PosixNamedPipeChannel()
@@ -245,6 +252,7 @@ async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:
     await other.close()
 
 
+@pytest.mark.covers("RDV-27")
 async def test_a_silent_session_leaves_new_names_at_its_end() -> None:
     server = PosixNamedPipeChannel()
     meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
@@ -256,6 +264,7 @@ async def test_a_silent_session_leaves_new_names_at_its_end() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-27")
 async def test_a_silent_peer_settles_after_a_while() -> None:
     """Whoever opens the names then gets into the next session, not into this one."""
     server = PosixNamedPipeChannel()

@@ -25,6 +25,7 @@ from raw import (
 )
 
 
+@pytest.mark.covers("RDV-24")
 @pytest.mark.parametrize("passing", ["r", "w", "rw"])
 async def test_a_passer_by_before_the_peer(passing: str) -> None:
     server = PosixNamedPipeChannel()
@@ -50,6 +51,7 @@ def _nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
+@pytest.mark.covers("RDV-24", "RDV-26")
 @pytest.mark.parametrize("role", ["server", "client"])
 async def test_a_passer_by_while_the_peer_opens(
     paths: tuple[str, str], role: str, monkeypatch: pytest.MonkeyPatch
@@ -187,6 +189,7 @@ async def test_a_silent_peer_that_closes_slowly_is_noticed() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-24")
 async def test_a_helper_that_dies_while_it_opens_is_no_peer() -> None:
     server = PosixNamedPipeChannel()
     connecting = asyncio.create_task(server.connect(0.1))
@@ -197,6 +200,7 @@ async def test_a_helper_that_dies_while_it_opens_is_no_peer() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-25")
 @pytest.mark.parametrize("first", ["r", "w"])
 async def test_came_wrote_and_left(first: str) -> None:
     server = PosixNamedPipeChannel()
@@ -217,6 +221,7 @@ async def test_came_wrote_and_left(first: str) -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-26")
 async def test_a_write_before_the_reading_end_is_opened() -> None:
     server = PosixNamedPipeChannel()
     connecting = asyncio.create_task(server.connect(PATIENCE))

@@ -30,6 +30,7 @@ needs_root = pytest.mark.skipif(
 )
 
 
+@pytest.mark.covers("RDV-42")
 @needs_root
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_another_user(allowed: bool) -> None:
@@ -59,6 +60,7 @@ async def test_another_user(allowed: bool) -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-42")
 @pytest.mark.parametrize("user", [STRANGER, None, 0])
 async def test_who_may_enter(user: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if user == os.geteuid():
@@ -72,6 +74,7 @@ async def test_who_may_enter(user: int | None, monkeypatch: pytest.MonkeyPatch) 
     await server.close()
 
 
+@pytest.mark.covers("RDV-42")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_whose_a_socket_is(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

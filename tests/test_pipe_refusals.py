@@ -22,6 +22,7 @@ from raw import (
 )
 
 
+@pytest.mark.covers("RDV-11", "RDV-21")
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("kind", ["file", "directory", "symlink", "socket", "device"])
 async def test_what_is_no_pipe_is_refused(
@@ -52,6 +53,7 @@ async def test_what_is_no_pipe_is_refused(
     os.close(reader)
 
 
+@pytest.mark.covers("RDV-21")
 @pytest.mark.parametrize("which", [0, 1])
 async def test_a_pipe_of_another_owner_is_refused(
     paths: tuple[str, str], which: int, monkeypatch: pytest.MonkeyPatch
@@ -100,6 +102,7 @@ def test_tcp_strings_are_refused() -> None:
         PosixNamedPipeProtocol("5000", "5000")
 
 
+@pytest.mark.covers("RDV-21")
 @pytest.mark.parametrize("kind", ["file", "symlink", "owner"])
 async def test_a_path_that_changes_after_it_was_looked_at(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -35,6 +35,7 @@ async def read_to_end(channel: IPCChannelClient) -> tuple[list[bytes], str | Non
     return messages, None
 
 
+@pytest.mark.covers("FRM-2")
 async def test_sizes(connect: Connect) -> None:
     source = random.Random(1)
     async with connect() as (ours, peer):
@@ -48,6 +49,7 @@ async def test_sizes(connect: Connect) -> None:
             assert got == message
 
 
+@pytest.mark.covers("FRM-2")
 async def test_one_byte_per_write(connect: Connect) -> None:
     wire = frame(b"abc") + frame(b"d") + frame(b"ef") + CLOSE
     async with connect() as (ours, peer):
@@ -93,6 +95,7 @@ async def test_all_byte_values(connect: Connect) -> None:
         assert await ours.read() == bytes(4)
 
 
+@pytest.mark.covers("FRM-8")
 async def test_limit(connect: Connect) -> None:
     async with connect(max_message_size=100) as (ours, peer):
         peer.send(frame(b"x" * 100) + (101).to_bytes(4, "big"))
@@ -108,6 +111,7 @@ async def test_limit(connect: Connect) -> None:
     assert isinstance(ours.last_exception, FrameTooLargeError)
 
 
+@pytest.mark.covers("SES-5")
 @pytest.mark.parametrize(
     ("transport", "id_"),
     [
@@ -138,6 +142,7 @@ async def test_ends(connect: Connect, id_: str) -> None:
                 await asyncio.sleep(0)
 
 
+@pytest.mark.covers("FRM-10")
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 6])
 async def test_cut_anywhere_in_a_frame(connect: Connect, cut: int) -> None:
     async with connect() as (ours, peer):
@@ -150,6 +155,7 @@ async def test_cut_anywhere_in_a_frame(connect: Connect, cut: int) -> None:
         assert len(caught.value.partial) == (cut if cut < 4 else cut - 4)
 
 
+@pytest.mark.covers("FRM-3", "FRM-5")
 async def test_frames_after_the_close_frame_are_ignored(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +168,7 @@ async def test_frames_after_the_close_frame_are_ignored(
         assert not ours._session._receiver._reading  # type: ignore[attr-defined]  # looks inside
 
 
+@pytest.mark.covers("SES-2", "SES-24")
 async def test_messages_that_arrived_outlive_a_failed_write(
     connect: Connect, transport: str
 ) -> None:
@@ -182,6 +189,7 @@ async def test_messages_that_arrived_outlive_a_failed_write(
             assert (error, ours.end_reason) == (None, "eof")
 
 
+@pytest.mark.covers("SES-11")
 async def test_two_readers_share_the_messages(connect: Connect) -> None:
     messages = [b"%d" % number for number in range(2000)]
     async with connect() as (ours, peer):
@@ -193,6 +201,7 @@ async def test_two_readers_share_the_messages(connect: Connect) -> None:
             assert share == sorted(share, key=int)
 
 
+@pytest.mark.covers("SES-11")
 async def test_a_hundred_waiting_readers_get_one_message_each(connect: Connect) -> None:
     async with connect() as (ours, peer):
         readers = [asyncio.create_task(ours.read()) for _ in range(100)]
@@ -203,6 +212,7 @@ async def test_a_hundred_waiting_readers_get_one_message_each(connect: Connect) 
         assert sorted(map(int, filter(None, got))) == list(range(100))
 
 
+@pytest.mark.covers("SES-10")
 async def test_a_timeout_of_an_idle_read_loses_nothing(connect: Connect) -> None:
     async with connect() as (ours, peer):
         for _ in range(3):
@@ -212,6 +222,7 @@ async def test_a_timeout_of_an_idle_read_loses_nothing(connect: Connect) -> None
         assert await ours.read() == b"still here"
 
 
+@pytest.mark.covers("SES-10")
 @pytest.mark.parametrize("cut", [1, 3, 4, 5, 100_000])
 async def test_a_read_cancelled_inside_a_frame_loses_nothing(
     connect: Connect, cut: int
@@ -249,6 +260,7 @@ async def test_a_reader_woken_and_cancelled_at_once_passes_the_message_on(
             await second
 
 
+@pytest.mark.covers("SES-10")
 async def test_a_reader_cancelled_all_the_time(connect: Connect) -> None:
     """30,000 messages of mixed sizes, the read cancelled every millisecond."""
     source = random.Random(3)
@@ -304,6 +316,7 @@ async def test_a_reset_wakes_everybody(connect: Connect) -> None:
         assert ours.end_reason == "reset"
 
 
+@pytest.mark.covers("SES-12")
 async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
     large = bytes(1_000_000)
     async with connect() as (ours, peer):
@@ -346,6 +359,7 @@ async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Conne
         assert await asyncio.wait_for(second, PATIENCE) == b"message"
 
 
+@pytest.mark.covers("SES-1")
 async def test_an_error_is_raised_as_a_new_one_each_time(connect: Connect) -> None:
     async with connect() as (ours, peer):
         peer.send(b"\0")

@@ -61,6 +61,7 @@ def test_not_an_environment() -> None:
         rendezvous.from_environment(5)  # type: ignore[arg-type]  # is to be refused
 
 
+@pytest.mark.covers("RDV-20")
 def test_private_directory() -> None:
     directory = rendezvous.PrivateDirectory()
     try:

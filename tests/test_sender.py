@@ -25,6 +25,7 @@ from ipc_channel.sender import WRITE_AHEAD
 from raw import CLOSE, PATIENCE, eventually, frame
 
 
+@pytest.mark.covers("FRM-1", "FRM-2")
 async def test_what_goes_over_the_wire(connect: Connect) -> None:
     async with connect() as (ours, peer):
         await ours.write(b"hello")
@@ -55,6 +56,7 @@ async def test_bytes_like_messages(connect: Connect) -> None:
             assert await asyncio.to_thread(peer.recv_frame) == memoryview(data).tobytes()
 
 
+@pytest.mark.covers("FRM-4", "FRM-7", "SES-25")
 @pytest.mark.parametrize(
     ("data", "error"),
     [
@@ -84,6 +86,7 @@ async def test_a_message_may_be_changed_once_written(connect: Connect) -> None:
             assert await asyncio.to_thread(peer.recv_frame) == bytes([number]) * 1000
 
 
+@pytest.mark.covers("SES-22")
 async def test_a_write_waits_for_the_reader(connect: Connect) -> None:
     messages = [bytes([number]) * 2**20 for number in range(8)]
     async with connect() as (ours, peer):
@@ -104,6 +107,7 @@ async def _write_all(channel: Any, messages: list[bytes]) -> None:
         await channel.write(message)
 
 
+@pytest.mark.covers("SES-22")
 async def test_the_queue_is_bounded_when_waiting_writes_are_cancelled(
     connect: Connect,
 ) -> None:
@@ -130,6 +134,7 @@ async def test_both_ends_send_three_megabytes_at_once(connect: Connect) -> None:
         await writing
 
 
+@pytest.mark.covers("SES-20")
 async def test_writers_do_not_interleave(connect: Connect) -> None:
     async with connect() as (ours, peer):
         messages = [bytes([number]) * 100_000 for number in range(10)]
@@ -139,6 +144,7 @@ async def test_writers_do_not_interleave(connect: Connect) -> None:
         assert got == messages, "and they keep the order in which they were started"
 
 
+@pytest.mark.covers("SES-21")
 async def test_cancelled_writes_are_whole_or_not_there(connect: Connect) -> None:
     source = random.Random(5)
     messages = [
@@ -162,6 +168,7 @@ async def test_cancelled_writes_are_whole_or_not_there(connect: Connect) -> None
         assert finished <= set(numbers), "lost"
 
 
+@pytest.mark.covers("SES-21")
 async def test_a_write_cancelled_before_its_turn_is_not_sent(connect: Connect) -> None:
     async with connect() as (ours, peer):
         first = asyncio.create_task(ours.write(b"1" * 5_000_000))
@@ -195,6 +202,7 @@ async def test_a_write_cancelled_in_its_turn_is_sent_once(connect: Connect) -> N
         await asyncio.gather(first, third)
 
 
+@pytest.mark.covers("SES-23")
 async def test_a_waiting_write_fails_when_the_peer_goes(connect: Connect) -> None:
     async with connect() as (ours, peer):
         writing = [asyncio.create_task(ours.write(bytes(20 * 2**20))) for _ in range(3)]
@@ -207,6 +215,7 @@ async def test_a_waiting_write_fails_when_the_peer_goes(connect: Connect) -> Non
             assert isinstance(caught.value.__cause__, ConnectionError)
 
 
+@pytest.mark.covers("SES-23")
 async def test_writing_to_a_peer_that_left_fails_by_the_second_write(
     connect: Connect,
 ) -> None:
@@ -218,6 +227,7 @@ async def test_writing_to_a_peer_that_left_fails_by_the_second_write(
                 await ours.write(b"x")
 
 
+@pytest.mark.covers("SES-4")
 async def test_one_direction_ended_the_other_goes_on(connect: Connect) -> None:
     async with connect() as (ours, peer):
         peer.send(frame(b"last") + CLOSE)
@@ -231,6 +241,7 @@ async def test_one_direction_ended_the_other_goes_on(connect: Connect) -> None:
         assert ours.end_reason == "clean"
 
 
+@pytest.mark.covers("SES-24")
 @pytest.mark.parametrize("transport", ["named_pipe"])  # a socket has one end for both
 async def test_reading_goes_on_when_the_peer_reads_no_more(connect: Connect) -> None:
     async with connect() as (ours, peer):
@@ -252,6 +263,7 @@ async def test_a_channel_that_cannot_write_is_not_connected(
         assert await ours.connect(0) is False
 
 
+@pytest.mark.covers("SES-33")
 async def test_a_pending_write_ends_with_the_channel(connect: Connect) -> None:
     async with connect(linger=0.05) as (ours, _):
         writing = [asyncio.create_task(ours.write(bytes(20 * 2**20))) for _ in range(3)]
@@ -297,6 +309,7 @@ async def test_pending_writes_end_with_a_reset(connect: Connect) -> None:
             await ours.write(b"x")
 
 
+@pytest.mark.covers("SES-23")
 async def test_every_waiting_writer_is_told_of_a_peer_over_the_limit(
     connect: Connect,
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ipc_channel.stream import backoff
 
 
+@pytest.mark.covers("RDV-12")
 def test_tries_begin_close_together_and_slow_down() -> None:
     pauses = list(itertools.islice(backoff(time.monotonic() + 60), 7))
     assert pauses == pytest.approx([0.001, 0.002, 0.004, 0.008, 0.016, 0.02, 0.02])

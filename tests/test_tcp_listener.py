@@ -19,6 +19,7 @@ from ipc_channel.peer_user import peer_user
 from raw import PATIENCE, Raw, dial, eventually, frame, open_descriptors
 
 
+@pytest.mark.covers("RDV-40")
 async def test_the_port_is_held_from_construction() -> None:
     server = TCPSocketChannel()
     assert server.in_path == server.out_path
@@ -45,6 +46,7 @@ def test_a_port_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatc
     assert open_descriptors() == before, caught  # which holds on to all variables
 
 
+@pytest.mark.covers("RDV-40")
 async def test_loopback_only() -> None:
     server = TCPSocketChannel()
     listening = server._listener._socket
@@ -53,6 +55,7 @@ async def test_loopback_only() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-41")
 async def test_two_clients_one_is_served() -> None:
     server = TCPSocketChannel()
     peers = [dial(server.in_path, server.in_path) for _ in range(5)]
@@ -106,6 +109,7 @@ async def cancelled_as_a_peer_was_found(server: TCPSocketChannel) -> Raw:
     return peer
 
 
+@pytest.mark.covers("RDV-10")
 async def test_a_peer_that_comes_as_connect_gives_up_is_kept() -> None:
     """Even if it leaves before the next: let in, it takes itself for met."""
     server = TCPSocketChannel()
@@ -193,6 +197,7 @@ async def test_a_peer_that_could_not_be_asked_for_waits(
     await server.close()
 
 
+@pytest.mark.covers("RDV-41", "RDV-43")
 async def test_who_comes_late_is_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)

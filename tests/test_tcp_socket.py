@@ -21,6 +21,7 @@ from ipc_channel import (
 from raw import PATIENCE, dial, eventually, frame, free_port, open_descriptors
 
 
+@pytest.mark.covers("RDV-43")
 async def test_refused_then_listening() -> None:
     port = free_port()
     client = TCPSocketChannelClient(str(port), str(port))
@@ -63,6 +64,7 @@ async def test_a_full_backlog() -> None:
         await client.close()
 
 
+@pytest.mark.covers("SES-3")
 async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
@@ -82,6 +84,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-42")
 async def test_a_client_stays_until_it_was_let_in() -> None:
     """Once it has left nobody can tell whose it was, and what it sent is lost."""
     server = TCPSocketChannel()
@@ -98,6 +101,7 @@ async def test_a_client_stays_until_it_was_let_in() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-44")
 async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     client = TCPSocketChannelClient(str(port), str(port))
@@ -119,6 +123,7 @@ async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     await client.close()
 
 
+@pytest.mark.covers("RDV-11")
 @pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.EACCES])
 async def test_an_address_that_can_never_work(
     code: int, monkeypatch: pytest.MonkeyPatch
@@ -146,6 +151,7 @@ def test_pipe_strings_are_refused() -> None:
         TCPSocketChannelClient("/tmp/in", "/tmp/out")
 
 
+@pytest.mark.covers("SES-35")
 async def test_a_peer_that_goes_on_talking_is_not_reset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -167,6 +173,7 @@ async def test_a_peer_that_goes_on_talking_is_not_reset(
     await closing
 
 
+@pytest.mark.covers("RDV-45")
 async def test_no_delay() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)

@@ -51,13 +51,31 @@ TESTS = {
         "tcp_socket",
         "named_pipe",
         "channel",
+        "loops",
     ],
-    "stream": ["stream", "endpoint", "close", "receiver", "tcp_socket", "use"],
-    "endpoint": ["endpoint", "use", "close", "sender", "channel", "streams"],
+    "stream": [
+        "stream",
+        "endpoint",
+        "close",
+        "sender",
+        "receiver",
+        "tcp_socket",
+        "use",
+    ],
+    "endpoint": [
+        "endpoint",
+        "connect_races",
+        "loops",
+        "use",
+        "close",
+        "channel",
+        "helper",
+    ],
     "named_pipe": [
         "named_pipe",
         "pipe_refusals",
         "passers_by",
+        "connect_races",
         "endpoint",
         "use",
         "sender",
@@ -197,7 +215,7 @@ def describe(work: Any, result: Any) -> dict[str, str]:
     changed = [line for line in diff.splitlines() if re.match(r"[-+](?![-+]{2})", line)]
     before = " ".join(line[1:].strip() for line in changed if line[0] == "-")
     after = " ".join(line[1:].strip() for line in changed if line[0] == "+")
-    return {"before": before, "after": after, "diff": diff}
+    return {"before": before.strip(), "after": after.strip(), "diff": diff}
 
 
 def is_explained(mutant: dict[str, str], explained: list[dict[str, str]]) -> bool:
