@@ -1,0 +1,284 @@
+"""A model of two ends, and a passer-by, that open a pair of named pipes.
+
+Every interleaving of their system calls is explored, with crashes and
+timeouts at every point. The rules are those of ``spec/rendezvous.md``; ``Rules``
+can leave one out, to show that the exploration would notice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+PIPES = ("to_server", "to_client")
+ENDS = ("server", "client")
+READS = {"server": "to_server", "client": "to_client"}
+WRITES = {"server": "to_client", "client": "to_server"}
+OTHER = {"server": "client", "client": "server"}
+
+CONNECTING = ("start", "wait", "meet")
+FINAL = ("done", "ended", "gave up", "crashed")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the ends do; each default is what the specification says."""
+
+    opens_without_blocking: bool = True  # RDV-22
+    delivers_of_who_left: bool = True  # RDV-25
+    ends_only_if_nobody_reads: bool = True  # RDV-26
+    needs_both_ends: bool = True  # RDV-24
+    looks_for_data_first: bool = True  # RDV-25: before POLLERR sends it away
+    client_leaves_at_once: bool = False  # after it has sent, without waiting
+    timeouts: bool = True
+    crashes: bool = True
+    passers_by: int = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """Where everybody is, and what is open.
+
+    ``open`` holds (who, pipe, "r" or "w"), ``data`` how many bytes are in a pipe.
+    """
+
+    at: tuple[str, str] = ("start", "start")
+    open: frozenset[tuple[str, str, str]] = frozenset()
+    data: tuple[int, int] = (0, 0)
+    sent: frozenset[str] = frozenset()  # whose write has succeeded
+    got: frozenset[str] = frozenset()  # who has received
+    visits: int = 0
+
+    def where(self, end: str) -> str:
+        return self.at[ENDS.index(end)]
+
+    def holders(self, pipe: str, mode: str) -> int:
+        return sum(1 for _, name, how in self.open if (name, how) == (pipe, mode))
+
+    def holds(self, who: str, pipe: str, mode: str) -> bool:
+        return (who, pipe, mode) in self.open
+
+    def bytes_in(self, pipe: str) -> int:
+        return self.data[PIPES.index(pipe)]
+
+    def go(self, end: str, place: str) -> State:
+        at = list(self.at)
+        at[ENDS.index(end)] = place
+        return replace(self, at=(at[0], at[1]))
+
+    def opened(self, who: str, pipe: str, mode: str) -> State:
+        return replace(self, open=self.open | {(who, pipe, mode)})
+
+    def put(self, pipe: str, count: int) -> State:
+        data = list(self.data)
+        data[PIPES.index(pipe)] += count
+        return replace(self, data=(data[0], data[1]))
+
+    def closed(self, who: str, pipe: str | None = None) -> State:
+        """Close what ``who`` holds; a pipe that nobody holds forgets its bytes."""
+        left = frozenset(
+            one for one in self.open if one[0] != who or pipe not in (None, one[1])
+        )
+        kept = tuple(
+            count if any(name == one for _, name, _ in left) else 0
+            for one, count in zip(PIPES, self.data, strict=True)
+        )
+        return replace(self, open=left, data=(kept[0], kept[1]))
+
+
+def steps(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
+    """Yield what can happen next, each with its name."""
+    for end in ENDS:
+        where = state.where(end)
+        if where in FINAL:
+            continue
+        for following in _end(state, end, rules):
+            if following != state:
+                yield f"{end}: {where} → {following.where(end)}", following
+        if rules.crashes:
+            yield f"{end} crashes", state.closed(end).go(end, "crashed")
+        if rules.timeouts and where in CONNECTING:
+            yield f"{end} gives up", state.closed(end).go(end, "gave up")
+    yield from _passer_by(state, rules)
+
+
+def _passer_by(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
+    who = "passer-by"
+    if any(one == who for one, _, _ in state.open):
+        yield "the passer-by leaves", state.closed(who)
+    elif state.visits < rules.passers_by:
+        visited = replace(state, visits=state.visits + 1)
+        for pipe in PIPES:
+            yield f"the passer-by reads {pipe}", visited.opened(who, pipe, "r")
+            if state.holders(pipe, "r"):
+                yield f"the passer-by writes {pipe}", visited.opened(who, pipe, "w")
+
+
+def _end(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """One system call of an end, or none while it has to wait."""
+    yield from {
+        "start": _start,
+        "wait": _wait,
+        "meet": _meet,
+        "send": _send,
+        "receive": _receive,
+        "gone": _gone,
+        "leave": _leave,
+        "left": _left,
+    }[state.where(end)](state, end, rules)
+
+
+def _start(state: State, end: str, rules: Rules) -> Iterator[State]:
+    blocked = not rules.opens_without_blocking and not state.holders(READS[end], "w")
+    if not blocked:
+        yield state.opened(end, READS[end], "r").go(end, "wait")
+
+
+def _wait(state: State, end: str, rules: Rules) -> Iterator[State]:
+    has_left = state.bytes_in(READS[end]) and not state.holders(READS[end], "w")
+    if has_left and rules.delivers_of_who_left:
+        yield state.go(end, "send")
+    elif state.holders(WRITES[end], "r"):
+        yield state.opened(end, WRITES[end], "w").go(end, "meet")
+
+
+def _meet(state: State, end: str, rules: Rules) -> Iterator[State]:
+    if state.bytes_in(READS[end]) and rules.looks_for_data_first:
+        yield state.go(end, "send")
+    elif not state.holders(WRITES[end], "r"):  # POLLERR: somebody passed by
+        yield state.closed(end).go(end, "start")
+    elif (
+        state.holders(READS[end], "w")
+        or state.bytes_in(READS[end])
+        or not rules.needs_both_ends
+    ):
+        yield state.go(end, "send")
+
+
+def _send(state: State, end: str, rules: Rules) -> Iterator[State]:
+    leaves = end == "client" and rules.client_leaves_at_once
+    following = state.go(end, "leave" if leaves else "receive")
+    writes = state.holds(end, WRITES[end], "w")
+    if writes and state.holders(WRITES[end], "r"):  # or else EPIPE; reading goes on
+        following = replace(following.put(WRITES[end], 1), sent=state.sent | {end})
+    yield following
+
+
+def _receive(state: State, end: str, rules: Rules) -> Iterator[State]:
+    if state.bytes_in(READS[end]):
+        got = replace(state.put(READS[end], -1), got=state.got | {end})
+        yield got.go(end, "leave")
+    elif not state.holders(READS[end], "w"):
+        nobody_reads = not state.holders(WRITES[end], "r")
+        if nobody_reads or not rules.ends_only_if_nobody_reads:
+            yield state.go(end, "gone")
+
+
+def _gone(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Leave behind the other end, which is taken to have gone."""
+    del rules
+    yield state.closed(end).go(end, "ended")
+
+
+def _leave(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Close the two pipes, one after the other."""
+    del rules
+    yield state.closed(end, WRITES[end]).go(end, "left")
+
+
+def _left(state: State, end: str, rules: Rules) -> Iterator[State]:
+    del rules
+    yield state.closed(end).go(end, "done")
+
+
+@dataclass
+class Exploration:
+    """Every state that can be reached, and how."""
+
+    rules: Rules
+    came_from: dict[State, tuple[State, str] | None] = field(default_factory=dict)
+    back: dict[State, list[State]] = field(default_factory=dict)
+
+    def run(self) -> Exploration:
+        first = State()
+        self.came_from[first] = None
+        queue = deque([first])
+        while queue:
+            state = queue.popleft()
+            for name, following in steps(state, self.rules):
+                self.back.setdefault(following, []).append(state)
+                if following not in self.came_from:
+                    self.came_from[following] = state, name
+                    queue.append(following)
+        return self
+
+    def story(self, state: State) -> str:
+        """Return the shortest way to ``state``, a step a line."""
+        lines: list[str] = [str(state)]
+        while (before := self.came_from[state]) is not None:
+            state, name = before
+            lines.append(name)
+        return "\n".join(reversed(lines))
+
+    def cannot_reach(self, goals: set[State]) -> list[State]:
+        """Return the states from which no goal can be reached any more."""
+        found, queue = set(goals), deque(goals)
+        while queue:
+            for before in self.back.get(queue.popleft(), []):
+                if before not in found:
+                    found.add(before)
+                    queue.append(before)
+        return [state for state in self.came_from if state not in found]
+
+
+def is_final(state: State) -> bool:
+    return all(place in FINAL for place in state.at)
+
+
+def is_good(state: State, rules: Rules) -> bool:
+    """Whether all is over as it should be."""
+    if not is_final(state) or state.open:
+        return False
+    if rules.timeouts or rules.crashes:
+        return True
+    # Nothing has come in between, so that everything has arrived.
+    return all(place == "done" for place in state.at) and "server" in state.got
+
+
+def faults(exploration: Exploration) -> list[str]:
+    """Return the story of everything that must not happen."""
+    states = exploration.came_from
+    good = {state for state in states if is_good(state, exploration.rules)}
+    stuck = exploration.cannot_reach(good)
+    found = [f"no good end:\n{exploration.story(state)}" for state in stuck[:1]]
+    for what, is_wrong in (
+        ("something is left open", _leaves_something),
+        ("an end that was none", _false_end),
+        ("a message was lost", _loses),
+    ):
+        wrong = next((state for state in states if is_wrong(state)), None)
+        if wrong is not None:
+            found.append(f"{what}:\n{exploration.story(wrong)}")
+    return found
+
+
+def _leaves_something(state: State) -> bool:
+    return any(state.where(who) in FINAL for who, _, _ in state.open if who != "passer-by")
+
+
+def _false_end(state: State) -> bool:
+    """Whether an end takes the other for gone which is still there, or on its way."""
+    return any(
+        state.where(end) == "gone"
+        and state.where(OTHER[end]) in ("wait", "meet", "send", "receive")
+        for end in ENDS
+    )
+
+
+def _loses(state: State) -> bool:
+    """Whether an end saw the end although the other had sent it something."""
+    return any(
+        state.where(end) == "ended" and OTHER[end] in state.sent and end not in state.got
+        for end in ENDS
+    )
