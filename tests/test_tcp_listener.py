@@ -95,14 +95,19 @@ async def test_a_restarted_peer_is_not_turned_away() -> None:
     await server.close()
 
 
-async def cancelled_as_a_peer_was_found(server: TCPSocketChannel) -> Raw:
-    """Cancel ``connect`` in the very turn in which somebody was let in."""
+async def as_a_peer_is_found(server: TCPSocketChannel) -> tuple[asyncio.Task[bool], Raw]:
+    """Return in the very turn in which somebody was let in, before ``connect`` knows."""
     connecting = asyncio.create_task(server.connect(PATIENCE))
     await eventually(lambda: server._listener._loop is not None)
     opening: Any = server._opening
     peer = dial(server.in_path, server.in_path)
     while opening._fut_waiter is None or not opening._fut_waiter.done():
         await asyncio.sleep(0)
+    return connecting, peer
+
+
+async def cancelled_as_a_peer_was_found(server: TCPSocketChannel) -> Raw:
+    connecting, peer = await as_a_peer_is_found(server)
     connecting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await connecting
@@ -218,6 +223,27 @@ async def test_a_kept_connection_is_closed_with_the_channel() -> None:
     assert await asyncio.to_thread(peer.recv_all) == []
     peer.close()
     assert open_descriptors() == before
+
+
+async def test_a_peer_that_is_found_as_the_channel_is_closed() -> None:
+    before = open_descriptors()
+    server = TCPSocketChannel()
+    connecting, peer = await as_a_peer_is_found(server)
+    await server.close()
+    assert await connecting is False
+    assert await asyncio.to_thread(peer.is_ended)
+    assert len(open_descriptors() - before) == 1, "the peer's own"
+    peer.close()
+
+
+async def test_a_kept_connection_is_ended_by_disconnect() -> None:
+    server = TCPSocketChannel()
+    peer = await cancelled_as_a_peer_was_found(server)
+    await server.disconnect()
+    assert await asyncio.to_thread(peer.recv_all) == []
+    assert not await server.connect(0)
+    peer.close()
+    await server.close()
 
 
 async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

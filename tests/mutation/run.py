@@ -66,6 +66,7 @@ TESTS = {
         "endpoint",
         "connect_races",
         "loops",
+        "tcp_listener",
         "use",
         "close",
         "channel",
