@@ -270,3 +270,16 @@ async def test_what_is_no_stream_is_refused(wrong: str) -> None:
         given = {"reader": reader, "writer": writer, wrong: None}
         with pytest.raises(TypeError, match=f"{wrong} is a Stream.*, not NoneType"):
             TCPSocketProtocol(**given)
+
+
+async def test_a_protocol_belongs_to_its_loop() -> None:
+    async def use(protocol: TCPSocketProtocol) -> None:
+        for using in (protocol.read, lambda: protocol.write(b"x"), protocol.close):
+            with pytest.raises(WrongLoopError):
+                await using()
+
+    async with streams() as (reader, writer, peer):
+        protocol = TCPSocketProtocol(reader, writer)
+        await asyncio.to_thread(asyncio.run, use(protocol))
+        peer.close()
+        await protocol.close()

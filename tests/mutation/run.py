@@ -52,6 +52,7 @@ TESTS = {
         "named_pipe",
         "channel",
         "loops",
+        "streams",
     ],
     "stream": [
         "stream",
