@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { connect } from '../lib/connect.js';
 import { checkOptions } from '../lib/options.js';
 
 describe('options', () => {
@@ -36,5 +37,16 @@ describe('options', () => {
     for (const bad of ['now', 5, {}]) {
       assert.throws(() => checkOptions({ signal: bad }), { code: 'bad-option' });
     }
+    for (const bad of [undefined, null, '5000', 5]) {
+      const error = { code: 'bad-option', message: new RegExp(`an object, not ${bad}`) };
+      assert.throws(() => checkOptions(/** @type {any} */ (bad)), error);
+    }
+  });
+
+  it('refuse what is misspelt', async () => {
+    const error = { code: 'bad-option', message: 'there is no option "timout"' };
+    const misspelt = /** @type {any} */ ({ inPath: '1', outPath: '1', timout: 1 });
+    assert.throws(() => checkOptions(misspelt), error);
+    await assert.rejects(connect(misspelt), error);
   });
 });
