@@ -4,7 +4,6 @@ export const DEFAULT_TIMEOUT = 10_000;
 export const DEFAULT_LINGER = 1_000;
 export const DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024;
 const LARGEST_MESSAGE_SIZE = 2 ** 32 - 1;
-const NAMES = new Set(['inPath', 'outPath', 'timeout', 'linger', 'maxMessageSize', 'signal']);
 
 /**
  * @param {{timeout?: unknown, linger?: unknown, maxMessageSize?: unknown, signal?: unknown}} options
@@ -13,8 +12,6 @@ export function checkOptions(options) {
   if (typeof options !== 'object' || options === null) {
     throw badOption(`options must be an object, not ${String(options)}`);
   }
-  const unknown = Object.keys(options).find((name) => !NAMES.has(name));
-  if (unknown !== undefined) throw badOption(`there is no option ${JSON.stringify(unknown)}`);
   const {
     timeout = DEFAULT_TIMEOUT,
     linger = DEFAULT_LINGER,

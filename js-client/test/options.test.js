@@ -25,7 +25,7 @@ describe('options', () => {
     assert.equal(checkOptions({ signal }).signal, signal);
   });
 
-  it('refuse the rest and say what it was', () => {
+  it('refuse the rest and say what it was', async () => {
     for (const bad of [-1, NaN, '5', null]) {
       const error = { code: 'bad-option', message: new RegExp(String(bad)) };
       assert.throws(() => checkOptions({ timeout: bad }), error);
@@ -40,13 +40,7 @@ describe('options', () => {
     for (const bad of [undefined, null, '5000', 5]) {
       const error = { code: 'bad-option', message: new RegExp(`an object, not ${bad}`) };
       assert.throws(() => checkOptions(/** @type {any} */ (bad)), error);
+      await assert.rejects(connect(/** @type {any} */ (bad)), error);
     }
-  });
-
-  it('refuse what is misspelt', async () => {
-    const error = { code: 'bad-option', message: 'there is no option "timout"' };
-    const misspelt = /** @type {any} */ ({ inPath: '1', outPath: '1', timout: 1 });
-    assert.throws(() => checkOptions(misspelt), error);
-    await assert.rejects(connect(misspelt), error);
   });
 });
