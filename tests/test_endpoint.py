@@ -306,3 +306,21 @@ async def test_a_client_connects_again(transport: str) -> None:
         assert await client.read() is None
     await client.close()
     await server.close()
+
+
+@pytest.mark.covers("SES-40")
+async def test_a_peer_that_left_much_unread_is_no_peer_any_more(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport)
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    first, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    receiver = server._session._receiver  # type: ignore[attr-defined]  # looks inside
+    await asyncio.to_thread(first.send, frame(bytes(150_000)) * 2)
+    await eventually(lambda: not receiver._reading)  # so that the end is not seen
+    first.close()
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    second, came = await asyncio.gather(meeting, server.connect(PATIENCE))
+    assert came
+    second.send(frame(b"second"))
+    assert await server.read() == b"second"
+    second.close()
+    await server.close()

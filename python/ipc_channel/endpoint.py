@@ -248,7 +248,6 @@ class Endpoint(IPCChannelClient):
     async def _give_up(self, opening: asyncio.Task[None]) -> None:
         """End ``opening``, which cleans up."""
         if opening.get_loop().is_closed():  # and will not do so by itself any more
-            self._opening = None
             coroutine = opening.get_coro()
             assert coroutine is not None
             coroutine.close()

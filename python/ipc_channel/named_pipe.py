@@ -149,12 +149,18 @@ def _poll(fd: int, events: int) -> int:
 
 
 class _Opening:
-    """The two pipes on the way to a connection."""
+    """The two pipes on the way to a connection.
+
+    What has been met of a peer as ``connect`` ends stays open for the next one.
+    """
+
+    _in: int
+    _out: int
+    _early: bytes  # what was read on finding that somebody writes
 
     def __init__(self, address: rendezvous.PipeAddress) -> None:
         self._address = address
-        self._in = self._out = _NONE
-        self._early = b""
+        self._forget()
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
@@ -165,7 +171,7 @@ class _Opening:
         if not (self._has_left() or self._has_met()):
             return None
         stream = PipeStream(loop, self._in, self._out, self._early)
-        self._in = self._out = _NONE
+        self._forget()
         return stream
 
     @property
@@ -177,16 +183,26 @@ class _Opening:
             return f"{self._address.out_path!r} does not exist, or nobody reads it"
         return f"nobody writes to {self._address.in_path!r}"
 
-    def met_half(self) -> bool:
-        """Whether somebody holds at least one of the other ends."""
-        if self._in == _NONE:
-            return False
-        return self._out != _NONE or self._has_input() or self._has_writer()
+    @property
+    def is_open(self) -> bool:
+        return self._in != _NONE
+
+    def close_unless_met(self) -> None:
+        """Close what is open, unless somebody holds one of the other ends.
+
+        It is about to open the other one, or thinks that it is met.
+        """
+        if not (self.is_open and self._has_met_half()):
+            self.close()
 
     def close(self) -> None:
         """Close what is open."""
         _close(self._in, self._out)
+        self._forget()
+
+    def _forget(self) -> None:
         self._in = self._out = _NONE
+        self._early = b""
 
     def _has_left(self) -> bool:
         """Whether the peer came, wrote and left: what it wrote is to be delivered.
@@ -205,6 +221,9 @@ class _Opening:
             self.close()
             return False
         return self._has_writer()
+
+    def _has_met_half(self) -> bool:
+        return self._out != _NONE or self._has_input() or self._has_writer()
 
     def _has_input(self) -> bool:
         return bool(self._early or _poll(self._in, select.POLLIN) & select.POLLIN)
@@ -276,9 +295,6 @@ class PosixNamedPipeProtocol(Endpoint):
     user. Options are those of :func:`ipc_channel.make_ipc_channel_client`.
     """
 
-    # Kept from a connect that ended just as the peer was opening its pipes.
-    _half_met: _Opening | None = None
-
     def __init__(
         self,
         in_path: str,
@@ -287,45 +303,38 @@ class PosixNamedPipeProtocol(Endpoint):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(logger, loop, **options)
         rendezvous.check_named_pipes_exist()
         address = rendezvous.parse(in_path, out_path)
         if not isinstance(address, rendezvous.PipeAddress):
             raise BadRendezvousError(f"bad rendezvous {in_path!r}: not a named pipe")
+        super().__init__(logger, loop, **options)
         self._address = address
+        self._pipes = _Opening(address)
 
     def _describe(self) -> str:
         return f"in={self._address.in_path!r} out={self._address.out_path!r}"
 
     async def _open(self, deadline: float) -> PipeStream | None:
-        opening = self._half_met or _Opening(self._address)
-        self._half_met = None
         loop = asyncio.get_running_loop()
         try:
             for pause in backoff(deadline):
-                stream = opening.attempt(loop)
+                stream = self._pipes.attempt(loop)
                 if stream is not None:
                     return stream
                 await asyncio.sleep(pause)
-            stream = opening.attempt(loop)
+            return self._pipes.attempt(loop)
         except Exception:
-            opening.close()
+            self._pipes.close()
             raise
         finally:
-            self._hindrance = opening.hindrance
-            # It is about to open its other end, or thinks that it is met.
-            if opening.met_half():
-                self._half_met = opening
-            else:
-                opening.close()
-        return stream
+            self._hindrance = self._pipes.hindrance
+            self._pipes.close_unless_met()
 
     def _holds_something(self) -> bool:
-        return self._half_met is not None or super()._holds_something()
+        return self._pipes.is_open or super()._holds_something()
 
     def _dispose(self) -> None:
-        if self._half_met is not None:
-            self._half_met.close()
+        self._pipes.close()
 
 
 class PosixNamedPipeChannelClient(PosixNamedPipeProtocol):
