@@ -236,6 +236,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def counts(session: nox.Session) -> None:
+    """Count instructions and system calls of a message; needs valgrind and strace."""
+    install(session, "bench")
+    env = {"PYTHONPATH": str(ROOT / "tests")}
+    session.run("python", "-m", "benchmarks.counts", *session.posargs, env=env)
+
+
+@nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
     """Run the main job: a Python service and its Go and Node helpers."""
     install(session, "demo")

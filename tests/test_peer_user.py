@@ -98,6 +98,11 @@ def test_impossible_users(users: Any) -> None:
         TCPSocketChannel(allowed_users=users)
 
 
+async def test_possible_users() -> None:
+    server = TCPSocketChannel(allowed_users=[0, 2**32 - 2])
+    await server.close()
+
+
 def test_users_need_tcp() -> None:
     with pytest.raises(ValueError, match="allowed_users needs TCP"):
         make_ipc_channel(transport="named_pipe", allowed_users=[1])

@@ -146,6 +146,22 @@ async def test_a_reset_is_seen_before_the_transport_has_met_it() -> None:
         await protocol.close()
 
 
+async def test_a_reset_inside_a_message_that_the_transport_has_met_first() -> None:
+    async with streams() as (reader, writer, peer):
+        writer.write(bytes(20 * 2**20))
+        protocol = TCPSocketProtocol(reader, writer)
+        receiver, stream = protocol._session._receiver, protocol._session._stream
+        await asyncio.to_thread(peer.send, frame(bytes(2**20))[:300_000])
+        await eventually(lambda: receiver._undelivered == 300_000)
+        stream.stop_reading()
+        peer.reset()
+        await eventually(writer.transport.is_closing)
+        stream.start_reading(receiver._on_readable)
+        with pytest.raises(ResetError):
+            await asyncio.wait_for(protocol.read(), PATIENCE)
+        await protocol.close()
+
+
 async def test_streams_are_let_go_whatever_waits() -> None:
     async with streams() as (reader, writer, _):
         writer.write(bytes(20 * 2**20))

@@ -150,7 +150,6 @@ class _TakenOver(SocketStream):
     ) -> None:
         super().__init__(loop, sock, early)
         self._transport: asyncio.Transport | None = transport
-        self._failed = False  # the transport has met the reset that we should
         transport.pause_reading()
         self._let_go()
 
@@ -185,7 +184,7 @@ class _TakenOver(SocketStream):
         """Have the transport close its own descriptor, which is not the connection."""
         if self._transport is None:
             return True
-        self._failed = self._transport.is_closing()
+        self._failed = self._transport.is_closing()  # it has met a reset before us
         if self._transport.get_write_buffer_size() and not (at_once or self._failed):
             return False
         self._transport.abort()

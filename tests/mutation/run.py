@@ -94,6 +94,7 @@ TESTS = {
     "tcp_listener": ["tcp_listener", "peer_user", "use"],
     "tcp_socket": [
         "tcp_socket",
+        "connect_races",
         "tcp_listener",
         "streams",
         "endpoint",
