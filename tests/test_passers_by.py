@@ -12,7 +12,8 @@ from ipc_channel import (
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
-from ipc_channel.named_pipe import PipeStream
+from ipc_channel.named_pipe import PipeStream, _Opening
+from ipc_channel.rendezvous import PipeAddress
 from raw import (
     CLOSE,
     PATIENCE,
@@ -250,3 +251,18 @@ async def test_passers_by_leave_no_descriptors() -> None:
     await server.close()
     assert await connecting is False
     assert open_descriptors() == before
+
+
+@pytest.mark.covers("RDV-24")
+async def test_what_a_passer_by_leaves_stays_open(paths: tuple[str, str]) -> None:
+    """The peer may be opening its ends just now, and takes ours for there."""
+    opening = _Opening(PipeAddress(*paths))
+    loop = asyncio.get_running_loop()
+    assert opening.attempt(loop) is None
+    passer_by = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
+    assert opening.attempt(loop) is None
+    mine = open_descriptors()
+    os.close(passer_by)
+    assert opening.attempt(loop) is None
+    assert len(mine - open_descriptors()) == 1, "the passer-by's own"
+    opening.close()

@@ -122,8 +122,20 @@ export class NamedPipeConnection {
    */
   #streamEnded() {
     if (this.#destroyed) return;
-    if (this.#sawByte || this.#peerGone() || !this.#reopenIn()) this.#handler?.onEnd();
+    const gone = this.#sawByte || this.#peerGone();
+    if (gone && !this.#sawByte) this.#takeRest();
+    if (gone || !this.#reopenIn()) this.#handler?.onEnd();
     else this.#lookAfter(1);
+  }
+
+  /** Since the end was seen the peer may have come, written and left. */
+  #takeRest() {
+    for (;;) {
+      const buffer = Buffer.allocUnsafe(64 * 1024);
+      const count = readNow(this.#in.fd, buffer);
+      if (!count) return;
+      this.#take(buffer.subarray(0, count));
+    }
   }
 
   #peerGone() {

@@ -55,9 +55,11 @@ class PipeStream(Stream):
         return self._out
 
     def read(self, size: int) -> bytes:
+        # Asked before reading: who comes, writes and leaves in between is heard.
+        gone = self._proven or self._peer_gone()
         data = os.read(self._in, size)
         if not self._proven:
-            if not data and not self._peer_gone():
+            if not (data or gone):
                 self._wait_out_passer_by()
                 raise BlockingIOError(errno.EAGAIN, "a passer-by has left")
             self._proven = True
@@ -165,10 +167,9 @@ class _Opening:
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
         if self._in == _NONE:
+            _check_path(self._address.out_path)  # before anything is opened
             self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
-        if self._in == _NONE:
-            return None
-        if not (self._has_left() or self._has_met()):
+        if self._in == _NONE or not (self._has_left() or self._has_met()):
             return None
         stream = PipeStream(loop, self._in, self._out, self._early)
         self._forget()
@@ -179,7 +180,7 @@ class _Opening:
         """What the last attempt lacked."""
         if self._in == _NONE:
             return f"{self._address.in_path!r} does not exist"
-        if self._out == _NONE:
+        if not self._is_read():
             return f"{self._address.out_path!r} does not exist, or nobody reads it"
         return f"nobody writes to {self._address.in_path!r}"
 
@@ -212,24 +213,30 @@ class _Opening:
         return self._has_input() and bool(_poll(self._in, 0) & select.POLLHUP)
 
     def _has_met(self) -> bool:
-        """Whether the peer holds both of its ends."""
+        """Whether the peer holds both of its ends, or has left its bytes."""
         if self._out == _NONE and not self._open_out():
             return False
-        if self._has_input():
+        # The reader first: who comes, writes and leaves in between has left its bytes.
+        if (self._is_read() and self._has_writer()) or self._has_input():
             return True
-        if _poll(self._out, 0) & select.POLLERR:  # only somebody who passed by
+        # What a passer-by leaves stays open, since the peer may just be opening its ends.
+        if self._is_replaced() and not self._has_input():
             self.close()
-            return False
-        return self._has_writer()
+        return False
+
+    def _is_read(self) -> bool:
+        return self._out != _NONE and not _poll(self._out, 0) & select.POLLERR
 
     def _has_met_half(self) -> bool:
-        return self._out != _NONE or self._has_input() or self._has_writer()
+        return self._is_read() or self._has_input() or self._has_writer()
 
     def _has_input(self) -> bool:
         return bool(self._early or _poll(self._in, select.POLLIN) & select.POLLIN)
 
     def _has_writer(self) -> bool:
-        """Whether somebody could write, which only a read tells."""
+        """Whether somebody could write, or has, which only a read tells."""
+        if self._has_input():
+            return True
         try:
             self._early = os.read(self._in, 1)
         except BlockingIOError:
@@ -239,7 +246,7 @@ class _Opening:
     def _open_out(self) -> bool:
         """Open the pipe to write to, if somebody reads it and both names are still right."""
         self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
-        if self._replaced():
+        if self._is_replaced():
             self.close()
         elif self._out != _NONE and os.path.sameopenfile(self._in, self._out):
             in_path, out_path = self._address.in_path, self._address.out_path
@@ -248,7 +255,7 @@ class _Opening:
             )
         return self._out != _NONE
 
-    def _replaced(self) -> bool:
+    def _is_replaced(self) -> bool:
         """Whether a path leads to another pipe by now: the server is one session ahead."""
         return _is_other(self._address.in_path, self._in) or _is_other(
             self._address.out_path, self._out
@@ -269,22 +276,34 @@ def _open_pipe(path: str, mode: int) -> int:
 
     Raises BadRendezvousError for anything but a named pipe of our own user.
     """
+    _check_path(path)  # opening some devices has effects
     try:
-        # Looked at before opening: opening some devices has effects.
-        rendezvous.check_fifo(path, os.lstat(path))
         fd = os.open(path, mode | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENXIO):
-            return _NONE
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            raise  # not the rendezvous is bad, but our own state
-        raise BadRendezvousError(f"bad rendezvous {path!r}: {error.strerror}") from error
+        _raise_unless_missing(path, error)
+        return _NONE
     try:
         rendezvous.check_fifo(path, os.fstat(fd))
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _check_path(path: str) -> None:
+    """Raise BadRendezvousError if ``path`` is there, but no named pipe of our own user."""
+    try:
+        rendezvous.check_fifo(path, os.lstat(path))
+    except OSError as error:
+        _raise_unless_missing(path, error)
+
+
+def _raise_unless_missing(path: str, error: OSError) -> None:
+    """Raise unless ``error`` says that a pipe, or its reader, is not there yet."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        raise error  # not the rendezvous is bad, but our own state
+    if error.errno not in (errno.ENOENT, errno.ENXIO):
+        raise BadRendezvousError(f"bad rendezvous {path!r}: {error.strerror}") from error
 
 
 class PosixNamedPipeProtocol(Endpoint):

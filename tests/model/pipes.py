@@ -17,7 +17,7 @@ READS = {"server": "to_server", "client": "to_client"}
 WRITES = {"server": "to_client", "client": "to_server"}
 OTHER = {"server": "client", "client": "server"}
 
-CONNECTING = ("start", "wait", "meet")
+CONNECTING = ("start", "wait", "meet", "meet alone", "meet empty")
 FINAL = ("done", "ended", "gave up", "crashed")
 
 
@@ -29,7 +29,8 @@ class Rules:
     delivers_of_who_left: bool = True  # RDV-25
     ends_only_if_nobody_reads: bool = True  # RDV-26
     needs_both_ends: bool = True  # RDV-24
-    looks_for_data_first: bool = True  # RDV-25: before POLLERR sends it away
+    asks_for_the_reader_first: bool = True  # RDV-24, RDV-26: and reads afterwards
+    keeps_its_pipes: bool = True  # RDV-24: open, when a passer-by has left
     client_leaves_at_once: bool = False  # after it has sent, without waiting
     timeouts: bool = True
     crashes: bool = True
@@ -121,8 +122,12 @@ def _end(state: State, end: str, rules: Rules) -> Iterator[State]:
         "start": _start,
         "wait": _wait,
         "meet": _meet,
+        "meet alone": _meet_alone,
+        "meet empty": _meet_empty,
         "send": _send,
         "receive": _receive,
+        "receive alone": _receive_alone,
+        "receive empty": _receive_empty,
         "gone": _gone,
         "leave": _leave,
         "left": _left,
@@ -144,16 +149,37 @@ def _wait(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _meet(state: State, end: str, rules: Rules) -> Iterator[State]:
-    if state.bytes_in(READS[end]) and rules.looks_for_data_first:
+    """Look whether somebody reads ``out``, and only then what there is in ``in``."""
+    if not rules.asks_for_the_reader_first:
+        yield state.go(end, "send" if state.bytes_in(READS[end]) else "meet empty")
+    elif not state.holders(WRITES[end], "r"):  # POLLERR
+        yield state.go(end, "meet alone")
+    elif _is_written(state, end) or not rules.needs_both_ends:
         yield state.go(end, "send")
-    elif not state.holders(WRITES[end], "r"):  # POLLERR: somebody passed by
+
+
+def _meet_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Nobody read ``out`` any more: a peer that has left its bytes, or a passer-by."""
+    if state.bytes_in(READS[end]):
+        yield state.go(end, "send")
+    elif rules.keeps_its_pipes:
+        yield state.go(end, "meet")
+    else:
         yield state.closed(end).go(end, "start")
-    elif (
-        state.holders(READS[end], "w")
-        or state.bytes_in(READS[end])
-        or not rules.needs_both_ends
-    ):
-        yield state.go(end, "send")
+
+
+def _meet_empty(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """The wrong order: there was nothing in ``in``, and now ``out`` is looked at."""
+    if state.holders(WRITES[end], "r"):
+        yield state.go(end, "send" if _is_written(state, end) else "meet")
+    elif rules.keeps_its_pipes:
+        yield state.go(end, "meet")
+    else:
+        yield state.closed(end).go(end, "start")
+
+
+def _is_written(state: State, end: str) -> bool:
+    return bool(state.holders(READS[end], "w") or state.bytes_in(READS[end]))
 
 
 def _send(state: State, end: str, rules: Rules) -> Iterator[State]:
@@ -166,13 +192,35 @@ def _send(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _receive(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Look whether somebody reads ``out``, and only then read ``in``."""
+    nobody_reads = not state.holders(WRITES[end], "r")
+    if not rules.asks_for_the_reader_first and not _is_written(state, end):
+        yield state.go(end, "receive empty")
+    elif nobody_reads or not rules.ends_only_if_nobody_reads:
+        yield state.go(end, "receive alone")
+    elif state.bytes_in(READS[end]):
+        yield _got(state, end)
+
+
+def _receive_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Nobody reads ``out``: a read that gives nothing is the end now."""
+    del rules
     if state.bytes_in(READS[end]):
-        got = replace(state.put(READS[end], -1), got=state.got | {end})
-        yield got.go(end, "leave")
+        yield _got(state, end)
     elif not state.holders(READS[end], "w"):
-        nobody_reads = not state.holders(WRITES[end], "r")
-        if nobody_reads or not rules.ends_only_if_nobody_reads:
-            yield state.go(end, "gone")
+        yield state.go(end, "gone")
+
+
+def _receive_empty(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """The wrong order: a read gave nothing, and now ``out`` is looked at."""
+    del rules
+    nobody_reads = not state.holders(WRITES[end], "r")
+    yield state.go(end, "gone" if nobody_reads else "receive")
+
+
+def _got(state: State, end: str) -> State:
+    got = replace(state.put(READS[end], -1), got=state.got | {end})
+    return got.go(end, "leave")
 
 
 def _gone(state: State, end: str, rules: Rules) -> Iterator[State]:

@@ -39,7 +39,8 @@ def test_without_a_passer_by_both_always_meet() -> None:
         ("delivers_of_who_left", "no good end"),
         ("ends_only_if_nobody_reads", "an end that was none"),
         ("needs_both_ends", "an end that was none"),
-        ("looks_for_data_first", "no good end"),
+        ("asks_for_the_reader_first", "a message was lost"),
+        ("keeps_its_pipes", "an end that was none"),
     ],
 )
 def test_each_rule_is_needed(rule: str, fault: str) -> None:
