@@ -62,7 +62,9 @@ async def test_another_user(allowed: bool) -> None:
 
 @pytest.mark.covers("RDV-42")
 @pytest.mark.parametrize("user", [STRANGER, None, 0])
-async def test_who_may_enter(user: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_may_enter(
+    user: int | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     if user == os.geteuid():
         user = STRANGER + 1
     monkeypatch.setattr("ipc_channel.tcp_listener.peer_user", lambda _: user)
@@ -70,6 +72,8 @@ async def test_who_may_enter(user: int | None, monkeypatch: pytest.MonkeyPatch) 
     peer = dial(server.in_path, server.in_path)
     assert not await server.connect(0.02)
     assert await asyncio.to_thread(peer.is_ended)
+    who = "that has left already" if user is None else f"of user {user}"
+    assert f"port {server.in_path}: turned away a peer {who}" in caplog.text
     peer.close()
     await server.close()
 
