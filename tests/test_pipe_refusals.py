@@ -139,7 +139,8 @@ async def test_a_path_that_changes_after_it_was_looked_at(
 @pytest.mark.covers("RDV-11")
 async def test_a_bad_out_is_refused_while_in_is_missing(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    client = PosixNamedPipeChannelClient(str(tmp_path / "in"), str(tmp_path / "out"))
-    with pytest.raises(BadRendezvousError, match="not a named pipe"):
-        await client.connect(PATIENCE)
-    await client.close()
+    for out, text in (("out", "not a named pipe"), ("out/below", "Not a directory")):
+        client = PosixNamedPipeChannelClient(str(tmp_path / "in"), str(tmp_path / out))
+        with pytest.raises(BadRendezvousError, match=text):
+            await client.connect(PATIENCE)
+        await client.close()

@@ -235,10 +235,8 @@ class _Opening:
 
     def _has_writer(self) -> bool:
         """Whether somebody could write, or has, which only a read tells."""
-        if self._has_input():
-            return True
         try:
-            self._early = os.read(self._in, 1)
+            self._early += os.read(self._in, 1)
         except BlockingIOError:
             return True
         return bool(self._early)
