@@ -245,7 +245,7 @@ def test_a_frame_for_which_there_is_no_memory(
 
     monkeypatch.setattr("ipc_channel.framing.BytesIO", Full)
     size = 2 * 2**20
-    wire = b"\0\0\0\1a" + encode_header(size) + bytes(size)
+    wire = b"\0\0\0\1a" + encode_header(size) + bytes(2**19 * growths + 500)
     decoder = read_in_place(wire, size) if in_place else decode(wire, size, [100])
     assert list(decoder.messages) == [b"a"]
     assert decoder.end == "too_large"
