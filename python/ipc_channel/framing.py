@@ -155,8 +155,8 @@ class Decoder:
                 self.payload = Payload(length)
                 self.payload.take(data[body:])
                 self._finish_payload()
-                return
-            append(data[body:start])
+            else:
+                append(data[body:start])
         self._head = data[start:]
 
     def _finish_payload(self) -> None:
