@@ -1,30 +1,35 @@
 """Mutation testing of the package: ``nox -s mutants -- framing sender``.
 
-``--since COMMIT`` leaves out what was the same in that commit.
-
 Each named module (all, if none is named) is changed in one place after the
 other, and the tests that cover it must turn red each time. A mutant that
 survives has to be explained in survivors.toml, by the line it changes and what
-becomes of it, or the run fails.
+becomes of it, or the run fails; one that is explained there is not run.
+``--since COMMIT`` leaves out the lines that were the same in that commit.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import difflib
+import itertools
 import os
+import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from cosmic_ray.work_db import use_db
-from cosmic_ray.work_item import WorkerOutcome, WorkResult
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[2]
 # A mutant that hangs costs time but no work, and every other one waits for peers.
@@ -120,134 +125,171 @@ REPLACEMENTS = {
                            "Is_IsNot", "IsNot_Is", "In_NotIn", "NotIn_In"],
 }  # fmt: skip
 EXCLUDED = [
-    rf"core/Replace{kind}_(?!({'|'.join(wanted)})$).*"
+    re.compile(rf"core/Replace{kind}_(?!({'|'.join(wanted)})$).*")
     for kind, wanted in REPLACEMENTS.items()
 ]
 
 
-def run(*command: str, cwd: Path) -> str:
-    """Run a command; return what it printed."""
-    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout
+@dataclass(frozen=True)
+class Mutant:
+    """A module in which one thing has been changed."""
+
+    module: str
+    code: str
+    before: str
+    """The lines that were changed, without indentation, and what became of them."""
+    after: str
+    rows: range
+    diff: str
 
 
-def write_config(module: str, path: Path) -> None:
-    tests = " ".join(f"tests/test_{name}.py" for name in TESTS[module])
-    slow = SLOW if module in ON_UVLOOP else f"{SLOW} or uvloop"
-    command = (
-        f"env PYTHONPATH=python HYPOTHESIS_PROFILE=quick {sys.executable} -m pytest -x -q "
-        f"-p no:cacheprovider --timeout={TEST_TIMEOUT} -k 'not ({slow})' {tests}"
+def mutants(module: str) -> Iterator[Mutant]:
+    """Yield every mutant of ``module`` once."""
+    code = (ROOT / "python" / "ipc_channel" / f"{module}.py").read_text("utf-8")
+    seen = {code}
+    for name in sorted(operator_names()):
+        operator = get_operator(name)
+        if operator.arguments() or any(one.match(name) for one in EXCLUDED):
+            continue
+        for occurrence in itertools.count():
+            mutated = mutate_code(code, operator(), occurrence)
+            if mutated is None:
+                break
+            if mutated not in seen:
+                seen.add(mutated)
+                yield describe(module, code, mutated)
+
+
+def describe(module: str, code: str, mutated: str) -> Mutant:
+    lines, others = code.splitlines(), mutated.splitlines()
+    blocks = difflib.SequenceMatcher(None, lines, others, autojunk=False).get_opcodes()
+    changed = [block[1:] for block in blocks if block[0] != "equal"]
+    start, end = changed[0][0], changed[-1][1]
+    return Mutant(
+        module,
+        mutated,
+        before=" ".join(map(str.strip, lines[start:end])).strip(),
+        after=" ".join(map(str.strip, others[changed[0][2] : changed[-1][3]])).strip(),
+        rows=range(start + 1, end + 1),
+        diff="\n".join(difflib.unified_diff(lines, others, lineterm="", n=2)),
     )
-    path.write_text(
-        f"""
-[cosmic-ray]
-module-path = "python/ipc_channel/{module}.py"
-timeout = {RUN_TIMEOUT}.0
-excluded-modules = []
-test-command = {json.dumps(command)}
 
-[cosmic-ray.distributor]
-name = "local"
 
-[cosmic-ray.filters.operators-filter]
-exclude-operators = {json.dumps(EXCLUDED)}
-"""
+def is_explained(mutant: Mutant, explained: dict[str, list[dict[str, str]]]) -> bool:
+    return any(
+        item["before"] == mutant.before and item.get("after") in (None, mutant.after)
+        for item in (*explained.get(mutant.module, ()), *explained["every_module"])
     )
 
 
-def changed_rows(module: str, since: str | None) -> set[int] | None:
-    """Return the numbers of the lines that are new since the commit; None for all."""
-    if since is None:
-        return None
-    path = f"python/ipc_channel/{module}.py"
+def changed_rows(module: str, since: str) -> set[int]:
+    """Return the numbers of the lines that are new since the commit."""
+    command = ["git", "diff", "-U0", since, "--", f"python/ipc_channel/{module}.py"]
+    diff = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     rows: set[int] = set()
-    for hunk in run("git", "diff", "-U0", since, "--", path, cwd=ROOT).splitlines():
-        if found := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", hunk):
-            start, count = int(found[1]), int(found[2] or 1)
-            rows.update(range(start, start + count))
+    for start, count in re.findall(
+        r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", diff.stdout, re.MULTILINE
+    ):
+        rows.update(range(int(start), int(start) + int(count or 1)))
     return rows
 
 
-def mutate(module: str, since: str | None) -> list[dict[str, str]]:
-    """Return the mutants of ``module`` that its tests do not notice."""
-    rows = changed_rows(module, since)
-    with tempfile.TemporaryDirectory() as name:
-        first = make_tree(Path(name) / "0", module)
-        run("cosmic-ray", "init", "config.toml", "session.sqlite", cwd=first)
-        run("cr-filter-operators", "session.sqlite", "config.toml", cwd=first)
-        run("cosmic-ray", "baseline", "config.toml", cwd=first)
-        trees = [first]
-        for worker in range(1, WORKERS):
-            trees.append(make_tree(Path(name) / str(worker), module))
-            shutil.copy(first / "session.sqlite", trees[worker])
-        with ThreadPoolExecutor(WORKERS) as pool:
-            shares = list(pool.map(test_share, trees, range(WORKERS), [rows] * WORKERS))
-    tested = [result for share in shares for result in share]
-    unclear = sum(result[1]["output"] == "timeout" for result in tested)
-    print(f"{module}: {len(tested)} mutants, {unclear} took too long", flush=True)
-    return [
-        describe(*result) for result in tested if result[1]["test_outcome"] == "survived"
-    ]
+class Bench:
+    """Copies of the project in which mutants of one module are tried."""
+
+    def __init__(self, module: str, directory: Path) -> None:
+        self._module = module
+        # Files that notice much come first.
+        self._noticed = Counter(dict.fromkeys(TESTS[module], 0))
+        self._trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for worker in range(WORKERS):
+            self._trees.put(copy_project(directory / str(worker)))
+
+    def try_out(self, code: str | None) -> str:
+        """Return what became of a mutant: "noticed", "survived" or "unclear"."""
+        tree = self._trees.get()
+        target = tree / "python" / "ipc_channel" / f"{self._module}.py"
+        original = target.read_text("utf-8")
+        try:
+            if code is not None:
+                target.write_text(code, "utf-8")
+            return self._test(tree)
+        finally:
+            target.write_text(original, "utf-8")
+            self._trees.put(tree)
+
+    def _test(self, tree: Path) -> str:
+        slow = SLOW if self._module in ON_UVLOOP else f"{SLOW} or uvloop"
+        files = [f"tests/test_{name}.py" for name, _ in self._noticed.most_common()]
+        options = ["-x", "-q", "-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT}"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *options, "-k", f"not ({slow})", *files],
+            cwd=tree,
+            env=os.environ
+            | {"PYTHONPATH": "python", "HYPOTHESIS_PROFILE": "quick"}
+            | {"PYTHONDONTWRITEBYTECODE": "1"},  # or a mutant might be taken for another
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=RUN_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return "unclear"
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # of the tests' own processes
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.returncode == 0:
+            return "survived"
+        if process.returncode > 2:
+            raise RuntimeError(f"pytest could not run:\n{output[-2000:]}")
+        for name in re.findall(
+            r"^(?:FAILED|ERROR) tests/test_(\w+)\.py", output, re.MULTILINE
+        )[:1]:
+            self._noticed[name] += 1
+        return "noticed"
 
 
-def make_tree(tree: Path, module: str) -> Path:
-    """Make a copy of the project in which a worker may change files."""
+def copy_project(tree: Path) -> Path:
     for part in ("python", "tests", "spec"):
         shutil.copytree(ROOT / part, tree / part)
     shutil.copy(ROOT / "pyproject.toml", tree)
-    write_config(module, tree / "config.toml")
     return tree
 
 
-def test_share(tree: Path, worker: int, rows: set[int] | None) -> list[Any]:
-    """Test every WORKERS-th mutant in ``tree``; return what became of them."""
-    with use_db(tree / "session.sqlite") as session:
-        wanted = 0
-        for item in list(session.pending_work_items):
-            mutation = item.mutations[0]
-            mutated = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
-            is_wanted = rows is None or not rows.isdisjoint(mutated)
-            wanted += is_wanted
-            if not is_wanted or wanted % WORKERS != worker:
-                session.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED))
-    run("cosmic-ray", "exec", "config.toml", "session.sqlite", cwd=tree)
-    lines = run("cosmic-ray", "dump", "session.sqlite", cwd=tree).splitlines()
-    results = [json.loads(line) for line in lines]
-    return [result for result in results if result[1]["worker_outcome"] == "normal"]
-
-
-def describe(work: Any, result: Any) -> dict[str, str]:
-    """Return what a mutant changes, in terms that outlive other changes of the file."""
-    diff = result["diff"]
-    changed = [line for line in diff.splitlines() if re.match(r"[-+](?![-+]{2})", line)]
-    before = " ".join(line[1:].strip() for line in changed if line[0] == "-")
-    after = " ".join(line[1:].strip() for line in changed if line[0] == "+")
-    return {"before": before.strip(), "after": after.strip(), "diff": diff}
-
-
-def is_explained(mutant: dict[str, str], explained: list[dict[str, str]]) -> bool:
-    return any(
-        item["before"] == mutant["before"] and item.get("after") in (None, mutant["after"])
-        for item in explained
-    )
+def test_module(module: str, wanted: list[Mutant]) -> list[Mutant]:
+    """Return those of the mutants that no test has noticed for certain."""
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(WORKERS) as pool:
+        bench = Bench(module, Path(name))
+        if bench.try_out(None) != "survived":
+            raise RuntimeError(f"the tests of {module} fail without any change")
+        fates = list(pool.map(bench.try_out, [mutant.code for mutant in wanted]))
+    print(f"{module}: {dict(Counter(fates))}", flush=True)
+    return [mutant for mutant, fate in zip(wanted, fates, strict=True) if fate != "noticed"]
 
 
 def main() -> int:
-    with SURVIVORS.open("rb") as file:
-        explained = tomllib.load(file)
+    explained = tomllib.loads(SURVIVORS.read_text("utf-8"))
     parser = argparse.ArgumentParser(prog="nox -s mutants --", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--since", metavar="COMMIT")
     options = parser.parse_args()
-    unexplained = 0
+    survivors = 0
     for module in options.modules or TESTS:
-        for mutant in mutate(module, options.since):
-            known = explained.get(module, []) + explained["every_module"]
-            if not is_explained(mutant, known):
-                unexplained += 1
-                print(f"survivor in {module}:\n{mutant['diff']}", flush=True)
-    print(f"{unexplained} survivors without an explanation")
-    return min(unexplained, 1)
+        rows = changed_rows(module, options.since) if options.since else None
+        wanted = [
+            mutant
+            for mutant in mutants(module)
+            if not is_explained(mutant, explained)
+            and (rows is None or not rows.isdisjoint(mutant.rows))
+        ]
+        for mutant in test_module(module, wanted):
+            survivors += 1
+            print(f"survivor in {module}:\n{mutant.diff}", flush=True)
+    print(f"{survivors} survivors without an explanation")
+    return min(survivors, 1)
 
 
 if __name__ == "__main__":
