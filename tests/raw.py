@@ -17,7 +17,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Unpack
 
-from ipc_channel import IPCChannelClient, make_ipc_channel, make_ipc_channel_client
+from ipc_channel import (
+    IPCChannel,
+    IPCChannelClient,
+    make_ipc_channel,
+    make_ipc_channel_client,
+)
 from ipc_channel.endpoint import Options
 
 TRANSPORTS = ("named_pipe", "tcp")
@@ -233,6 +238,14 @@ async def connected(
 
 def _nothing() -> None:
     pass
+
+
+async def meet(server: IPCChannel) -> Raw:
+    """Connect a raw client to ``server``."""
+    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
+    raw, came = await asyncio.gather(meeting, server.connect(PATIENCE))
+    assert came
+    return raw
 
 
 def make(role: str, transport: Any, directory: Path, **options: Any) -> IPCChannelClient:

@@ -18,7 +18,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from raw import PATIENCE, Raw, dial, frame, open_descriptors, open_nonblocking
+from raw import PATIENCE, Raw, dial, frame, meet, open_descriptors, open_nonblocking
 
 
 async def halfway(server: IPCChannel, half: str) -> tuple[asyncio.Task[bool], int]:
@@ -222,9 +222,7 @@ async def test_disconnect_keeps_the_channel(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     await server.disconnect()
     for number in range(3):
-        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-        peer, came = await asyncio.gather(meeting, server.connect(PATIENCE))
-        assert came
+        peer = await meet(server)
         await server.write(b"%d" % number)
         disconnecting = asyncio.create_task(server.disconnect())
         assert await asyncio.to_thread(peer.recv_all) == [b"%d" % number]
@@ -256,8 +254,7 @@ async def test_a_missed_peer_is_forgotten_with_the_next(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     assert not await server.connect(0)
     assert server.last_exception is not None
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     assert server.last_exception is None
     peer.close()
     await server.close()

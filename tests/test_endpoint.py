@@ -20,7 +20,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from raw import CLOSE, PATIENCE, dial, eventually, frame, make, open_descriptors
+from raw import CLOSE, PATIENCE, dial, eventually, frame, make, meet, open_descriptors
 
 
 @pytest.mark.covers("RDV-9", "RDV-10")
@@ -255,9 +255,7 @@ async def test_reconnect(transport: str, caplog: pytest.LogCaptureFixture) -> No
     before = open_descriptors()
     for number in range(5):
         assert not await server.connect(0)
-        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-        peer, came = await asyncio.gather(meeting, server.connect())
-        assert came
+        peer = await meet(server)
         assert server.end_reason is None
         peer.send(frame(b"session %d" % number) + frame(b"unread") + b"\0\0")
         assert ("1 unread messages are dropped" in caplog.text) == (number > 0)
@@ -311,15 +309,12 @@ async def test_a_client_connects_again(transport: str) -> None:
 @pytest.mark.covers("SES-40")
 async def test_a_peer_that_left_much_unread_is_no_peer_any_more(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    first, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    first = await meet(server)
     receiver = server._session._receiver  # type: ignore[attr-defined]  # looks inside
     await asyncio.to_thread(first.send, frame(bytes(150_000)) * 2)
     await eventually(lambda: not receiver._reading)  # so that the end is not seen
     first.close()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    second, came = await asyncio.gather(meeting, server.connect(PATIENCE))
-    assert came
+    second = await meet(server)
     second.send(frame(b"second"))
     assert await server.read() == b"second"
     second.close()

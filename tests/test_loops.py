@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ipc_channel import IPCChannel, WrongLoopError, make_ipc_channel
-from raw import PATIENCE, Raw, dial, frame, open_descriptors
+from raw import PATIENCE, Raw, frame, meet, open_descriptors
 
 
 def in_a_loop(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -23,14 +23,12 @@ def in_a_loop(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 def met(transport: Any) -> tuple[IPCChannel, Raw]:
     """A channel that was connected in a loop which has been closed, and its peer."""
 
-    async def meet() -> tuple[IPCChannel, Raw]:
+    async def make_met() -> tuple[IPCChannel, Raw]:
         server = make_ipc_channel(transport=transport)
-        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-        peer, came = await asyncio.gather(meeting, server.connect(PATIENCE))
-        assert came
+        peer = await meet(server)
         return server, peer
 
-    found: tuple[IPCChannel, Raw] = in_a_loop(meet)
+    found: tuple[IPCChannel, Raw] = in_a_loop(make_met)
     return found
 
 
@@ -47,17 +45,15 @@ def test_a_session_does_not_move_to_another_loop(met: tuple[IPCChannel, Raw]) ->
 def test_the_next_session_may(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
 
-    async def meet() -> None:
-        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-        peer, came = await asyncio.gather(meeting, server.connect(PATIENCE))
-        assert came
+    async def make_met() -> None:
+        peer = await meet(server)
         peer.send(frame(b"hello"))
         assert await server.read() == b"hello"
         peer.close()
         assert await server.read() is None
 
-    in_a_loop(meet)
-    in_a_loop(meet)
+    in_a_loop(make_met)
+    in_a_loop(make_met)
     in_a_loop(server.close)
 
 

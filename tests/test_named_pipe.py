@@ -29,6 +29,7 @@ from raw import (
     dial_nonblocking,
     eventually,
     frame,
+    meet,
     open_nonblocking,
 )
 
@@ -83,8 +84,7 @@ async def test_every_order_of_opening(order: str, opening: Any, first: str) -> N
 @pytest.mark.covers("RDV-26")
 async def test_a_silent_peer_is_no_end() -> None:
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     reading = asyncio.create_task(server.read())
     await asyncio.sleep(0.3)
     assert not reading.done()
@@ -164,8 +164,7 @@ async def test_a_pipe_that_is_replaced_just_as_it_is_opened(
 async def test_names_lead_to_the_next_session_once_this_one_has_begun() -> None:
     """A client that is early for the next session neither sees nor disturbs this one."""
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     peer.send(frame(b"first"))
     assert await server.read() == b"first"
     early = PosixNamedPipeChannelClient(server.out_path, server.in_path)
@@ -184,8 +183,7 @@ async def test_names_lead_to_the_next_session_once_this_one_has_begun() -> None:
 
 async def test_a_directory_that_was_taken_away_ends_no_session() -> None:
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     shutil.rmtree(os.path.dirname(server.in_path))
     peer.send(frame(b"still here") + CLOSE)
     assert await server.read() == b"still here"
@@ -198,8 +196,7 @@ async def test_a_directory_that_was_taken_away_ends_no_session() -> None:
 
 async def test_a_forked_child_that_holds_the_pipes_does_not_delay_the_end() -> None:
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     held = [os.dup(fd) for fd in (peer.in_fd, peer.out_fd) if fd is not None]
     peer.send(frame(b"bye") + CLOSE)
     peer.close()
@@ -213,8 +210,7 @@ async def test_a_forked_child_that_holds_the_pipes_does_not_delay_the_end() -> N
 
 async def test_a_small_pipe_carries_a_large_message() -> None:
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     message = os.urandom(2**20)
     with contextlib.suppress(OSError):
         fcntl.fcntl(peer.in_fd or 0, fcntl.F_SETPIPE_SZ, 8192)
@@ -227,8 +223,7 @@ async def test_a_small_pipe_carries_a_large_message() -> None:
 
 async def test_pipes_grow_only_when_they_are_too_small() -> None:
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     assert peer.in_fd is not None
     await server.write(b"small")
     small = fcntl.fcntl(peer.in_fd, fcntl.F_GETPIPE_SZ)
@@ -255,8 +250,7 @@ async def test_the_protocol_by_itself(paths: tuple[str, str]) -> None:
 @pytest.mark.covers("RDV-27")
 async def test_a_silent_session_leaves_new_names_at_its_end() -> None:
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     held = os.fstat(peer.out_fd or 0).st_ino
     peer.close()
     assert await server.read() is None
@@ -269,8 +263,7 @@ async def test_a_silent_peer_settles_after_a_while() -> None:
     """Whoever opens the names then gets into the next session, not into this one."""
     server = PosixNamedPipeChannel()
     held = os.stat(server.in_path).st_ino
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     await eventually(lambda: os.stat(server.in_path).st_ino != held)
     peer.send(frame(b"this session goes on"))
     assert await server.read() == b"this session goes on"
@@ -315,8 +308,7 @@ def test_a_channel_that_could_not_be_made_leaves_no_directory() -> None:
 async def test_pipes_are_replaced_at_the_end_of_a_session_that_never_settled() -> None:
     server = PosixNamedPipeChannel()
     before = os.stat(server.in_path).st_ino
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     peer.close()
     assert await server.read() is None
     assert os.stat(server.in_path).st_ino != before
@@ -326,8 +318,7 @@ async def test_pipes_are_replaced_at_the_end_of_a_session_that_never_settled() -
 async def test_an_ended_session_settles_no_more() -> None:
     """Its timer would replace the pipes of the next one."""
     server: Any = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     settling = server._session._stream._settling
     await server.disconnect()
     assert settling.cancelled()

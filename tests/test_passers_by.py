@@ -21,6 +21,7 @@ from raw import (
     dial,
     eventually,
     frame,
+    meet,
     open_descriptors,
     open_nonblocking,
 )
@@ -106,8 +107,7 @@ async def test_close_while_a_passer_by_is_waited_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = PosixNamedPipeChannel(linger=0)
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     stream = server._session._stream  # type: ignore[union-attr]  # looks inside
     assert isinstance(stream, PipeStream)
     peer.end_writing()
@@ -178,8 +178,7 @@ async def test_a_server_that_dies_while_it_opens(
 async def test_a_silent_peer_that_closes_slowly_is_noticed() -> None:
     """Its two descriptors go one after the other, and it never sent a byte."""
     server = PosixNamedPipeChannel()
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect(PATIENCE))
+    peer = await meet(server)
     reading = asyncio.create_task(server.read())
     peer.end_writing()
     await asyncio.sleep(0.1)

@@ -28,7 +28,7 @@ from ipc_channel import (
     make_ipc_channel_client,
 )
 from ipc_channel.stream import Stream
-from raw import CLOSE, dial, frame, make, open_descriptors
+from raw import CLOSE, dial, frame, make, meet, open_descriptors
 
 
 async def test_use_before_connect(role: str, transport: str, tmp_path: Path) -> None:
@@ -111,8 +111,7 @@ async def test_close_after_its_loop_has_gone(transport: Any) -> None:
     def make_in_a_loop() -> tuple[IPCChannel, raw.Raw]:
         async def go() -> tuple[IPCChannel, raw.Raw]:
             server = make_ipc_channel(transport=transport)
-            meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-            peer, _ = await asyncio.gather(meeting, server.connect())
+            peer = await meet(server)
             peer.send(frame(b"unread"))
             await raw.eventually(lambda: server._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
             return server, peer
@@ -147,8 +146,7 @@ async def test_async_with(transport: Any) -> None:
 async def test_dropped_without_close(transport: Any) -> None:
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect())
+    peer = await meet(server)
     shown = "port=" if transport == "tcp" else "in='/"
     with pytest.warns(ResourceWarning, match=f"unclosed <.*Channel {shown}"):
         del server
@@ -163,8 +161,7 @@ async def test_dropped_while_warnings_are_errors(
     """The warning can only be printed then, but everything is freed all the same."""
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect())
+    peer = await meet(server)
     printed: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", printed.append)
     with warnings.catch_warnings():
@@ -179,15 +176,14 @@ async def test_dropped_while_warnings_are_errors(
 
 
 def test_dropped_while_its_loop_rests(transport: Any) -> None:
-    async def meet() -> list[Any]:
+    async def make_met() -> list[Any]:
         server = make_ipc_channel(transport=transport)
-        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-        peer, _ = await asyncio.gather(meeting, server.connect())
+        peer = await meet(server)
         return [server, peer]
 
     before = open_descriptors()
     loop = asyncio.new_event_loop()
-    met = loop.run_until_complete(meet())
+    met = loop.run_until_complete(make_met())
     loop.run_until_complete(loop.shutdown_default_executor())
     with pytest.warns(ResourceWarning, match="unclosed"):
         del met[0]
@@ -203,8 +199,7 @@ async def test_dropped_in_another_thread(
     """The collector runs anywhere; the loop and its descriptors belong to one thread."""
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)
-    meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-    peer, _ = await asyncio.gather(meeting, server.connect())
+    peer = await meet(server)
     stream = server._session._stream  # type: ignore[attr-defined]  # looks inside
     threads = []
 
@@ -343,10 +338,9 @@ async def test_nothing_is_done_while_nothing_happens(
 def test_a_forked_child_that_drops_a_channel(transport: Any) -> None:
     """It shares the selector with us, and must not make us deaf."""
 
-    async def meet() -> tuple[IPCChannel, raw.Raw]:
+    async def make_met() -> tuple[IPCChannel, raw.Raw]:
         server = make_ipc_channel(transport=transport)
-        meeting = asyncio.to_thread(dial, server.out_path, server.in_path)
-        peer, _ = await asyncio.gather(meeting, server.connect())
+        peer = await meet(server)
         return server, peer
 
     async def use(server: IPCChannel) -> None:
@@ -358,7 +352,7 @@ def test_a_forked_child_that_drops_a_channel(transport: Any) -> None:
         await server.close()
 
     loop = asyncio.new_event_loop()
-    server, peer = loop.run_until_complete(meet())
+    server, peer = loop.run_until_complete(make_met())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are threads is no matter here
         child = os.fork()

@@ -155,9 +155,18 @@ def mutants(module: str) -> Iterator[Mutant]:
             mutated = mutate_code(code, operator(), occurrence)
             if mutated is None:
                 break
-            if mutated not in seen:
+            if mutated not in seen and is_python(mutated):
                 seen.add(mutated)
                 yield describe(module, code, mutated)
+
+
+def is_python(code: str) -> bool:
+    """Whether it compiles, which not all that an operator makes does."""
+    try:
+        compile(code, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def describe(module: str, code: str, mutated: str) -> Mutant:
@@ -243,8 +252,6 @@ class Bench:
             process.wait()
         if process.returncode == 0:
             return "survived"
-        if process.returncode > 2:
-            raise RuntimeError(f"pytest could not run:\n{output[-2000:]}")
         for name in re.findall(
             r"^(?:FAILED|ERROR) tests/test_(\w+)\.py", output, re.MULTILINE
         )[:1]:
