@@ -12,7 +12,8 @@ from ipc_channel import (
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
-from ipc_channel.named_pipe import PipeStream, _Opening
+from ipc_channel.named_pipe import _Opening
+from ipc_channel.pipe_stream import PipeStream
 from ipc_channel.rendezvous import PipeAddress
 from raw import (
     CLOSE,
@@ -59,7 +60,7 @@ async def test_a_passer_by_while_the_peer_opens(
     paths: tuple[str, str], role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The passer-by writes where the peer is only about to: its leaving is no end."""
-    monkeypatch.setattr("ipc_channel.named_pipe._SETTLED", PATIENCE)
+    monkeypatch.setattr("ipc_channel.pipe_stream._SETTLED", PATIENCE)
     ours: PosixNamedPipeProtocol
     if role == "server":
         ours = server = PosixNamedPipeChannel()
@@ -265,3 +266,31 @@ async def test_what_a_passer_by_leaves_stays_open(paths: tuple[str, str]) -> Non
     assert opening.attempt(loop) is None
     assert len(mine - open_descriptors()) == 1, "the passer-by's own"
     opening.close()
+
+
+@pytest.mark.covers("RDV-26")
+async def test_a_peer_that_comes_writes_and_leaves_between_two_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it reads is asked before what it wrote is looked for."""
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
+    passer_by = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
+    assert await connecting
+    in_path, read = server.in_path, os.read
+
+    def read_and_be_late(fd: int, size: int) -> bytes:
+        data = read(fd, size)
+        if not data:
+            monkeypatch.setattr(os, "read", read)
+            peer = Raw(reader, os.open(in_path, os.O_WRONLY))
+            peer.send(frame(b"just in time"))
+            peer.close()
+        return data
+
+    monkeypatch.setattr(os, "read", read_and_be_late)
+    os.close(passer_by)
+    assert await server.read() == b"just in time"
+    assert await server.read() is None
+    await server.close()

@@ -159,9 +159,10 @@ class Endpoint(IPCChannelClient):
             raise ConnectInProgressError("another connect is waiting")
         alive = self._session is not None and self._session.alive
         if not (self._fresh or alive or await self._meet_until(deadline)):
-            self._missed = ConnectTimeoutError(
-                f"{self._name} did not connect in {timeout} s: {self._hindrance}"
-            )
+            if not self._closed:
+                self._missed = ConnectTimeoutError(
+                    f"{self._name} did not connect in {timeout} s: {self._hindrance}"
+                )
             return False
         self._fresh = False
         self._missed = None

@@ -41,9 +41,8 @@ class Waiter(asyncio.Future[None]):
         Only a callback of the loop may do this, not a task, and last of all:
         the task may use whatever led here.
         """
-        super().set_result(
-            None
-        )  # first: cancelled from here on, the task goes on all the same
+        # First: cancelled from here on, the task goes on all the same.
+        super().set_result(None)
         resume, self._resume = self._resume, None
         if resume is not None:
             callback, context = resume

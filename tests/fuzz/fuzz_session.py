@@ -18,7 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["ipc_channel"]):
     from ipc_channel.errors import IPCChannelError
-    from ipc_channel.named_pipe import PipeStream
+    from ipc_channel.pipe_stream import PipeStream
     from ipc_channel.session import Session
     from ipc_channel.stream import Stream
     from ipc_channel.tcp_stream import SocketStream

@@ -78,6 +78,7 @@ TESTS = {
         "channel",
         "helper",
     ],
+    "pipe_stream": ["named_pipe", "passers_by", "endpoint", "use", "sender"],
     "named_pipe": [
         "named_pipe",
         "pipe_refusals",

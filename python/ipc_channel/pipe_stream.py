@@ -1,0 +1,142 @@
+"""A pair of open named pipes as a stream (spec/rendezvous.md, "Named pipes")."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import select
+from collections.abc import Callable, Sequence
+
+from ipc_channel.stream import Stream, nothing
+
+with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
+    import fcntl
+
+NONE = -1
+"""Stands for a descriptor that is not open."""
+
+_CAPACITY = 2**20  # bytes: as much as Linux gives to an unprivileged process
+_RECHECK = 0.02  # seconds
+_SETTLED = 0.25  # seconds; clients that follow the specification take 25 ms
+
+
+class PipeStream(Stream):
+    """A pair of open named pipes; there is no ``out_fd`` if the peer has left already."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, in_fd: int, out_fd: int, early: bytes
+    ) -> None:
+        super().__init__(loop)
+        self.early = early
+        self.on_settled: Callable[[], None] = nothing
+        """Called once it is certain that this is a session, and nobody comes in between."""
+        self._settling: asyncio.TimerHandle | None = None
+        self._in = in_fd
+        self._out = out_fd
+        self._proven = bool(early)  # a byte has come, so that an end is the peer's
+        self._passed_by = False  # somebody else has come and gone
+        self._grown = False
+
+    def in_fd(self) -> int:
+        return self._in
+
+    def out_fd(self) -> int:
+        return self._out
+
+    def read(self, size: int) -> bytes:
+        # Asked before reading: who comes, writes and leaves in between is heard.
+        gone = self._proven or self._peer_gone()
+        data = os.read(self._in, size)
+        if not self._proven:
+            if not (data or gone):
+                self._wait_out_passer_by()
+                raise BlockingIOError(errno.EAGAIN, "a passer-by has left")
+            self._proven = True
+            self.on_settled()
+        return data
+
+    def settle_later(self) -> None:
+        """Settle at the first byte, or when a peer that is silent has been there a while."""
+        if self._proven:
+            self.on_settled()
+        else:
+            self._settling = self.loop.call_later(_SETTLED, self._settle)
+
+    def _settle(self) -> None:
+        if not self._passed_by:
+            self.on_settled()
+
+    def read_into(self, room: memoryview) -> int:
+        return os.readv(self._in, [room])
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+        if self._out == NONE:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        try:
+            return os.writev(self._out, buffers)
+        except BlockingIOError:
+            self._grow()
+            raise
+
+    def finish_writing(self) -> bool:
+        return False  # a pipe keeps what was written for as long as its reader lives
+
+    def ended(self) -> bool:
+        return bool(poll(self._in, 0) & select.POLLHUP)
+
+    def release(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+        close(self._out, self._in)
+        self._in = self._out = NONE
+
+    def _grow(self) -> None:
+        """Enlarge a pipe that proved too small, once.
+
+        Not from the start: the kernel gives each user only so many pages, and
+        pipes that carry little should leave them to others.
+        """
+        if self._grown or not hasattr(fcntl, "F_SETPIPE_SZ"):
+            return
+        self._grown = True
+        with contextlib.suppress(OSError):  # over the user's quota: stay as we are
+            fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, _CAPACITY)
+
+    def _peer_gone(self) -> bool:
+        return self._out == NONE or bool(poll(self._out, 0) & select.POLLERR)
+
+    def _wait_out_passer_by(self) -> None:
+        """Look now and then whether a writer has come, or the reader has left.
+
+        Watching is no use meanwhile: the hang-up that a passer-by leaves behind
+        stays. Nor is an end of stream the peer's end for sure: one that closes
+        its two pipes one after the other looks the same for a moment.
+        """
+        self.stop_reading()
+        self._passed_by = True
+
+        def check() -> None:
+            if self._in == NONE:
+                return
+            if self._peer_gone() or poll(self._in, select.POLLIN) != select.POLLHUP:
+                self.start_reading(self._on_readable)
+            else:
+                self.loop.call_later(_RECHECK, check)
+
+        self.loop.call_later(_RECHECK, check)
+
+
+def close(*fds: int) -> None:
+    """Close those that are open."""
+    for fd in fds:
+        if fd != NONE:
+            os.close(fd)
+
+
+def poll(fd: int, events: int) -> int:
+    """Return what is true of ``fd`` now, of ``events`` and of errors and hang-ups."""
+    poller = select.poll()
+    poller.register(fd, events)
+    return sum(found for _, found in poller.poll(0))
