@@ -250,6 +250,15 @@ async def test_what_was_in_the_way_is_told(tmp_path: Path, paths: tuple[str, str
         await channel.close()
 
 
+async def test_a_channel_that_is_closed_has_missed_nobody(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport)
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    await asyncio.sleep(0)
+    await server.close()
+    assert await connecting is False
+    assert server.last_exception is None
+
+
 async def test_a_missed_peer_is_forgotten_with_the_next(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     assert not await server.connect(0)

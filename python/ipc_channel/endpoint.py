@@ -192,8 +192,10 @@ class Endpoint(IPCChannelClient):
         self._check_loop()
         first, self._closed = not self._closed, True
         try:
-            if self._opening is not None:
-                await self._give_up(self._opening)
+            # That of a loop which was closed will not end any more.
+            if self._opening is not None and not self._opening.get_loop().is_closed():
+                self._opening.cancel()
+                await asyncio.wait({self._opening})
             if self._session is not None:
                 await self._session.close()
         finally:
@@ -245,16 +247,6 @@ class Endpoint(IPCChannelClient):
             self._session.check_loop()
         if self._opening is not None and not self._opening.get_loop().is_closed():
             check_running(self._opening.get_loop())
-
-    async def _give_up(self, opening: asyncio.Task[None]) -> None:
-        """End ``opening``, which cleans up."""
-        if opening.get_loop().is_closed():  # and will not do so by itself any more
-            coroutine = opening.get_coro()
-            assert coroutine is not None
-            coroutine.close()
-        else:
-            opening.cancel()
-            await asyncio.wait({opening})
 
     async def _meet(self, deadline: float) -> None:
         """Leave nothing of the session that has ended, and begin the next one.
