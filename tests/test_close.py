@@ -9,6 +9,7 @@ import os
 import re
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,60 @@ async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect)
         await eventually(lambda: decoder.payload is not None)
         await ours.close()
         assert decoder.payload is None
+
+
+@pytest.mark.covers("SES-35")
+@pytest.mark.parametrize("transport", ["tcp"])  # what is in a pipe stays there
+async def test_close_waits_until_the_peer_is_quiet(connect: Connect) -> None:
+    """It has taken all, but input that nobody reads would make the kernel drop that."""
+    async with connect(linger=PATIENCE) as (ours, peer):
+        session = ours._session  # type: ignore[attr-defined]  # looks inside
+        told = 0
+
+        def unsent(real: Callable[[], int] = session._stream.unsent) -> int:
+            """Each time that close looks, the peer says something more, five times."""
+            nonlocal told
+            if told < 5:
+                told += 1
+                peer.send(b"x")
+            return real()
+
+        session._stream.unsent = unsent
+        await ours.close()
+        assert told == 5
+        assert session._receiver.discarded == 5
+
+
+async def test_close_waits_for_nothing_if_told_so(connect: Connect) -> None:
+    """As often as the loop turns shows it, however long that takes."""
+    turns = 0
+    handle: asyncio.Handle | None = None
+
+    def count() -> None:
+        nonlocal turns, handle
+        turns += 1
+        handle = asyncio.get_running_loop().call_soon(count)
+
+    async with connect(linger=0) as (ours, _):
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.sleep(0.01)
+        handle = asyncio.get_running_loop().call_soon(count)
+        await ours.close()
+        handle.cancel()
+        assert turns < 20
+        with pytest.raises(ChannelClosedError):
+            await writing
+
+
+async def test_a_stuck_stream_is_not_ended_as_if_all_were_sent(connect: Connect) -> None:
+    async with connect(linger=0) as (ours, _):
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.sleep(0.01)
+        session = ours._session  # type: ignore[attr-defined]  # looks inside
+        session._stream.finish_writing = lambda: pytest.fail("not all was sent")
+        await ours.close()
+        with pytest.raises(ChannelClosedError):
+            await writing
 
 
 @pytest.mark.covers("SES-32")

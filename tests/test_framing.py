@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import io
 import itertools
+import random
 import tracemalloc
 from typing import Any
 
@@ -148,6 +149,8 @@ def test_a_header_reserves_less_than_one_mebibyte() -> None:
 def test_what_may_be_sent() -> None:
     numbers = array.array("I", [1, 2, 3, 4])
     assert message_bytes(b"x", 1) == b"x"
+    data = b"not copied"
+    assert message_bytes(data, len(data)) is data
     assert message_bytes(bytearray(b"xy"), 2) == b"xy"
     assert message_bytes(numbers, 16) == numbers.tobytes()
     assert message_bytes(memoryview(numbers), 16) == numbers.tobytes()
@@ -229,6 +232,22 @@ def test_what_has_begun_is_dropped_at_the_end(begun: bytes) -> None:
             assert list(decoder.messages) == [b"c"], "nothing of before is left"
 
 
+def test_forget_drops_what_was_not_delivered() -> None:
+    decoder = Decoder()
+    decoder.feed(b"\0\0\0\1a")
+    decoder.forget()
+    assert not decoder.messages
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 2**19 + 3, 2**19 + 4, 2**19 + 5, 2**20 + 4])
+def test_a_payload_that_grows_as_it_arrives(cut: int) -> None:
+    message = random.Random(0).randbytes(2**20 + 2**18)
+    wire = encode_header(len(message)) + message + b"\0\0\0\1z"
+    for decoder in (decode(wire, len(message), [cut]), read_in_place(wire, len(message))):
+        assert list(decoder.messages) == [message, b"z"]
+        assert decoder.end == "eof"
+
+
 @pytest.mark.parametrize("growths", [0, 1])
 @pytest.mark.parametrize("in_place", [False, True])
 def test_a_frame_for_which_there_is_no_memory(
@@ -239,6 +258,7 @@ def test_a_frame_for_which_there_is_no_memory(
 
         def write(self, data: Any, /) -> int:
             if self.left == 0:
+                self.close()  # so it is when a real one has failed to grow
                 raise MemoryError
             self.left -= 1
             return super().write(data)

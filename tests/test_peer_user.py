@@ -94,6 +94,8 @@ def test_whose_a_socket_is(host: str) -> None:
             client.close()
             assert peer_user(server) is None, "a socket that was closed is nobody's"
             assert _search_table(family, *ends) is None
+            nobodys = ends[0], (*ends[1][:1], 1, *ends[1][2:])
+            assert _ask_kernel(family, *nobodys) is None, "an error tells no user"
 
 
 @pytest.mark.parametrize("users", ["root", [1.5], ["root"], 5, None, [-1], [2**32 - 1]])

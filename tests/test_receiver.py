@@ -347,6 +347,20 @@ async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
         assert not ours._session._receiver._readers  # type: ignore[attr-defined]  # looks inside
 
 
+async def test_a_reader_that_is_being_cancelled_takes_nobodys_turn(
+    connect: Connect,
+) -> None:
+    async with connect() as (ours, peer):
+        readers = [asyncio.create_task(ours.read()) for _ in range(3)]
+        await asyncio.sleep(0)
+        peer.send(frame(b"first") + frame(b"second"))
+        # In the turn that brings both messages, just before.
+        asyncio.get_running_loop().call_soon(readers[1].cancel)
+        assert await readers[0] == b"first"
+        assert await asyncio.wait_for(readers[2], PATIENCE) == b"second"
+        assert readers[1].cancelled()
+
+
 async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Connect) -> None:
     async with connect() as (ours, peer):
         first = asyncio.create_task(ours.read())

@@ -43,6 +43,8 @@ def test_environment(id_: str) -> None:
         assert caught.value.code == case["error"]
     else:
         assert rendezvous.from_environment(case["env"]) == (case["in"], case["out"])
+        told = rendezvous.to_environment(case["in"], case["out"])
+        assert told.items() <= case["env"].items()
 
 
 @pytest.mark.parametrize("value", [None, 5000, b"/tmp/in"])

@@ -21,7 +21,15 @@ from ipc_channel import (
     TruncatedError,
     WrongLoopError,
 )
-from raw import CLOSE, PATIENCE, Raw, eventually, frame, open_descriptors
+from raw import (
+    CLOSE,
+    PATIENCE,
+    Raw,
+    drop_in_a_child,
+    eventually,
+    frame,
+    open_descriptors,
+)
 
 
 @contextlib.asynccontextmanager
@@ -299,3 +307,24 @@ async def test_a_protocol_belongs_to_its_loop() -> None:
         await asyncio.to_thread(asyncio.run, use(protocol))
         peer.close()
         await protocol.close()
+
+
+def test_a_forked_child_that_drops_streams() -> None:
+    """It shares the selector with us, and must not make us deaf."""
+
+    async def use(peer: Raw, protocol: TCPSocketProtocol) -> None:
+        peer.send(frame(b"still heard"))
+        assert await asyncio.wait_for(protocol.read(), PATIENCE) == b"still heard"
+        await protocol.close()
+
+    async def take_over() -> tuple[Any, Any, Raw]:
+        held = streams()
+        reader, writer, peer = await held.__aenter__()
+        return held, [TCPSocketProtocol(reader, writer)], peer
+
+    loop = asyncio.new_event_loop()
+    held, protocols, peer = loop.run_until_complete(take_over())
+    drop_in_a_child(protocols)
+    loop.run_until_complete(use(peer, protocols[0]))
+    loop.run_until_complete(held.__aexit__(None, None, None))
+    loop.close()

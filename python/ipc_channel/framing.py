@@ -101,12 +101,11 @@ class Decoder:
         start = 0
         if self.payload is not None:
             start = self.payload.take(data)
-            self._finish_payload()
+            self._finish(self.payload)
             if self.end is not None:
                 return
         elif self._head:
             data = self._head + data
-            self._head = b""
         self._split(data, start)
 
     def filled(self, count: int) -> None:
@@ -114,7 +113,7 @@ class Decoder:
         if self.payload is None:
             raise ValueError("no payload has begun")
         self.payload.advance(count)
-        self._finish_payload()
+        self._finish(self.payload)
 
     def feed_eof(self) -> None:
         """Take the end of the stream."""
@@ -146,7 +145,7 @@ class Decoder:
         append = self.messages.append
         unpack = _header.unpack_from
         while (body := start + HEADER_SIZE) <= size:
-            length: int = unpack(data, start)[0]
+            (length,) = unpack(data, start)
             if not 0 < length <= limit:
                 self._refuse(length)
                 return
@@ -154,15 +153,12 @@ class Decoder:
             if start > size:
                 self.payload = Payload(length)
                 self.payload.take(data[body:])
-                self._finish_payload()
+                self._finish(self.payload)
             else:
                 append(data[body:start])
         self._head = data[start:]
 
-    def _finish_payload(self) -> None:
-        payload = self.payload
-        if payload is None:
-            return
+    def _finish(self, payload: Payload) -> None:
         if payload.filled == payload.size:
             self.messages.append(payload.close())
             self.payload = None
@@ -225,5 +221,5 @@ class Payload:
         try:
             self._buffer.write(b"\0")
         except MemoryError:
-            return
+            return  # and touch the buffer no more: it may be gone
         self.room = self._buffer.getbuffer()[self.filled :]

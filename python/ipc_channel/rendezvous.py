@@ -158,12 +158,10 @@ class PrivateDirectory:
         self.path = tempfile.mkdtemp(prefix="ipc-channel-")
         self.in_path = os.path.join(self.path, "in")
         self.out_path = os.path.join(self.path, "out")
-        self.used = True
-        """Whether a session has been made of the present pipes."""
         # Also at exit, but not in a forked child: the parent still lives there.
         self._remove = weakref.finalize(self, _remove_tree, self.path, os.getpid())
         try:
-            self.refresh()
+            self._make()
         except BaseException:
             self.remove()
             raise
@@ -173,16 +171,9 @@ class PrivateDirectory:
 
         Also pipes that somebody has removed, such as a cleaner of old files.
         """
-        paths = (self.in_path, self.out_path)
-        whole = not self.used and all(map(os.path.exists, paths))
-        if whole or not self._remove.alive:
-            return
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):  # of a refresh that failed
-                os.unlink(path + ".new")
-            os.mkfifo(path + ".new", 0o600)
-            os.rename(path + ".new", path)
-        self.used = False
+        whole = not self.used and all(map(os.path.exists, (self.in_path, self.out_path)))
+        if self._remove.alive and not whole:
+            self._make()
 
     def try_refresh(self) -> None:
         """Refresh, or leave it to the next connect, which can report what is wrong."""
@@ -192,6 +183,15 @@ class PrivateDirectory:
     def remove(self) -> None:
         """Remove the directory; nothing happens the second time."""
         self._remove()
+
+    def _make(self) -> None:
+        for path in (self.in_path, self.out_path):
+            with contextlib.suppress(FileNotFoundError):  # of a refresh that failed
+                os.unlink(path + ".new")
+            os.mkfifo(path + ".new", 0o600)
+            os.rename(path + ".new", path)
+        self.used = False
+        """Whether a session has been made of the present pipes."""
 
 
 def _remove_tree(path: str, owner: int) -> None:

@@ -103,7 +103,6 @@ class Session:
         """
         if self.deserted:
             self.abort()
-            return
         self.check_loop()
         if self.released:
             return
@@ -136,9 +135,9 @@ class Session:
 
     def abandon(self) -> None:
         """Abort from wherever the garbage collector runs."""
-        loop = self._stream.loop
         if os.getpid() != self._process:
             return  # a forked child shares the loop's selector: hands off
+        loop = self._stream.loop
         if loop.is_running():
             loop.call_soon_threadsafe(self.abort)
         else:

@@ -21,13 +21,14 @@ class Stream(ABC):
     """Whether the loop goes on to tell of an end or a reset that nobody has read yet."""
     early = b""
     """Bytes that were read on the way to the connection."""
+    _on_readable: Callable[[], None]
+    _watches_input = False
+    _watches_output = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.on_end: Callable[[], None] = nothing
         """Called once by the session when its reading side has ended."""
-        self._on_readable = nothing
-        self._writing = False
 
     @abstractmethod
     def in_fd(self) -> int:
@@ -72,23 +73,30 @@ class Stream(ABC):
     def start_reading(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever there is something to read, or an end."""
         self._on_readable = callback
+        self._watches_input = True
         self.loop.add_reader(self.in_fd(), callback)
 
     def stop_reading(self) -> None:
-        unwatch(self.loop, self.in_fd())
+        if self._watches_input:
+            self._watches_input = False
+            unwatch(self.loop, self.in_fd())
 
     def start_writing(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever there is room to write, or nobody to read it."""
-        self._writing = True
+        self._watches_output = True
         self.loop.add_writer(self.out_fd(), callback)
 
     def stop_writing(self) -> None:
-        if self._writing and not self.loop.is_closed():
-            self.loop.remove_writer(self.out_fd())
-        self._writing = False
+        if self._watches_output:
+            self._watches_output = False
+            if not self.loop.is_closed():
+                self.loop.remove_writer(self.out_fd())
 
     def close(self) -> None:
-        """Stop watching, then close the descriptors."""
+        """Stop watching, then close the descriptors.
+
+        What nobody watches may be closed already, by the garbage collector.
+        """
         self.stop_reading()
         self.stop_writing()
         self.release()
