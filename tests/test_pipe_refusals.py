@@ -73,6 +73,7 @@ async def test_a_pipe_of_another_owner_is_refused(
     await client.close()
 
 
+@pytest.mark.covers("RDV-1")
 async def test_the_same_pipe_under_two_names_is_refused(
     paths: tuple[str, str], tmp_path: Path
 ) -> None:
