@@ -17,8 +17,18 @@ from ipc_channel import (
     IPCChannel,
     make_ipc_channel,
     make_ipc_channel_client,
+    named_pipe,
 )
-from raw import PATIENCE, Raw, dial, frame, meet, open_descriptors, open_nonblocking
+from raw import (
+    PATIENCE,
+    Raw,
+    dial,
+    eventually,
+    frame,
+    meet,
+    open_descriptors,
+    open_nonblocking,
+)
 
 
 async def halfway(server: IPCChannel, half: str) -> tuple[asyncio.Task[bool], int]:
@@ -167,17 +177,119 @@ async def test_an_error_that_nobody_waits_for_is_no_complaint(
     assert complaints == []
 
 
-@pytest.mark.covers("RDV-11")
+@pytest.mark.covers("RDV-1", "RDV-11")
 async def test_one_pipe_under_two_names_stays_refused(tmp_path: Path) -> None:
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
     os.mkfifo(one)
     os.link(one, other)
+    opening = asyncio.create_task(asyncio.to_thread(os.open, one, os.O_WRONLY))
     before = open_descriptors()
     client = make_ipc_channel_client(one, other)
     for _ in range(2):
         with pytest.raises(BadRendezvousError, match="the same pipe"):
             await client.connect(PATIENCE)
         assert open_descriptors() == before
+    await client.close()
+    await asyncio.sleep(0.01)
+    assert not opening.done(), "nothing was opened"
+    reader = os.open(one, os.O_RDONLY)
+    os.close(await opening)
+    os.close(reader)
+
+
+async def test_a_second_name_that_comes_later_is_refused(tmp_path: Path) -> None:
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    os.mkfifo(one)
+    client = make_ipc_channel_client(one, other)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    await asyncio.to_thread(_once_read, one)
+    os.link(one, other)
+    with pytest.raises(BadRendezvousError, match="the same pipe"):
+        await connecting
+    await client.close()
+
+
+@pytest.mark.covers("RDV-10")
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+async def test_a_client_that_gives_up_leaves_nothing_open(
+    paths: tuple[str, str], how: str
+) -> None:
+    """Not even for somebody who reads, as it may not come back."""
+    before = open_descriptors()
+    reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
+    client = make_ipc_channel_client(*paths)
+    if how == "timeout":
+        assert not await client.connect(0.01)
+    else:
+        connecting = asyncio.create_task(client.connect(PATIENCE))
+        await asyncio.to_thread(_once_read, paths[0])
+        connecting.cancel()
+        await asyncio.wait({connecting})
+    os.close(reader)
+    assert open_descriptors() == before
+    await client.close()
+
+
+@pytest.mark.covers("RDV-23", "RDV-25")
+@pytest.mark.parametrize("names", ["removed", "replaced", "removed in part"])
+@pytest.mark.parametrize("has_read", [False, True])
+async def test_a_server_that_comes_and_goes_between_opening_and_looking(
+    paths: tuple[str, str], names: str, has_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has met us, written and left by the time that we look at the names."""
+    client = make_ipc_channel_client(*paths)
+    reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
+
+    def open_pipe(path: str, mode: int, real: Any = named_pipe._open_pipe) -> int:
+        nonlocal reader
+        if mode == os.O_RDONLY or reader == -1:
+            fd: int = real(path, mode)
+            return fd
+        fd = real(path, mode) if has_read else -1
+        writer = os.open(paths[0], os.O_WRONLY | os.O_NONBLOCK)
+        os.write(writer, frame(b"precious"))
+        os.close(writer)
+        os.close(reader)
+        reader = -1
+        for name in paths[:1] if names == "removed in part" else paths:
+            os.unlink(name)
+            if names == "replaced":
+                os.mkfifo(name)
+        return fd if has_read else real(path, mode)
+
+    monkeypatch.setattr(named_pipe, "_open_pipe", open_pipe)
+    assert await client.connect(1)
+    assert await client.read() == b"precious"
+    assert await client.read() is None
+    await client.close()
+
+
+@pytest.mark.covers("RDV-23")
+async def test_one_pipe_of_the_old_pair_and_one_of_the_new(
+    paths: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server replaces both as the client has opened the first."""
+    client = make_ipc_channel_client(*paths)
+    readers: list[int] = []
+
+    def open_pipe(path: str, mode: int, real: Any = named_pipe._open_pipe) -> int:
+        if mode == os.O_WRONLY and not readers:
+            for name in reversed(paths):
+                os.mkfifo(name + ".new")
+                os.rename(name + ".new", name)
+            readers.append(os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK))
+        fd: int = real(path, mode)
+        return fd
+
+    monkeypatch.setattr(named_pipe, "_open_pipe", open_pipe)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    await eventually(lambda: bool(readers))
+    writer = await asyncio.to_thread(open_nonblocking, paths[0], os.O_WRONLY)
+    os.write(writer, frame(b"of the new pair"))
+    assert await connecting
+    assert await client.read() == b"of the new pair"
+    os.close(writer)
+    os.close(readers[0])
     await client.close()
 
 

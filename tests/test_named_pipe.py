@@ -141,8 +141,9 @@ async def test_a_pipe_that_is_replaced_just_as_it_is_opened(
     def open_and_replace(path: str, flags: int) -> int:
         fd = real(path, flags)
         if path == in_path and flags & os.O_WRONLY and len(readers) == 1:
-            os.mkfifo(path + ".new")
-            os.rename(path + ".new", path)
+            for name in paths:
+                os.mkfifo(name + ".new")
+                os.rename(name + ".new", name)
             readers.append(real(path, os.O_RDONLY | os.O_NONBLOCK))
         return fd
 
@@ -150,6 +151,7 @@ async def test_a_pipe_that_is_replaced_just_as_it_is_opened(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", open_and_replace)
         connecting = asyncio.create_task(client.connect(PATIENCE))
+        await eventually(lambda: len(readers) == 2)
         writer = await asyncio.to_thread(open_nonblocking, out_path, os.O_WRONLY)
         assert await connecting
     peer = Raw(readers[-1], writer)

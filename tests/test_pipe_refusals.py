@@ -73,17 +73,6 @@ async def test_a_pipe_of_another_owner_is_refused(
     await client.close()
 
 
-@pytest.mark.covers("RDV-1")
-async def test_the_same_pipe_under_two_names_is_refused(
-    paths: tuple[str, str], tmp_path: Path
-) -> None:
-    os.link(paths[0], tmp_path / "again")
-    client = PosixNamedPipeChannelClient(paths[0], str(tmp_path / "again"))
-    with pytest.raises(BadRendezvousError, match="same"):
-        await client.connect(PATIENCE)
-    await client.close()
-
-
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 async def test_a_want_of_our_own_is_not_blamed_on_the_rendezvous(
     paths: tuple[str, str], code: int, monkeypatch: pytest.MonkeyPatch

@@ -38,11 +38,21 @@ class _Opening:
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
+        if self._out == NONE:
+            self._check_paths()  # before anything is opened
         if self._in == NONE:
-            _check_path(self._address.out_path)  # before anything is opened
             self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
-        if self._in == NONE or not (self._has_left() or self._has_met()):
+        if self._in == NONE:
             return None
+        if self._out == NONE and not self._has_left():
+            self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
+        if not self._sees_peer():
+            if not self._is_elsewhere():
+                return None
+            # The peer may have come, written and left, with its names, in between.
+            if not self._sees_peer():
+                self.close()
+                return None
         stream = PipeStream(loop, self._in, self._out, self._early)
         self._forget()
         return stream
@@ -78,22 +88,18 @@ class _Opening:
         self._early = b""
 
     def _has_left(self) -> bool:
-        """Whether the peer came, wrote and left: what it wrote is to be delivered.
-
-        Its names may have gone with it, so that this comes before any look at them.
-        """
+        """Whether the peer came, wrote and left: what it wrote is to be delivered."""
         return self._has_input() and bool(poll(self._in, 0) & select.POLLHUP)
 
-    def _has_met(self) -> bool:
-        """Whether the peer holds both of its ends, or has left its bytes."""
-        if self._out == NONE and not self._open_out():
-            return False
-        if self._has_input() or (self._is_read() and self._has_writer()):
-            return True
-        # What a passer-by leaves stays open, since the peer may just be opening its ends.
-        if self._is_replaced() and not self._has_input():
-            self.close()
-        return False
+    def _sees_peer(self) -> bool:
+        """Whether the peer holds both of its ends, or has left its bytes.
+
+        What a passer-by leaves stays open otherwise, since the peer may just be
+        opening its ends.
+        """
+        if self._out == NONE:
+            return self._has_left()
+        return self._has_input() or (self._is_read() and self._has_writer())
 
     def _is_read(self) -> bool:
         return self._out != NONE and not poll(self._out, 0) & select.POLLERR
@@ -112,32 +118,25 @@ class _Opening:
             return True
         return bool(self._early)
 
-    def _open_out(self) -> bool:
-        """Open the pipe to write to, if somebody reads it and both names are still right."""
-        self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
-        if self._is_replaced():
-            self.close()
-        elif self._out != NONE and os.path.sameopenfile(self._in, self._out):
+    def _is_elsewhere(self) -> bool:
+        """Whether ``in`` is not what its path leads to any more."""
+        try:
+            there = os.lstat(self._address.in_path)
+        except FileNotFoundError:
+            return True
+        return not os.path.samestat(there, os.fstat(self._in))
+
+    def _check_paths(self) -> None:
+        """Raise BadRendezvousError if a path is no pipe of ours, or both are one.
+
+        Without opening anything: with some devices that has effects.
+        """
+        there = _check_path(self._address.in_path), _check_path(self._address.out_path)
+        if there[0] and there[1] and os.path.samestat(there[0], there[1]):
             in_path, out_path = self._address.in_path, self._address.out_path
             raise BadRendezvousError(
                 f"bad rendezvous {in_path!r} and {out_path!r}: the same pipe"
             )
-        return self._out != NONE
-
-    def _is_replaced(self) -> bool:
-        """Whether a path leads to another pipe by now: the server is one session ahead."""
-        return _is_other(self._address.in_path, self._in) or _is_other(
-            self._address.out_path, self._out
-        )
-
-
-def _is_other(path: str, fd: int) -> bool:
-    if fd == NONE:
-        return False
-    try:
-        return not os.path.samestat(os.lstat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return True
 
 
 def _open_pipe(path: str, mode: int) -> int:
@@ -145,7 +144,6 @@ def _open_pipe(path: str, mode: int) -> int:
 
     Raises BadRendezvousError for anything but a named pipe of our own user.
     """
-    _check_path(path)  # opening some devices has effects
     try:
         fd = os.open(path, mode | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -159,12 +157,18 @@ def _open_pipe(path: str, mode: int) -> int:
     return fd
 
 
-def _check_path(path: str) -> None:
-    """Raise BadRendezvousError if ``path`` is there, but no named pipe of our own user."""
+def _check_path(path: str) -> os.stat_result | None:
+    """Return what is there, if anything is.
+
+    Raises BadRendezvousError if it is no named pipe of our own user.
+    """
     try:
-        rendezvous.check_fifo(path, os.lstat(path))
+        status = os.lstat(path)
     except OSError as error:
         _raise_unless_missing(path, error)
+        return None
+    rendezvous.check_fifo(path, status)
+    return status
 
 
 def _raise_unless_missing(path: str, error: OSError) -> None:
@@ -216,7 +220,11 @@ class PosixNamedPipeProtocol(Endpoint):
             raise
         finally:
             self._hindrance = self._pipes.hindrance
-            self._pipes.close_unless_met()
+            self._leave_pipes()
+
+    def _leave_pipes(self) -> None:
+        """Leave nothing open when connect ends."""
+        self._pipes.close()
 
     def _holds_something(self) -> bool:
         return self._pipes.is_open or super()._holds_something()
@@ -265,6 +273,10 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
             stream.on_end = stream.on_settled = self._directory.try_refresh
             stream.settle_later()
         return stream
+
+    def _leave_pipes(self) -> None:
+        # A helper that has begun to come does not come twice.
+        self._pipes.close_unless_met()
 
     def _holds_something(self) -> bool:
         return True

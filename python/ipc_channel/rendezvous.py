@@ -185,6 +185,7 @@ class PrivateDirectory:
         self._remove()
 
     def _make(self) -> None:
+        # `out` last: a client that finds its `in` right has the right `out` as well.
         for path in (self.in_path, self.out_path):
             with contextlib.suppress(FileNotFoundError):  # of a refresh that failed
                 os.unlink(path + ".new")
