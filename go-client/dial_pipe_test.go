@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -255,31 +256,66 @@ func TestReplacedPipes(t *testing.T) {
 	p.w = mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK) // fails without a reader
 }
 
-// Pipes that are replaced while they are opened belong to somebody else's
-// session.
+// What the server does between our opening of the pipes and our look at them.
 func TestReplacedWhileOpening(t *testing.T) {
-	for _, which := range []string{"in", "out"} {
-		for _, how := range []string{"replaced", "removed"} {
-			t.Run(which+" "+how, func(t *testing.T) {
-				checkLeaks(t)
-				in, out := makePipes(t)
-				r := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
-				defer syscall.Close(r)
-				d := newPipeDial(in, out)
-				d.bothOpen = func() {
-					path := map[string]string{"in": in, "out": out}[which]
-					must(t, os.Rename(path, path+".old"))
-					if how == "replaced" {
+	for name, test := range map[string]struct {
+		replaced  string // which names lead to new pipes
+		removed   string // which names are gone
+		leaves    bool   // whether the server of the pair that we hold has gone
+		writes    bool   // whether it has written before
+		connected bool
+	}{
+		"one of the old pair and one of the new": {replaced: "in", leaves: true},
+		"the new one is read":                    {replaced: "in"},
+		"being replaced":                         {replaced: "out", connected: true},
+		"replaced after 250 ms":                  {replaced: "in out", connected: true},
+		"came, wrote and left":                   {removed: "in out", leaves: true, writes: true, connected: true},
+		"came, wrote and left, next session":     {replaced: "in out", leaves: true, writes: true, connected: true},
+		"being removed":                          {removed: "in", leaves: true, writes: true, connected: true},
+		"left and said nothing":                  {replaced: "in out", leaves: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkLeaks(t)
+			in, out := makePipes(t)
+			r := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+			defer func() {
+				if r >= 0 {
+					syscall.Close(r)
+				}
+			}()
+			d := newPipeDial(in, out)
+			defer d.release()
+			d.bothOpen = func() {
+				if test.writes {
+					w := mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK)
+					_, err := syscall.Write(w, frameOf([]byte("a")))
+					must(t, err)
+					syscall.Close(w)
+				}
+				for which, path := range map[string]string{"in": in, "out": out} {
+					if slices.Contains(strings.Fields(test.replaced+" "+test.removed), which) {
+						must(t, os.Rename(path, path+".old"))
+					}
+					if slices.Contains(strings.Fields(test.replaced), which) {
 						must(t, syscall.Mkfifo(path, 0o600))
 					}
 				}
-				if err := d.try(); !errors.Is(err, errNotYet) {
-					t.Fatalf("error is %v", err)
+				if test.leaves {
+					syscall.Close(r)
+					r = -1
 				}
-				if d.in >= 0 || d.out >= 0 {
-					t.Fatal("the old pipes are still open")
-				}
-			})
-		}
+			}
+			err := d.try()
+			if test.connected {
+				must(t, err)
+				return
+			}
+			if !errors.Is(err, errNotYet) {
+				t.Fatalf("error is %v", err)
+			}
+			if d.in >= 0 || d.out >= 0 {
+				t.Fatal("the old pipes are still open")
+			}
+		})
 	}
 }

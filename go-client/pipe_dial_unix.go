@@ -88,17 +88,23 @@ func (d *pipeDial) look() (in, out syscall.Stat_t, err error) {
 	return in, out, err
 }
 
-// confirm looks at the paths again now that both ends are open. If the server
-// has replaced its pipes meanwhile, these belong to a session that is not ours.
+// confirm looks at the paths again now that both ends are open. A server
+// replaces what we write to first and what we read from last: if that is still
+// right, so is the other. If it is another one by now and the other is right, we
+// hold one of an old pair and one of a new. If both have gone, the pair is that
+// of the server which read it, and which may have written and left meanwhile.
 func (d *pipeDial) confirm(outStat *syscall.Stat_t) error {
-	inNow, outNow, err := d.look()
-	if err == nil && !(sameFile(&inNow, &d.inStat) && sameFile(&outNow, outStat)) {
-		err = fmt.Errorf("%w: the named pipes were replaced", errNotYet)
+	var inNow, outNow syscall.Stat_t
+	err := lookAt(d.inPath, &inNow)
+	if err == nil && sameFile(&inNow, &d.inStat) {
+		return nil
 	}
-	if err != nil {
-		d.release()
+	isMixed := err == nil && lookAt(d.outPath, &outNow) == nil && sameFile(&outNow, outStat)
+	if !isMixed && (poll(d.out, 0)&pollErr == 0 || poll(d.in, pollIn)&pollIn != 0) {
+		return nil
 	}
-	return err
+	d.release()
+	return fmt.Errorf("%w: the named pipes were replaced", errNotYet)
 }
 
 // served reports whether the server came, wrote and left while this side

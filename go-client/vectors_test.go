@@ -21,9 +21,19 @@ func loadVectors(t testing.TB, name string, cases any) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(vectorDir, name))
 	must(t, err)
-	var file struct{ Cases json.RawMessage }
+	var file struct {
+		Description string
+		Version     int
+		Cases       json.RawMessage
+	}
 	must(t, json.Unmarshal(data, &file))
-	must(t, json.Unmarshal(file.Cases, cases))
+	if file.Version != 1 {
+		t.Fatalf("%s has version %d, not 1", name, file.Version)
+	}
+	// A field that nobody looks at would be a case that is not run.
+	strict := json.NewDecoder(bytes.NewReader(file.Cases))
+	strict.DisallowUnknownFields()
+	must(t, strict.Decode(cases))
 }
 
 // byteString is a list of parts: hex digits, or {repeat, times}.
@@ -89,7 +99,8 @@ func (m *messageList) UnmarshalJSON(data []byte) error {
 
 // streamCase is a case of frames.json or ends.json.
 type streamCase struct {
-	ID        string
+	ID, Note  string
+	Covers    []string
 	Limit     uint32 `json:"max_message_size"`
 	Wire      byteString
 	Then      string
@@ -233,10 +244,13 @@ func TestEndVectors(t *testing.T) {
 				checkLeaks(t)
 				c, p := tr.open(t, nil)
 				p.mustWrite(v.Wire)
-				if v.Then == "reset" {
+				switch v.Then {
+				case "reset":
 					p.reset()
-				} else {
+				case "eof":
 					p.close()
+				default:
+					t.Fatalf("then is %q", v.Then)
 				}
 				v.check(t, c)
 			})
@@ -246,9 +260,10 @@ func TestEndVectors(t *testing.T) {
 
 func TestRendezvousVectors(t *testing.T) {
 	var cases []struct {
-		ID, In, Out, Transport, Host string
-		Port                         uint16
-		Error                        Code
+		ID, Note, In, Out, Transport, Host string
+		Covers                             []string
+		Port                               uint16
+		Error                              Code
 	}
 	loadVectors(t, "rendezvous.json", &cases)
 	for _, v := range cases {
@@ -275,9 +290,10 @@ func TestRendezvousVectors(t *testing.T) {
 
 func TestEnvironmentVectors(t *testing.T) {
 	var cases []struct {
-		ID, In, Out, Names string
-		Env                map[string]string
-		Error              Code
+		ID, Note, In, Out, Names string
+		Covers                   []string
+		Env                      map[string]string
+		Error                    Code
 	}
 	loadVectors(t, "environment.json", &cases)
 	for _, v := range cases {

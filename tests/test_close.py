@@ -16,7 +16,12 @@ import pytest
 
 import raw
 from conftest import Connect
-from ipc_channel import ChannelClosedError, FrameTooLargeError, TruncatedError
+from ipc_channel import (
+    ChannelClosedError,
+    FrameTooLargeError,
+    IPCChannelClient,
+    TruncatedError,
+)
 from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
 
 
@@ -32,10 +37,64 @@ async def test_close_in_every_state(
     await asyncio.sleep(0.005)
     await ours.close()
     assert await connecting is False
-    async with connect() as (ours, peer):
+    for state in (
+        "open",
+        "reading",
+        "writing",
+        "ended",
+        "torn",
+        "too large",
+        "write failed",
+    ):
+        (directory := tmp_path / state).mkdir()
+        async with raw.connected(transport, role, directory, linger=0.05) as (ours, peer):
+            task = asyncio.create_task(_bring_into(state, ours, peer))
+            await asyncio.sleep(0.01)
+            await ours.close()
+            await ours.close()
+            assert ours.end_reason is not None
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _bring_into(state: str, ours: IPCChannelClient, peer: raw.Raw) -> None:
+    if state == "reading":
+        await ours.read()
+    elif state == "writing":
+        await ours.write(bytes(20 * 2**20))
+    elif state in ("ended", "torn", "write failed"):
+        peer.send(b"\0" if state == "torn" else b"")
         peer.close()
+        if state == "write failed":
+            await ours.write(b"x")
+            await ours.write(b"x")
+        await ours.read()
+    elif state == "too large":
+        peer.send(b"\xff\xff\xff\xff")
+        await ours.read()
+
+
+@pytest.mark.covers("SES-31")
+async def test_nothing_follows_a_frame_that_cannot_be_completed(connect: Connect) -> None:
+    async with connect(linger=0) as (ours, peer):
+        message = bytes(20 * 2**20)
+        writing = asyncio.create_task(ours.write(message))
+        await asyncio.sleep(0.01)
         await ours.close()
-        await ours.close()
+        with pytest.raises(ChannelClosedError):
+            await writing
+        # No close frame either, which would read as a part of the message.
+        wire = frame(message)
+        got = await asyncio.to_thread(_receive_what_there_is, peer, len(wire))
+        assert 4 < len(got) < len(wire)
+        assert wire.startswith(got)
+
+
+def _receive_what_there_is(peer: raw.Raw, size: int) -> bytes:
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := peer.recv(min(65536, size - len(got))):
+            got += data
+    return got
 
 
 @pytest.mark.covers("SES-31")
@@ -170,6 +229,7 @@ async def test_close_ends_the_stream_at_once(connect: Connect) -> None:
         await closing
 
 
+@pytest.mark.covers("SES-35")
 @pytest.mark.parametrize("transport", ["tcp"])  # pipes do not wait for the peer's end
 async def test_close_does_not_wait_for_a_peer_that_talks_for_ever(connect: Connect) -> None:
     """What it sends is no progress of what we send."""

@@ -235,7 +235,7 @@ async def test_both_ends_ours(transport: str) -> None:
     await server.close()
 
 
-@pytest.mark.covers("SES-31", "RDV-25")
+@pytest.mark.covers("SES-2")
 @pytest.mark.parametrize("transport", ["tcp"])  # test_passers_by.py has named pipes
 async def test_a_client_that_came_wrote_and_left(transport: str) -> None:
     server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str

@@ -213,6 +213,7 @@ async def test_a_waiting_write_fails_when_the_peer_goes(connect: Connect) -> Non
                 await asyncio.wait_for(task, 1)
             assert isinstance(caught.value, ConnectionError)
             assert isinstance(caught.value.__cause__, ConnectionError)
+            assert caught.value.code in ("peer-gone", "reset")
 
 
 @pytest.mark.covers("SES-23")
@@ -222,9 +223,10 @@ async def test_writing_to_a_peer_that_left_fails_by_the_second_write(
     async with connect() as (ours, peer):
         peer.close()
         await ours.read()
-        with pytest.raises(ConnectionError):
+        with pytest.raises(PeerError) as caught:
             for _ in range(2):
                 await ours.write(b"x")
+        assert caught.value.code == "peer-gone"
 
 
 @pytest.mark.covers("SES-4")

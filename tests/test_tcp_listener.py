@@ -13,7 +13,9 @@ import pytest
 
 from ipc_channel import (
     FrameTooLargeError,
+    ResetError,
     TCPSocketChannel,
+    make_ipc_channel_client,
 )
 from ipc_channel.peer_user import peer_user
 from raw import PATIENCE, Raw, dial, eventually, frame, open_descriptors
@@ -202,7 +204,7 @@ async def test_a_peer_that_could_not_be_asked_for_waits(
     await server.close()
 
 
-@pytest.mark.covers("RDV-41", "RDV-43")
+@pytest.mark.covers("RDV-41")
 async def test_who_comes_late_is_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
@@ -211,6 +213,21 @@ async def test_who_comes_late_is_reset() -> None:
     with pytest.raises(ConnectionResetError):  # not an end of stream, which looks orderly
         await asyncio.to_thread(late.recv, 1)
     late.close()
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.covers("RDV-43")
+async def test_a_client_that_comes_late_is_told_so() -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    late = make_ipc_channel_client(server.out_path, server.in_path)
+    assert await late.connect(PATIENCE)
+    with pytest.raises(ResetError):
+        await late.read()
+    assert late.end_reason == "reset"
+    await late.close()
     peer.close()
     await server.close()
 

@@ -141,7 +141,6 @@ async def test_async_with(transport: Any) -> None:
     assert await serving == [b"0", b"1", b"2"]
 
 
-@pytest.mark.covers("SES-32")
 async def test_dropped_without_close(transport: Any) -> None:
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)

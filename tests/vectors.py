@@ -11,7 +11,9 @@ DIRECTORY = Path(__file__).parents[1] / "spec" / "vectors"
 
 def load(name: str) -> list[Any]:
     """Return the cases of one vector file."""
-    cases: list[Any] = json.loads((DIRECTORY / f"{name}.json").read_text("utf-8"))["cases"]
+    file: Any = json.loads((DIRECTORY / f"{name}.json").read_text("utf-8"))
+    assert file["version"] == 1
+    cases: list[Any] = file["cases"]
     assert cases
     return cases
 

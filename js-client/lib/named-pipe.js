@@ -1,5 +1,5 @@
 import { IPCChannelError } from './errors.js';
-import { closeEnd, inodeAt, openFifo, readNow, sameInode } from './fifo.js';
+import { closeEnd, hasReader, inodeAt, openFifo, readNow, sameInode } from './fifo.js';
 import { NamedPipeConnection } from './named-pipe-connection.js';
 import { retry } from './retry.js';
 
@@ -84,7 +84,7 @@ class Meeting {
     if (this.#in === null) return false;
     this.#out = openFifo(this.#outPath, 'write');
     if (this.#out === null) return false;
-    return this.#stillNamed(this.#in, this.#out);
+    return this.#isPair(this.#in, this.#out);
   }
 
   /**
@@ -98,14 +98,21 @@ class Meeting {
   }
 
   /**
-   * A server replaces its FIFOs for the next session. Then what we hold belongs to a session that is
-   * taken or over, although both opens succeeded.
+   * A server replaces its FIFOs for the next session, the one that we read from last: if that is
+   * right, so is the other. If it is another one by now and the other is right, we hold one of an old
+   * pair and one of a new. If both have gone, the pair is that of the server which read it, and which
+   * may have written and left meanwhile.
    *
    * @param {FifoEnd} inEnd
    * @param {FifoEnd} outEnd
    */
-  #stillNamed(inEnd, outEnd) {
-    if (this.#named(this.#inPath, inEnd) && this.#named(this.#outPath, outEnd)) return true;
+  #isPair(inEnd, outEnd) {
+    const inode = inodeAt(this.#inPath);
+    if (inode !== null && sameInode(inode, inEnd.inode)) return true;
+    const isMixed = inode !== null && this.#named(this.#outPath, outEnd);
+    if (!isMixed && hasReader(outEnd, this.#outPath)) return true;
+    this.#takeLeftovers();
+    if (!isMixed && this.#leftovers.length > 0) return true;
     this.close();
     return false;
   }

@@ -27,6 +27,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
           await sending;
           peer.reset();
         } else {
+          assert.ok([undefined, 'eof'].includes(vector.then));
           // Not endWriting(): over named pipes a peer that sent nothing and still reads has not left.
           void sending.then(() => peer.destroy());
         }

@@ -8,7 +8,8 @@ const FOLDER = new URL('../../spec/vectors/', import.meta.url);
  * @returns {any[]}
  */
 export function casesOf(name) {
-  const { cases } = JSON.parse(fs.readFileSync(new URL(name, FOLDER), 'utf8'));
+  const { version, cases } = JSON.parse(fs.readFileSync(new URL(name, FOLDER), 'utf8'));
+  if (version !== 1) throw new Error(`${name} has version ${version}, not 1`);
   if (cases.length === 0) throw new Error(`no cases in ${name}`);
   return cases;
 }
