@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -79,14 +80,28 @@ def connect(transport: str, role: str, tmp_path: Path) -> Connect:
     return functools.partial(raw.connected, transport, role, tmp_path)
 
 
+class Complaints(logging.Handler):
+    """Collects what a loop could only log, such as an exception in a callback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Fail a test that leaves a private directory behind."""
+    """Fail a test that leaves a private directory behind, or has a callback fail."""
     directory = tmp_path_factory.mktemp("tmp")
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    complaints = Complaints()
+    monkeypatch.setattr(logging.getLogger("asyncio"), "handlers", [complaints])
     yield
+    assert complaints.texts == []
     if list(directory.glob("ipc-channel-*")):
         gc.collect()
     assert list(directory.glob("ipc-channel-*")) == []

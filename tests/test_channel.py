@@ -140,6 +140,12 @@ def test_impossible_options(
             make_ipc_channel_client("5000", "5000", **options)
 
 
+async def test_the_longest_linger() -> None:
+    assert make_ipc_channel_client("5000", "5000", linger=10**9)
+    with pytest.raises(ValueError, match="not within 0 and 1000000000 seconds"):
+        make_ipc_channel_client("5000", "5000", linger=10**9 + 1)
+
+
 @pytest.mark.parametrize("transport", ["named_pipe", "tcp"])
 async def test_what_a_channel_shows(
     transport: Any, caplog: pytest.LogCaptureFixture

@@ -212,6 +212,18 @@ async def test_close_does_not_wait_for_a_peer_that_has_left(
         await asyncio.wait_for(ours.close(), PATIENCE)
 
 
+@pytest.mark.parametrize("transport", ["tcp"])  # pipes do not wait for the peer's end
+async def test_close_notices_that_the_peer_leaves(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipc_channel.session._QUIET", 2 * PATIENCE)
+    async with connect(linger=2 * PATIENCE) as (ours, peer):
+        closing = asyncio.create_task(ours.close())
+        assert await asyncio.to_thread(peer.recv_all) == []
+        peer.close()
+        await asyncio.wait_for(closing, PATIENCE)
+
+
 @pytest.mark.covers("SES-35")
 async def test_close_ends_the_stream_at_once(connect: Connect) -> None:
     """A peer may look for the end of the stream, and go on sending until then."""

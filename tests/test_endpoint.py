@@ -17,6 +17,7 @@ from ipc_channel import (
     ChannelClosedError,
     ConnectInProgressError,
     IPCChannelClient,
+    TruncatedError,
     make_ipc_channel,
     make_ipc_channel_client,
 )
@@ -36,6 +37,23 @@ async def test_nobody_there(
         assert time.monotonic() - start >= timeout
     assert open_descriptors() == before
     assert ours.end_reason is None
+    await ours.close()
+
+
+async def test_nothing_waits_beyond_the_deadline(
+    role: str, transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+
+    async def wait(*args: Any, real: Any = asyncio.wait, **options: Any) -> Any:
+        waits.append(options.get("timeout"))
+        return await real(*args, **options)
+
+    monkeypatch.setattr(asyncio, "wait", wait)
+    ours = make(role, transport, tmp_path)
+    assert not await ours.connect(0.05)
+    assert max(one for one in waits if one is not None) <= 0.05
+    assert len(waits) < 20
     await ours.close()
 
 
@@ -267,6 +285,7 @@ async def test_reconnect(transport: str, caplog: pytest.LogCaptureFixture) -> No
         while server.end_reason is None:
             await asyncio.sleep(0)
         assert server.end_reason == "truncated"
+        assert isinstance(server.last_exception, TruncatedError)
     assert not await server.connect(0)
     assert open_descriptors() == before
     await server.close()

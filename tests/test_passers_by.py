@@ -8,6 +8,7 @@ import os
 import pytest
 
 from ipc_channel import (
+    PeerGoneError,
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
@@ -217,8 +218,23 @@ async def test_came_wrote_and_left(first: str) -> None:
     assert await server.read() == b"I was here"
     assert await server.read() == b"and left"
     assert await server.read() is None
-    with pytest.raises(ConnectionError):
+    with pytest.raises(PeerGoneError, match="Broken pipe"):
         await server.write(b"nobody there")
+    await server.close()
+
+
+@pytest.mark.covers("SES-4", "SES-5")
+async def test_a_peer_that_ends_its_direction_after_a_byte() -> None:
+    server = PosixNamedPipeChannel()
+    peer = await meet(server)
+    peer.send(frame(b"last"))
+    assert await server.read() == b"last"
+    peer.end_writing()
+    assert await asyncio.wait_for(server.read(), PATIENCE) is None
+    assert server.end_reason == "eof"
+    await server.write(b"the other goes on")
+    assert await asyncio.to_thread(peer.recv_frame) == b"the other goes on"
+    peer.close()
     await server.close()
 
 

@@ -361,6 +361,20 @@ async def test_a_reader_that_is_being_cancelled_takes_nobodys_turn(
         assert readers[1].cancelled()
 
 
+async def test_readers_are_served_in_their_order(connect: Connect) -> None:
+    async with connect() as (ours, peer):
+        readers = [asyncio.create_task(ours.read()) for _ in range(4)]
+        await asyncio.sleep(0)
+        peer.send(frame(b"1") + frame(b"2"))
+        assert await asyncio.gather(*readers[:2]) == [b"1", b"2"]
+        await asyncio.sleep(0.01)
+        peer.send(frame(b"3"))
+        assert await readers[2] == b"3"
+        assert not readers[3].done(), "nobody was woken in vain, and had to queue again"
+        peer.send(frame(b"4"))
+        assert await readers[3] == b"4"
+
+
 async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Connect) -> None:
     async with connect() as (ours, peer):
         first = asyncio.create_task(ours.read())

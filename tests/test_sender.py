@@ -276,6 +276,20 @@ async def test_a_pending_write_ends_with_the_channel(connect: Connect) -> None:
                 await task
 
 
+async def test_a_write_that_had_to_wait_its_turn_waits_for_the_peer(
+    connect: Connect,
+) -> None:
+    async with connect(linger=0) as (ours, peer):
+        size = 20 * 2**20
+        writes = [asyncio.create_task(ours.write(bytes(size))) for _ in range(2)]
+        assert await asyncio.to_thread(peer.recv_frame) == bytes(size)
+        await writes[0]
+        await asyncio.sleep(0.01)  # the second is in the queue, but not in the kernel
+        assert not writes[1].done()
+        await ours.close()
+        await asyncio.gather(*writes, return_exceptions=True)
+
+
 async def test_ten_thousand_small_messages_in_one_turn(connect: Connect) -> None:
     messages = [b"%d" % number for number in range(10_000)]
     async with connect() as (ours, peer):

@@ -92,8 +92,8 @@ async def test_use_on_another_loop(connect: Connect) -> None:
 async def test_use_on_another_loop_while_connect_waits(
     role: str, transport: str, tmp_path: Path
 ) -> None:
-    async def use(channel: IPCChannelClient) -> None:
-        for using in (channel.connect, channel.close):
+    async def use(channel: Any) -> None:
+        for using in (channel.connect, channel.close, channel.disconnect):
             with pytest.raises(WrongLoopError):
                 await using()
 

@@ -190,7 +190,7 @@ class Receiver:
         """
         decoder = self._decoder
         payload = decoder.payload
-        if payload is None or len(payload.room) < _CHUNK or self._drained is not None:
+        if payload is None or len(payload.room) < _CHUNK:
             data = self._stream.read(_CHUNK)
             if self._drained is None:
                 decoder.feed(data)

@@ -79,9 +79,10 @@ TESTS = {
         "use",
         "close",
         "channel",
+        "streams",
         "helper",
     ],
-    "pipe_stream": ["named_pipe", "passers_by", "endpoint", "use", "sender"],
+    "pipe_stream": ["named_pipe", "passers_by", "endpoint", "use", "sender", "close"],
     "named_pipe": [
         "named_pipe",
         "pipe_refusals",
