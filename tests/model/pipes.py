@@ -3,6 +3,11 @@
 Every interleaving of their system calls is explored, with crashes and
 timeouts at every point. The rules are those of ``spec/rendezvous.md``; ``Rules``
 can leave one out, to show that the exploration would notice.
+
+Left out, as somebody who holds both pipes cannot be told from the peer: a
+passer-by that opens both, two at once, and one that writes. Left out as well:
+a second attempt after a timeout, and the pipes of the next session, of which
+only matters here that the names do not lead to these any more.
 """
 
 from __future__ import annotations
@@ -17,7 +22,23 @@ READS = {"server": "to_server", "client": "to_client"}
 WRITES = {"server": "to_client", "client": "to_server"}
 OTHER = {"server": "client", "client": "server"}
 
-CONNECTING = ("start", "wait", "meet", "meet alone", "meet empty")
+# Before an end counts itself connected; "again" is the second look of RDV-23.
+CONNECTING = (
+    "start",
+    "seek",
+    "open",
+    "ask",
+    "take",
+    "take alone",
+    "take first",
+    "names",
+    "seek again",
+    "ask again",
+    "take again",
+    "take alone again",
+    "drop",
+    "dropped",
+)
 FINAL = ("done", "ended", "gave up", "crashed")
 
 
@@ -26,11 +47,15 @@ class Rules:
     """What the ends do; each default is what the specification says."""
 
     opens_without_blocking: bool = True  # RDV-22
+    looks_again: bool = True  # RDV-23
     delivers_of_who_left: bool = True  # RDV-25
     ends_only_if_nobody_reads: bool = True  # RDV-26
     needs_both_ends: bool = True  # RDV-24
     asks_for_the_reader_first: bool = True  # RDV-24, RDV-26: and reads afterwards
     keeps_its_pipes: bool = True  # RDV-24: open, when a passer-by has left
+    notices_a_crash: bool = True  # what a wait for data or POLLERR does
+    remembers: bool = True  # what was read on the way to the connection
+    client_connects_early: bool = False  # as soon as `out` is open, as RDV-24 allows
     client_leaves_at_once: bool = False  # after it has sent, without waiting
     timeouts: bool = True
     crashes: bool = True
@@ -47,6 +72,7 @@ class State:
     at: tuple[str, str] = ("start", "start")
     open: frozenset[tuple[str, str, str]] = frozenset()
     data: tuple[int, int] = (0, 0)
+    named: bool = True  # whether the names lead to these pipes
     sent: frozenset[str] = frozenset()  # whose write has succeeded
     got: frozenset[str] = frozenset()  # who has received
     visits: int = 0
@@ -54,8 +80,8 @@ class State:
     def where(self, end: str) -> str:
         return self.at[ENDS.index(end)]
 
-    def holders(self, pipe: str, mode: str) -> int:
-        return sum(1 for _, name, how in self.open if (name, how) == (pipe, mode))
+    def is_held(self, pipe: str, mode: str) -> bool:
+        return any((name, how) == (pipe, mode) for _, name, how in self.open)
 
     def holds(self, who: str, pipe: str, mode: str) -> bool:
         return (who, pipe, mode) in self.open
@@ -66,7 +92,8 @@ class State:
     def go(self, end: str, place: str) -> State:
         at = list(self.at)
         at[ENDS.index(end)] = place
-        return replace(self, at=(at[0], at[1]))
+        named = self.named and not (end == "server" and place in FINAL)
+        return replace(self, at=(at[0], at[1]), named=named)
 
     def opened(self, who: str, pipe: str, mode: str) -> State:
         return replace(self, open=self.open | {(who, pipe, mode)})
@@ -99,8 +126,13 @@ def steps(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
                 yield f"{end}: {where} → {following.where(end)}", following
         if rules.crashes:
             yield f"{end} crashes", state.closed(end).go(end, "crashed")
-        if rules.timeouts and where in CONNECTING:
+        # Who waits for somebody that has gone for good will give up.
+        is_alone = rules.crashes and state.where(OTHER[end]) in FINAL
+        if where in CONNECTING and (rules.timeouts or is_alone):
             yield f"{end} gives up", state.closed(end).go(end, "gave up")
+    # After 250 ms a client that has begun to open is taken to have finished.
+    if state.named and not any(place in CONNECTING for place in state.at):
+        yield "the server replaces its pipes", replace(state, named=False)
     yield from _passer_by(state, rules)
 
 
@@ -108,118 +140,182 @@ def _passer_by(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
     who = "passer-by"
     if any(one == who for one, _, _ in state.open):
         yield "the passer-by leaves", state.closed(who)
-    elif state.visits < rules.passers_by:
+    elif state.visits < rules.passers_by and state.named:
         visited = replace(state, visits=state.visits + 1)
         for pipe in PIPES:
             yield f"the passer-by reads {pipe}", visited.opened(who, pipe, "r")
-            if state.holders(pipe, "r"):
+            if state.is_held(pipe, "r"):
                 yield f"the passer-by writes {pipe}", visited.opened(who, pipe, "w")
 
 
 def _end(state: State, end: str, rules: Rules) -> Iterator[State]:
     """One system call of an end, or none while it has to wait."""
+    where = state.where(end)
+    place = where.removesuffix(" again")
     yield from {
         "start": _start,
-        "wait": _wait,
-        "meet": _meet,
-        "meet alone": _meet_alone,
-        "meet empty": _meet_empty,
+        "seek": _seek,
+        "open": _open,
+        "ask": _ask,
+        "take": _take,
+        "take alone": _take_alone,
+        "take first": _take_first,
+        "names": _names,
+        "drop": _drop,
+        "dropped": _dropped,
         "send": _send,
         "receive": _receive,
+        "receive more": _receive_more,
         "receive alone": _receive_alone,
         "receive empty": _receive_empty,
         "gone": _gone,
         "leave": _leave,
         "left": _left,
-    }[state.where(end)](state, end, rules)
+    }[place](state, end, rules)
+
+
+def _is_named(state: State, end: str) -> bool:
+    return state.named or end == "server"  # which knows by itself
 
 
 def _start(state: State, end: str, rules: Rules) -> Iterator[State]:
-    blocked = not rules.opens_without_blocking and not state.holders(READS[end], "w")
-    if not blocked:
-        yield state.opened(end, READS[end], "r").go(end, "wait")
+    blocked = not rules.opens_without_blocking and not state.is_held(READS[end], "w")
+    if _is_named(state, end) and not blocked:
+        yield state.opened(end, READS[end], "r").go(end, "seek")
 
 
-def _wait(state: State, end: str, rules: Rules) -> Iterator[State]:
-    has_left = state.bytes_in(READS[end]) and not state.holders(READS[end], "w")
+def _seek(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Look for one that has left its bytes; then at the other pipe."""
+    again = state.where(end) == "seek again"
+    has_left = state.bytes_in(READS[end]) and not state.is_held(READS[end], "w")
     if has_left and rules.delivers_of_who_left:
         yield state.go(end, "send")
-    elif state.holders(WRITES[end], "r"):
-        yield state.opened(end, WRITES[end], "w").go(end, "meet")
+    elif state.holds(end, WRITES[end], "w"):
+        yield state.go(end, "ask again" if again else "ask")
+    else:
+        yield state.go(end, "drop" if again else "open")
 
 
-def _meet(state: State, end: str, rules: Rules) -> Iterator[State]:
+def _open(state: State, end: str, rules: Rules) -> Iterator[State]:
+    if not (_is_named(state, end) and state.is_held(WRITES[end], "r")):
+        yield state.go(end, "names")  # ENOENT, ENXIO
+        return
+    opened = state.opened(end, WRITES[end], "w")
+    early = end == "client" and rules.client_connects_early
+    yield opened.go(end, "send" if early else "ask")
+
+
+def _ask(state: State, end: str, rules: Rules) -> Iterator[State]:
     """Look whether somebody reads ``out``, and only then what there is in ``in``."""
+    again = " again" if state.where(end) == "ask again" else ""
     if not rules.asks_for_the_reader_first:
-        yield state.go(end, "send" if state.bytes_in(READS[end]) else "meet empty")
-    elif not state.holders(WRITES[end], "r"):  # POLLERR
-        yield state.go(end, "meet alone")
-    elif _is_written(state, end) or not rules.needs_both_ends:
+        yield state.go(end, "send" if state.bytes_in(READS[end]) else "take first")
+    elif not state.is_held(WRITES[end], "r"):  # POLLERR
+        yield state.go(end, "take alone" + again)
+    else:
+        yield state.go(end, "take" + again)
+
+
+def _take(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Read a byte, or find that there is none yet (EAGAIN), or nobody to write one."""
+    again = state.where(end) == "take again"
+    if _is_written(state, end) or not rules.needs_both_ends:
         yield state.go(end, "send")
+    else:
+        yield state.go(end, "drop" if again else "names")
 
 
-def _meet_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
+def _take_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
     """Nobody read ``out`` any more: a peer that has left its bytes, or a passer-by."""
+    again = state.where(end) == "take alone again"
     if state.bytes_in(READS[end]):
         yield state.go(end, "send")
-    elif rules.keeps_its_pipes:
-        yield state.go(end, "meet")
+    elif again or not rules.keeps_its_pipes:
+        yield state.go(end, "drop")
     else:
-        yield state.closed(end).go(end, "start")
+        yield state.go(end, "names")
 
 
-def _meet_empty(state: State, end: str, rules: Rules) -> Iterator[State]:
+def _take_first(state: State, end: str, rules: Rules) -> Iterator[State]:
     """The wrong order: there was nothing in ``in``, and now ``out`` is looked at."""
-    if state.holders(WRITES[end], "r"):
-        yield state.go(end, "send" if _is_written(state, end) else "meet")
-    elif rules.keeps_its_pipes:
-        yield state.go(end, "meet")
+    if state.is_held(WRITES[end], "r"):
+        yield state.go(end, "send" if _is_written(state, end) else "names")
     else:
-        yield state.closed(end).go(end, "start")
+        yield state.go(end, "names" if rules.keeps_its_pipes else "drop")
+
+
+def _names(state: State, end: str, rules: Rules) -> Iterator[State]:
+    if _is_named(state, end):
+        yield state.go(end, "seek")
+    else:
+        yield state.go(end, "seek again" if rules.looks_again else "drop")
+
+
+def _drop(state: State, end: str, rules: Rules) -> Iterator[State]:
+    del rules
+    yield state.closed(end).go(end, "dropped")
+
+
+def _dropped(state: State, end: str, rules: Rules) -> Iterator[State]:
+    del rules
+    yield state.go(end, "start")
 
 
 def _is_written(state: State, end: str) -> bool:
-    return bool(state.holders(READS[end], "w") or state.bytes_in(READS[end]))
+    return bool(state.is_held(READS[end], "w") or state.bytes_in(READS[end]))
 
 
 def _send(state: State, end: str, rules: Rules) -> Iterator[State]:
     leaves = end == "client" and rules.client_leaves_at_once
     following = state.go(end, "leave" if leaves else "receive")
     writes = state.holds(end, WRITES[end], "w")
-    if writes and state.holders(WRITES[end], "r"):  # or else EPIPE; reading goes on
+    if writes and state.is_held(WRITES[end], "r"):  # or else EPIPE; reading goes on
         following = replace(following.put(WRITES[end], 1), sent=state.sent | {end})
     yield following
 
 
 def _receive(state: State, end: str, rules: Rules) -> Iterator[State]:
     """Look whether somebody reads ``out``, and only then read ``in``."""
-    nobody_reads = not state.holders(WRITES[end], "r")
+    if not rules.notices_a_crash and state.where(OTHER[end]) == "crashed":
+        return
+    nobody_reads = not state.is_held(WRITES[end], "r")
     if not rules.asks_for_the_reader_first and not _is_written(state, end):
         yield state.go(end, "receive empty")
     elif nobody_reads or not rules.ends_only_if_nobody_reads:
         yield state.go(end, "receive alone")
-    elif state.bytes_in(READS[end]):
-        yield _got(state, end)
+    else:
+        yield state.go(end, "receive more")
+
+
+def _receive_more(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """A read: what gives nothing now is no end."""
+    if state.bytes_in(READS[end]):
+        yield _got(state, end, rules)
+    else:
+        yield state.go(end, "receive")
 
 
 def _receive_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
     """Nobody reads ``out``: a read that gives nothing is the end now."""
-    del rules
     if state.bytes_in(READS[end]):
-        yield _got(state, end)
-    elif not state.holders(READS[end], "w"):
+        yield _got(state, end, rules)
+    elif not state.is_held(READS[end], "w"):
         yield state.go(end, "gone")
+    else:
+        yield state.go(end, "receive")
 
 
 def _receive_empty(state: State, end: str, rules: Rules) -> Iterator[State]:
     """The wrong order: a read gave nothing, and now ``out`` is looked at."""
     del rules
-    nobody_reads = not state.holders(WRITES[end], "r")
+    nobody_reads = not state.is_held(WRITES[end], "r")
     yield state.go(end, "gone" if nobody_reads else "receive")
 
 
-def _got(state: State, end: str) -> State:
-    got = replace(state.put(READS[end], -1), got=state.got | {end})
+def _got(state: State, end: str, rules: Rules) -> State:
+    got = state.put(READS[end], -1)
+    if rules.remembers or end == "server":
+        got = replace(got, got=state.got | {end})
     return got.go(end, "leave")
 
 
@@ -255,7 +351,9 @@ class Exploration:
         while queue:
             state = queue.popleft()
             for name, following in steps(state, self.rules):
-                self.back.setdefault(following, []).append(state)
+                # A crash is no way out of a state in which one is stuck.
+                if not name.endswith("crashes"):
+                    self.back.setdefault(following, []).append(state)
                 if following not in self.came_from:
                     self.came_from[following] = state, name
                     queue.append(following)
@@ -291,7 +389,8 @@ def is_good(state: State, rules: Rules) -> bool:
     if rules.timeouts or rules.crashes:
         return True
     # Nothing has come in between, so that everything has arrived.
-    return all(place == "done" for place in state.at) and "server" in state.got
+    readers = {"server"} if rules.client_leaves_at_once else set(ENDS)
+    return all(place == "done" for place in state.at) and state.got == readers
 
 
 def faults(exploration: Exploration) -> list[str]:
@@ -319,14 +418,16 @@ def _false_end(state: State) -> bool:
     """Whether an end takes the other for gone which is still there, or on its way."""
     return any(
         state.where(end) == "gone"
-        and state.where(OTHER[end]) in ("wait", "meet", "send", "receive")
+        and state.where(OTHER[end]) not in (*FINAL, "start", "leave", "left", "gone")
         for end in ENDS
     )
 
 
 def _loses(state: State) -> bool:
-    """Whether an end saw the end although the other had sent it something."""
+    """Whether an end looks away for good although the other had sent it something."""
     return any(
-        state.where(end) == "ended" and OTHER[end] in state.sent and end not in state.got
+        state.where(end) in ("ended", "dropped")
+        and OTHER[end] in state.sent
+        and end not in state.got
         for end in ENDS
     )
