@@ -363,7 +363,7 @@ async def test_a_reader_that_is_being_cancelled_takes_nobodys_turn(
 
 async def test_readers_are_served_in_their_order(connect: Connect) -> None:
     async with connect() as (ours, peer):
-        readers = [asyncio.create_task(ours.read()) for _ in range(4)]
+        readers = [asyncio.create_task(ours.read()) for _ in range(5)]
         await asyncio.sleep(0)
         peer.send(frame(b"1") + frame(b"2"))
         assert await asyncio.gather(*readers[:2]) == [b"1", b"2"]
@@ -371,8 +371,8 @@ async def test_readers_are_served_in_their_order(connect: Connect) -> None:
         peer.send(frame(b"3"))
         assert await readers[2] == b"3"
         assert not readers[3].done(), "nobody was woken in vain, and had to queue again"
-        peer.send(frame(b"4"))
-        assert await readers[3] == b"4"
+        peer.send(frame(b"4") + frame(b"5"))
+        assert await asyncio.gather(*readers[3:]) == [b"4", b"5"]
 
 
 async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Connect) -> None:

@@ -1,0 +1,40 @@
+"""The command ``ipc-channel``.
+
+``ipc-channel conformance`` checks a client, ``ipc-channel report`` puts the JSON
+reports of several side by side. Both need the extra ``conformance``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, or else those of the process."""
+    parser = argparse.ArgumentParser(
+        prog="ipc-channel", description="Tools for clients of ipc-channel."
+    )
+    version = importlib.metadata.version("ipc-channel")
+    parser.add_argument("--version", action="version", version=f"ipc-channel {version}")
+    parser.add_argument(
+        "command",
+        choices=("conformance", "report"),
+        help="check a client; or put reports of several side by side",
+    )
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    try:
+        from ipc_channel.conformance import command  # noqa: PLC0415  # needs an extra
+    except ModuleNotFoundError as error:
+        text = f"{error.name} is missing: pip install 'ipc-channel[conformance]'"
+        print(text, file=sys.stderr)
+        return 2
+    run = {"conformance": command.conformance, "report": command.report}[options.command]
+    return run(options.rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What a case is, and the catalogue of all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ipc_channel.conformance.trial import Trial
+
+Level = Literal["MUST", "SHOULD"]
+Body = Callable[["Trial"], Awaitable[None]]
+TRANSPORTS = ("named_pipe", "tcp")
+
+
+class CaseFailedError(Exception):
+    """What a case expected did not happen. ``expected`` and ``actual`` are for people."""
+
+    def __init__(self, what: str, expected: object = None, actual: object = None) -> None:
+        super().__init__(what, expected, actual)
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+
+    def __str__(self) -> str:
+        if self.expected is None and self.actual is None:
+            return self.what
+        return f"{self.what}: expected {self.expected}, got {self.actual}"[:1000]
+
+
+class NotApplicableError(Exception):
+    """The case says nothing about this testee, or cannot be run on this machine."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case over one transport."""
+
+    id: str
+    """Hierarchical and for ever: ``framing/decode/one-byte``."""
+    level: Level
+    covers: tuple[str, ...]
+    """Requirements of the specification."""
+    needs: frozenset[str]
+    """What the testee has to be able to do, as it says in its greeting."""
+    transport: str
+    text: str
+    """What is expected, in a sentence."""
+    body: Body
+
+    @property
+    def name(self) -> str:
+        """The id with the transport, which tells cases of one run apart."""
+        return f"{self.id} [{self.transport}]"
+
+
+CATALOGUE: list[Case] = []
+
+
+def case(
+    id_: str,
+    *covers: str,
+    level: Level = "MUST",
+    needs: str = "",
+    transports: tuple[str, ...] = TRANSPORTS,
+    text: str = "",
+) -> Callable[[Body], Body]:
+    """Put a coroutine into the catalogue, once for each transport.
+
+    ``needs`` are names of abilities, separated by spaces. ``text`` is the
+    first line of the docstring unless given.
+    """
+
+    def register(body: Body) -> Body:
+        told = text or (body.__doc__ or "").partition("\n")[0]
+        abilities = frozenset(needs.split())
+        CATALOGUE.extend(
+            Case(id_, level, covers, abilities, transport, told, body)
+            for transport in transports
+        )
+        return body
+
+    return register

@@ -1,0 +1,128 @@
+"""Reads, writes and connects that are called off."""
+
+from __future__ import annotations
+
+from ipc_channel.conformance.case import CaseFailedError, case
+from ipc_channel.conformance.trial import Trial, payload, write
+from ipc_channel.conformance.wire import frame
+
+_NEEDS = "cancel concurrent"
+_LARGE = 20 * 2**20
+
+
+async def _cancel_read(t: Trial, cancels: int = 1) -> None:
+    for _ in range(cancels):
+        reading = t.begin("read")
+        await t.settle()
+        await t.do("cancel", of=reading.id)
+        t.check_error(await t.answer(reading), "cancelled", "read")
+
+
+@case("cancel/read/idle", "SES-10", needs=_NEEDS)
+async def idle(t: Trial) -> None:
+    """A read that is cancelled while nothing comes loses nothing."""
+    peer = await t.meet()
+    await _cancel_read(t)
+    await peer.send(frame(b"next"))
+    await t.reads(b"next")
+
+
+@case("cancel/read/inside-header", "SES-10", needs=_NEEDS)
+async def inside_header(t: Trial) -> None:
+    """A read that is cancelled inside a header loses nothing of it."""
+    peer = await t.meet()
+    for cut in (1, 2, 3):
+        wire = frame(b"cut")
+        await peer.send(wire[:cut])
+        await _cancel_read(t)
+        await peer.send(wire[cut:])
+        await t.reads(b"cut")
+
+
+@case("cancel/read/inside-payload", "SES-10", needs=_NEEDS)
+async def inside_payload(t: Trial) -> None:
+    """A read that is cancelled inside a payload, small or large, loses nothing of it."""
+    peer = await t.meet()
+    for size in (10, 300_000):
+        wire = frame(payload(size))
+        await peer.send(wire[:9])
+        await _cancel_read(t, 3)
+        peer.deliver(wire[9:])
+        await t.reads(payload(size))
+
+
+@case("cancel/read/many", "SES-10", "SES-11", needs=_NEEDS)
+async def many(t: Trial) -> None:
+    """Of reads that are cancelled as messages come, none loses or repeats one."""
+    peer = await t.meet()
+    count = 200
+    peer.deliver(b"".join(frame(payload(number + 1)) for number in range(count)))
+    got: list[int | None] = []
+    while len(got) < count:
+        reading = t.begin("read")
+        cancelling = t.begin("cancel", of=reading.id)
+        reply = await t.answer(reading)
+        await t.answer(cancelling)
+        if reply.get("error") == "cancelled":
+            reply = await t.do("read")
+        got.append((reply.get("message") or {}).get("size"))
+    expected = list(range(1, count + 1))
+    t.expect(got == expected, "the sizes of what was read", "1 to 200", got)
+
+
+@case("cancel/write/waiting", "SES-21", needs=_NEEDS)
+async def waiting_write(t: Trial) -> None:
+    """A write that is cancelled while it waits is sent whole, or the session is closed."""
+    peer = await t.meet()
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    await t.settle()
+    await t.do("cancel", of=writing.id)
+    await t.answer(writing)
+    following = t.begin("write", **write(5))
+    got = await peer.receive(int.from_bytes(header, "big"))
+    if len(got) < _LARGE:
+        return  # the session was closed, which tells the peer that this was not all
+    t.expect(got == payload(_LARGE), "the payload", "as it was written", "something else")
+    await peer.expect_message(payload(5))
+    t.check_ok(await t.answer(following), "write")
+
+
+@case("cancel/write/before-its-first-byte", "SES-21", needs=_NEEDS)
+async def queued_write(t: Trial) -> None:
+    """A write that is cancelled behind another is sent whole or not at all."""
+    peer = await t.meet()
+    first = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    second = t.begin("write", **write(7))
+    await t.settle()
+    await t.do("cancel", of=second.id)
+    third = t.begin("write", **write(9))
+    got = await peer.receive(int.from_bytes(header, "big"))
+    t.expect(got == payload(_LARGE), "the first payload", "as it was written", len(got))
+    message = await peer.receive_frame()
+    if message == payload(7):
+        message = await peer.receive_frame()
+    if message != payload(9):
+        raise CaseFailedError(
+            "what follows a cancelled write", "a message of 9 bytes", len(message or b"")
+        )
+    for one in (first, third):
+        t.check_ok(await t.answer(one), "write")
+    await t.answer(second)
+
+
+@case("cancel/connect", "RDV-10", needs=_NEEDS)
+async def connect(t: Trial) -> None:
+    """A connect that is cancelled leaves nothing open, and the next one works."""
+    absent = await t.absent()
+    before = t.descriptors()
+    connecting = t.begin("connect", **absent, timeout=t.patience)
+    await t.settle()
+    await t.do("cancel", of=connecting.id)
+    t.check_error(await t.answer(connecting), "cancelled", "connect")
+    await t.no_more_descriptors_than(before)
+    t.appear()
+    peer = await t.meet()
+    await peer.send(frame(b"met after all"))
+    await t.reads(b"met after all")

@@ -1,0 +1,159 @@
+"""What a reader and a writer are told at the end."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ipc_channel.conformance import vectors
+from ipc_channel.conformance.case import Body, case
+from ipc_channel.conformance.trial import Trial, payload, write
+from ipc_channel.conformance.wire import CLOSE, frame
+
+_LARGE = 20 * 2**20
+
+
+def _end(vector: dict[str, Any]) -> Body:
+    async def end(t: Trial) -> None:
+        peer = await t.meet()
+        await peer.send(vectors.to_bytes(vector["wire"]))
+        messages = vectors.to_messages(vector["messages"])
+        await t.reads(*messages)
+        if vector["then"] == "reset":
+            peer.reset()
+        else:
+            peer.close()
+        await t.reads_what_follows(vector["end_reason"], vector["error"])
+        await t.reads_what_follows(vector["end_reason"], vector["error"])
+
+    return end
+
+
+for _vector in vectors.load("ends"):
+    _is_reset = _vector["then"] == "reset"
+    case(
+        f"ends/{_vector['id']}",
+        *_vector["covers"],
+        "SES-1",
+        transports=("tcp",) if _is_reset else ("named_pipe", "tcp"),
+        text=f"{_vector['note']} Asked again, the same is told.",
+    )(_end(_vector))
+
+
+@case("ends/messages-before-it", "SES-2")
+async def messages_before(t: Trial) -> None:
+    """A hundred messages that came whole are delivered before the end, whatever it is."""
+    peer = await t.meet()
+    await peer.send(frame(b"whole") * 100 + frame(b"cut")[:-1])
+    peer.close()
+    await t.reads(*[b"whole"] * 100)
+    await t.reads_error("truncated", "truncated")
+
+
+@case("ends/nothing-after-close-frame", "FRM-5")
+async def nothing_after(t: Trial) -> None:
+    """Frames after the close frame are ignored."""
+    peer = await t.meet()
+    await peer.send(frame(b"last") + CLOSE + frame(b"too late") + b"\xff" * 9)
+    await t.reads(b"last")
+    await t.reads_end("clean")
+    peer.close()
+    await t.reads_end("clean")
+
+
+@case("ends/close-frame-before-the-end", "SES-5")
+async def close_frame_alone(t: Trial) -> None:
+    """The close frame is the end at once, though the stream stays open."""
+    peer = await t.meet()
+    reading = t.begin("read")
+    await peer.send(CLOSE)
+    reply = await t.answer(reading)
+    t.check_end(reply, "clean", None)
+
+
+@case("ends/third-writer", "SES-5", transports=("named_pipe",))
+async def third_writer(t: Trial) -> None:
+    """The close frame is the end, though another process holds the pipe open."""
+    peer = await t.meet()
+    kept = os.dup(peer.out_fd)
+    try:
+        await peer.send(frame(b"last") + CLOSE)
+        peer.close()
+        await t.reads(b"last")
+        await t.reads_end("clean")
+    finally:
+        os.close(kept)
+
+
+@case("ends/half/after-close-frame", "SES-4")
+async def half_after_close_frame(t: Trial) -> None:
+    """After the peer's close frame the other direction goes on."""
+    peer = await t.meet()
+    await peer.send(CLOSE)
+    peer.end_writing()
+    await t.reads_end("clean")
+    writing = t.begin("write", **write(300_000))
+    await peer.expect_message(payload(300_000))
+    t.check_ok(await t.answer(writing), "write")
+
+
+@case("ends/half/after-end-of-stream", "SES-4")
+async def half_after_eof(t: Trial) -> None:
+    """After the bare end of the peer's stream the other direction goes on."""
+    peer = await t.meet()
+    await peer.send(frame(b"last"))
+    peer.end_writing()
+    await t.reads(b"last")
+    await t.reads_end("eof")
+    await t.do("write", **write(10))
+    await peer.expect_message(payload(10))
+
+
+@case("ends/write/peer-gone", "SES-23")
+async def peer_gone(t: Trial) -> None:
+    """A write after the peer has left fails, by the second one at the latest."""
+    peer = await t.meet()
+    peer.close()
+    await t.reads_end("eof")
+    reply = await t.tell("write", **write(1))
+    if "error" not in reply:
+        await t.settle()
+        reply = await t.tell("write", **write(1))
+    t.check_error(reply, "peer-gone", "write")
+
+
+@case("ends/write/goes-on-reading", "SES-24", transports=("named_pipe",))
+async def failed_write(t: Trial) -> None:
+    """A failed write does not end reading: what the peer has sent still arrives."""
+    peer = await t.meet()
+    await peer.send(frame(b"first") + frame(b"second"))
+    peer.close()
+    await t.reads(b"first")
+    await t.fail("peer-gone", "write", **write(1))
+    await t.reads(b"second")
+
+
+@case("ends/write/waiting", "SES-23", needs="concurrent")
+async def waiting_write(t: Trial) -> None:
+    """A write that waits fails when the peer leaves."""
+    peer = await t.meet()
+    writing = t.begin("write", **write(_LARGE))
+    await peer.receive(1000)
+    peer.close()
+    reply = await t.answer(writing)
+    t.expect(
+        reply.get("error") in ("peer-gone", "reset"),
+        "the answer to a write whose peer left",
+        "error 'peer-gone' or 'reset'",
+        reply,
+    )
+
+
+@case("ends/idle-peer-leaves", "SES-5")
+async def idle_peer_leaves(t: Trial) -> None:
+    """A reader that waits is told when a peer leaves that never said a word."""
+    peer = await t.meet()
+    reading = t.begin("read")
+    await t.settle()
+    peer.close()
+    t.check_end(await t.answer(reading), "eof", None)

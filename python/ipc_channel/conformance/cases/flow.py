@@ -1,0 +1,109 @@
+"""Peers that do not read, and several who read or write at once."""
+
+from __future__ import annotations
+
+from ipc_channel.conformance.case import CaseFailedError, case
+from ipc_channel.conformance.trial import Trial, payload, write
+from ipc_channel.conformance.wire import frame
+
+_MUCH = 100 * 2**20  # bytes: more than any buffer on the way holds
+_SPARE = 64 * 2**20
+
+
+@case("flow/write-waits", "SES-22", needs="concurrent")
+async def write_waits(t: Trial) -> None:
+    """A write waits while the peer does not read, and takes no memory for it."""
+    peer = await t.meet()
+    await t.do("write", **write(1))
+    before = t.memory()
+    size = 2**16
+    writing = t.begin("write", **write(size, count=_MUCH // size))
+    await peer.expect_message(payload(1))
+    await peer.expect_message(payload(size))
+    await t.settle()
+    t.expect(
+        not writing.reply.done(), "a write to a peer that does not read", "waits", "done"
+    )
+    grown = t.memory() - before
+    t.expect(grown < _SPARE, "memory taken meanwhile", f"< {_SPARE} bytes", grown)
+    for _ in range(_MUCH // size - 1):
+        await peer.expect_message(payload(size))
+    t.check_ok(await t.answer(writing), "write")
+
+
+@case("flow/read-ahead-is-bounded", "SES-12")
+async def read_ahead(t: Trial) -> None:
+    """While nobody reads in the testee, the peer's writes wait."""
+    peer = await t.meet()
+    message = frame(payload(2**16))
+    sent = await peer.send_until_stuck(message * (_MUCH // 2**16), silence=0.5)
+    if sent > _SPARE:
+        raise CaseFailedError("read ahead of a reader", f"< {_SPARE} bytes", sent)
+
+
+@case("flow/slow-reader", "SES-22", "SES-21", needs="concurrent")
+async def slow_reader(t: Trial) -> None:
+    """What a peer reads in small pieces, much later, is whole."""
+    peer = await t.meet()
+    size = 3_000_000
+    writing = t.begin("write", **write(size))
+    await t.settle()
+    header = await peer.receive(4)
+    t.expect(header == size.to_bytes(4, "big"), "the header", size, header.hex(" "))
+    got = b""
+    while len(got) < size:
+        part = await peer.receive(min(10_000, size - len(got)))
+        if not part:
+            break
+        got += part
+    t.expect(got == payload(size), "the payload", "as it was written", f"{len(got)} bytes")
+    t.check_ok(await t.answer(writing), "write")
+
+
+@case("flow/both-ways-large", "SES-22", needs="concurrent")
+async def both_ways(t: Trial) -> None:
+    """Two large messages that cross do not wait for each other."""
+    peer = await t.meet()
+    size = 3_000_000
+    writing = t.begin("write", **write(size))
+    peer.deliver(frame(payload(size)))
+    reading = t.begin("read")
+    await peer.expect_message(payload(size))
+    t.check_message(t.check_ok(await t.answer(reading), "read"), payload(size))
+    t.check_ok(await t.answer(writing), "write")
+
+
+@case("flow/concurrent-writers", "SES-20", needs="concurrent")
+async def concurrent_writers(t: Trial) -> None:
+    """Frames of ten writers at once do not interleave."""
+    peer = await t.meet()
+    size = 100_000
+    patterns = [bytes([number]) for number in range(1, 11)]
+    writes = [t.begin("write", **write(size, pattern=one)) for one in patterns]
+    left = {one * size for one in patterns}
+    for _ in patterns:
+        message = await peer.receive_frame() or b""
+        if message not in left:
+            raise CaseFailedError(
+                "a frame of ten that were written at once",
+                "one of them",
+                f"{len(message)} bytes with {len(set(message))} different values",
+            )
+        left.remove(message)
+    for one in writes:
+        t.check_ok(await t.answer(one), "write")
+
+
+@case("flow/two-readers", "SES-11", needs="concurrent")
+async def two_readers(t: Trial) -> None:
+    """Of two readers that wait each gets one message."""
+    peer = await t.meet()
+    readers = [t.begin("read") for _ in range(2)]
+    await t.settle()
+    messages = {b"first", b"second"}
+    await peer.send(b"".join(map(frame, sorted(messages))))
+    sizes = set()
+    for one in readers:
+        reply = t.check_ok(await t.answer(one), "read")
+        sizes.add((reply.get("message") or {}).get("size"))
+    t.expect(sizes == {5, 6}, "the sizes of what two readers got", {5, 6}, sizes)

@@ -1,0 +1,173 @@
+"""Closing in every state, what it sends and frees, and the next session."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ipc_channel.conformance.case import CaseFailedError, case
+from ipc_channel.conformance.trial import Trial, payload, write
+from ipc_channel.conformance.wire import frame
+
+_LARGE = 20 * 2**20
+
+
+@case("lifecycle/close/twice", "SES-30")
+async def twice(t: Trial) -> None:
+    """Closing twice is legal, and a write after it fails with closed."""
+    peer = await t.meet()
+    closing = t.begin("close")
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    await t.do("close")
+    await t.fail("closed", "write", **write(1))
+
+
+@case("lifecycle/close/after-the-peer", "SES-30")
+async def after_the_peer(t: Trial) -> None:
+    """Closing second, when the peer has gone, is no failure."""
+    peer = await t.meet()
+    await peer.send(frame(b"bye") + bytes(4))
+    peer.close()
+    await t.reads(b"bye")
+    await t.reads_end("clean")
+    await t.do("close")
+
+
+@case("lifecycle/close/sends-everything", "SES-31")
+async def sends_everything(t: Trial) -> None:
+    """What was written before it arrives, and then the close frame."""
+    peer = await t.meet()
+    sizes = [1, 70_000, 5000]
+    writing = t.begin("write", **write(*sizes, count=60))
+    for number in range(59):
+        await peer.expect_message(payload(sizes[number % 3]))
+    t.check_ok(await t.answer(writing), "write")
+    closing = t.begin("close")
+    await t.settle()
+    await peer.expect_message(payload(sizes[59 % 3]))
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+
+
+@case("lifecycle/close/unread-input", "SES-35", transports=("tcp",))
+async def unread_input(t: Trial) -> None:
+    """Input that the closing end has not read does not cost the peer what it was sent."""
+    peer = await t.meet()
+    await peer.send(frame(b"never read") * 1000)
+    await t.do("write", **write(1000, count=50))
+    closing = t.begin("close")
+    await t.settle()
+    for _ in range(50):
+        await peer.expect_message(payload(1000))
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+
+
+@case("lifecycle/close/peer-that-goes-on-writing", "SES-34", needs="concurrent")
+async def peer_writes(t: Trial) -> None:
+    """A peer that is stuck in a write of its own still gets everything."""
+    peer = await t.meet()
+    size = 3_000_000
+    writing = t.begin("write", **write(size))
+    stuck = asyncio.ensure_future(peer.send(frame(bytes(_LARGE))))
+    await t.settle()
+    closing = t.begin("close")
+    try:
+        await stuck
+    except OSError:
+        raise CaseFailedError(
+            "a peer that wrote as the testee closed",
+            "is read and dropped",
+            "lost its reader",
+        ) from None
+    await peer.expect_message(payload(size))
+    await peer.expect_close()
+    peer.close()
+    await t.answer(writing)
+    t.check_ok(await t.answer(closing), "close")
+
+
+@case("lifecycle/close/stuck-peer", "SES-31", needs="concurrent linger")
+async def stuck_peer(t: Trial) -> None:
+    """A peer that takes nothing is given up after the linger, without a false close frame."""
+    peer = await t.meet(linger=0.2)
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    start = time.monotonic()
+    closing = t.begin("close")
+    t.check_ok(await t.answer(closing), "close")
+    took = time.monotonic() - start
+    t.expect(took >= 0.2, "the time it waited", ">= 0.2 s", took)
+    t.check_error(await t.answer(writing), "closed", "write")
+    got = await peer.receive_until_end(int.from_bytes(header, "big"))
+    t.expect(
+        len(got) < _LARGE and payload(_LARGE).startswith(got),
+        "what the peer got of the frame",
+        "a part of it and nothing else",
+        f"{len(got)} bytes",
+    )
+
+
+@case("lifecycle/close/wakes-a-reader", "SES-33", needs="concurrent")
+async def wakes_reader(t: Trial) -> None:
+    """A read that waits ends with the channel."""
+    peer = await t.meet()
+    reading = t.begin("read")
+    await t.settle()
+    closing = t.begin("close")
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    reply = await t.answer(reading)
+    t.expect(
+        reply.get("end") == "local" and reply.get("error") in (None, "closed"),
+        "a read that waited as the channel was closed",
+        "the end 'local', or the error 'closed'",
+        reply,
+    )
+
+
+@case("lifecycle/close/frees-descriptors", "SES-32")
+async def frees(t: Trial) -> None:
+    """Twenty sessions in one process leave as many descriptors open as the first."""
+    before: list[str] = []
+    for number in range(20):
+        peer = await t.meet()
+        await peer.send(frame(payload(100)))
+        await t.reads(payload(100))
+        closing = t.begin("close")
+        await peer.expect_close()
+        peer.close()
+        t.check_ok(await t.answer(closing), "close")
+        t.renew()
+        if number == 0:
+            before = t.descriptors()
+    await t.no_more_descriptors_than(before)
+
+
+@case("lifecycle/exit/idle", "SES-32")
+async def exits_idle(t: Trial) -> None:
+    """A testee that has closed its channel ends by itself."""
+    peer = await t.meet()
+    closing = t.begin("close")
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+
+
+@case("lifecycle/exit/connected", "SES-4")
+async def exits_connected(t: Trial) -> None:
+    """A testee that ends while it is connected is an end of stream at a boundary."""
+    peer = await t.meet()
+    await t.do("write", **write(10))
+    finishing = asyncio.ensure_future(t.finish_testee())
+    await peer.expect_message(payload(10))
+    got = await peer.receive_until_end(5)
+    t.expect(
+        got in (b"", bytes(4)), "what came last", "a close frame or nothing", got.hex()
+    )
+    await finishing

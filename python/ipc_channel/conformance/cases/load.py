@@ -1,0 +1,78 @@
+"""Much at once, between the testee and the Python channel."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ipc_channel.conformance.case import case
+from ipc_channel.conformance.trial import Trial, digest, payload, write
+
+_SIZES = [1, 64, 500, 64, 4096, 16, 70_000, 64]
+_COUNT = 4000
+
+
+@case("load/to-testee", "FRM-2")
+async def to_testee(t: Trial) -> None:
+    """Thousands of messages of mixed sizes arrive in order."""
+    channel = await t.meet_channel()
+    messages = [payload(_SIZES[number % len(_SIZES)]) for number in range(_COUNT)]
+    draining = t.begin("drain")
+    for message in messages:
+        await channel.write(message)
+    await channel.close()
+    reply = await t.answer(draining)
+    t.check_end(reply, "clean", None)
+    t.expect(reply.get("messages") == _COUNT, "messages read", _COUNT, reply)
+    t.expect(reply.get("sha256") == digest(messages), "their digest", "the same", reply)
+
+
+@case("load/from-testee", "FRM-2")
+async def from_testee(t: Trial) -> None:
+    """Thousands of messages of mixed sizes leave in order, and closing loses none."""
+    channel = await t.meet_channel()
+    writing = t.begin("write", **write(*_SIZES, count=_COUNT))
+    got = [await channel.read() or b"" for _ in range(_COUNT)]
+    t.check_ok(await t.answer(writing), "write")
+    closing = t.begin("close")
+    t.expect(await channel.read() is None, "what follows", "the end", "a message")
+    t.expect(channel.end_reason == "clean", "the end", "clean", channel.end_reason)
+    await channel.close()
+    t.check_ok(await t.answer(closing), "close")
+    expected = [payload(_SIZES[number % len(_SIZES)]) for number in range(_COUNT)]
+    t.expect(got == expected, "what arrived", "what was written", "something else")
+
+
+@case("load/echo", "FRM-2", "SES-22")
+async def echo(t: Trial) -> None:
+    """Thousands of messages, both ways at once, come back as they went."""
+    channel = await t.meet_channel()
+    echoing = t.begin("echo")
+    messages = [payload(_SIZES[number % len(_SIZES)]) for number in range(_COUNT)]
+
+    async def send() -> None:
+        for message in messages:
+            await channel.write(message)
+
+    sending = asyncio.create_task(send())
+    try:
+        async with asyncio.timeout(t.patience):
+            got = [await channel.read() or b"" for _ in messages]
+            await sending
+    finally:
+        sending.cancel()
+    t.expect(got == messages, "what came back", "what was sent", "something else")
+    await channel.close()
+    t.check_end(await t.answer(echoing), "clean", None)
+
+
+@case("load/large", "FRM-2", "FRM-6")
+async def large(t: Trial) -> None:
+    """A message of 32 MiB passes in each direction."""
+    channel = await t.meet_channel()
+    message = payload(32 * 2**20)
+    reading = t.begin("read")
+    await channel.write(message)
+    t.check_message(t.check_ok(await t.answer(reading), "read"), message)
+    writing = t.begin("write", **write(len(message)))
+    t.expect(await channel.read() == message, "what arrived", "32 MiB", "something else")
+    t.check_ok(await t.answer(writing), "write")

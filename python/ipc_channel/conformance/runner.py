@@ -1,0 +1,203 @@
+"""Runs cases, several at a time, each with a testee and a directory of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ipc_channel.conformance.case import (
+    CATALOGUE,
+    Case,
+    CaseFailedError,
+    NotApplicableError,
+)
+from ipc_channel.conformance.testee import Greeting, TesteeError
+from ipc_channel.conformance.trace import Trace
+from ipc_channel.conformance.trial import Trial
+
+Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
+"""What became of a case.
+
+``warned`` is a SHOULD that was not done, ``known`` a failure that was listed,
+``fixed`` one that was listed and passes.
+"""
+_SHOWN = 300  # characters of what was expected or happened
+_RED: frozenset[Status] = frozenset({"failed", "fixed"})
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one case."""
+
+    case: Case
+    status: Status
+    seconds: float
+    what: str = ""
+    """Why it failed or was skipped, in a sentence."""
+    expected: str = ""
+    actual: str = ""
+    trace: list[str] = field(default_factory=list)
+    stderr: str = ""
+
+    @property
+    def is_red(self) -> bool:
+        """Whether it makes the run fail."""
+        return self.status in _RED
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be run, and how."""
+
+    command: Sequence[str]
+    transports: Sequence[str] = ("named_pipe", "tcp")
+    wanted: Sequence[str] = ()
+    """Patterns of ids; all, if there is none."""
+    unwanted: Sequence[str] = ()
+    known_failing: frozenset[str] = frozenset()
+    """Names of cases that are expected to fail."""
+    strict: bool = False
+    patience: float = 10
+    """Seconds that the testee may take for anything."""
+    jobs: int = 4
+    seed: int = 0
+    trace: bool = False
+    """Whether to show what a failed case saw."""
+
+    def cases(self) -> list[Case]:
+        """Return the cases that were asked for, in the order of the catalogue."""
+        return [
+            case
+            for case in CATALOGUE
+            if case.transport in self.transports
+            and (not self.wanted or _matches(case, self.wanted))
+            and not _matches(case, self.unwanted)
+        ]
+
+
+def _matches(case: Case, patterns: Iterable[str]) -> bool:
+    """Whether a pattern is the id, a part of it up to a slash, or matches as in a shell."""
+    return any(
+        fnmatch.fnmatchcase(text, pattern) or case.id.startswith(pattern.rstrip("/") + "/")
+        for pattern in patterns
+        for text in (case.id, case.name)
+    )
+
+
+async def greet(run: Run) -> Greeting:
+    """Start the testee once, to learn who it is.
+
+    Raises TesteeError, which says what to do.
+    """
+    with tempfile.TemporaryDirectory(prefix="ipc-channel-") as directory:
+        trial = _trial(run, run.transports[0], directory, Trace())
+        try:
+            async with asyncio.timeout(run.patience):
+                await trial.start()
+                if trial.greeting is None:
+                    raise TesteeError("it did not greet")
+                return trial.greeting
+        except TimeoutError:
+            raise TesteeError(f"it did not greet within {run.patience} s") from None
+        except TesteeError as error:
+            tail = trial.stderr().strip()
+            raise TesteeError(f"{error}" + (f"\n{tail}" if tail else "")) from None
+        finally:
+            await trial.clean_up()
+
+
+async def run_all(
+    run: Run, can: frozenset[str], on_result: Callable[[Result], None]
+) -> None:
+    """Run every case, and tell of each result as it comes."""
+    free = asyncio.Semaphore(run.jobs)
+
+    async def one(case: Case) -> None:
+        async with free:
+            on_result(judge(run, await run_case(run, case, can)))
+
+    async with asyncio.TaskGroup() as group:
+        for case in run.cases():
+            group.create_task(one(case))
+
+
+def judge(run: Run, result: Result) -> Result:
+    """Apply what the run says of failures that are known, and of SHOULD."""
+    is_listed = result.case.name in run.known_failing or result.case.id in run.known_failing
+    if is_listed and result.status == "failed":
+        return replace(result, status="known")
+    if is_listed and result.status == "passed":
+        return replace(
+            result, status="fixed", what="it passes, though it is listed as known to fail"
+        )
+    if result.status == "failed" and result.case.level == "SHOULD" and not run.strict:
+        return replace(result, status="warned")
+    return result
+
+
+async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
+    """Run one case, whatever happens."""
+    start = time.monotonic()
+    missing = sorted((case.needs | {case.transport}) - can)
+    if missing:
+        return Result(case, "skipped", 0, f"the testee cannot: {', '.join(missing)}")
+    trace = Trace()
+    with tempfile.TemporaryDirectory(prefix="ipc-channel-") as directory:
+        trial = _trial(run, case.transport, directory, trace)
+        failure: CaseFailedError | None = None
+        try:
+            await trial.start()
+            await case.body(trial)
+            await trial.finish()
+        except NotApplicableError as error:
+            return Result(case, "skipped", time.monotonic() - start, str(error))
+        except CaseFailedError as error:
+            failure = error
+        except TesteeError as error:
+            failure = CaseFailedError(f"the testee does not keep to the language: {error}")
+        except ConnectionError as error:
+            failure = CaseFailedError(
+                "the testee's end of the connection", "open", f"gone: {error}"
+            )
+        except Exception as error:  # noqa: BLE001  # one case must not end the others
+            trace.add("".join(traceback.format_exception(error)))
+            failure = CaseFailedError("an error of the suite itself", "none", repr(error))
+        finally:
+            stderr = trial.stderr()
+            await trial.clean_up()
+    seconds = time.monotonic() - start
+    if failure is None:
+        return Result(case, "passed", seconds)
+    trace.add(f"failed: {failure}")
+    return Result(
+        case,
+        "failed",
+        seconds,
+        failure.what,
+        _shown(failure.expected),
+        _shown(failure.actual),
+        trace.lines(),
+        stderr,
+    )
+
+
+def _shown(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _trial(run: Run, transport: str, directory: str, trace: Trace) -> Trial:
+    return Trial(
+        transport=transport,
+        command=run.command,
+        directory=directory,
+        trace=trace,
+        patience=run.patience,
+        seed=run.seed,
+    )

@@ -1,0 +1,206 @@
+"""The testee as a process that is told what to do (spec/conformance.md, "Control language")."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipc_channel.conformance.case import CaseFailedError
+from ipc_channel.conformance.trace import Trace
+
+LANGUAGE = 1
+"""Version of the control language."""
+ABILITIES = {"named_pipe", "tcp", "cancel", "concurrent", "max_message_size", "linger"}
+_ANSWER_LIMIT = 2**20  # bytes of a line
+_SHOWN = 160  # characters of a line in the trace
+_STDERR = 8192  # bytes of its tail
+
+Reply = dict[str, Any]
+
+
+class TesteeError(Exception):
+    """The testee does not start, or does not speak the control language."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a testee says of itself."""
+
+    name: str
+    can: frozenset[str]
+    version: str = ""
+
+
+@dataclass
+class Pending:
+    """A request that was made, and the answer to come."""
+
+    id: int
+    text: str
+    reply: asyncio.Future[Reply] = field(repr=False)
+
+
+class Testee:
+    """A process of the testee's command."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, trace: Trace, stderr: Any
+    ) -> None:
+        self._process = process
+        self._trace = trace
+        self._stderr = stderr
+        self._pending: dict[int, Pending] = {}
+        self._last_id = 0
+        self._greeted: asyncio.Future[Greeting] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def start(
+        cls, command: Sequence[str], environment: Mapping[str, str], trace: Trace
+    ) -> Testee:
+        """Start the command with these variables and no other ``IPC_CHANNEL_…``."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("IPC_CHANNEL_")}
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed by kill
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env=kept | dict(environment),
+                limit=_ANSWER_LIMIT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            stderr.close()
+            raise TesteeError(f"{command[0]} does not start: {error.strerror}") from error
+        return cls(process, trace, stderr)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def greeting(self) -> Greeting:
+        """Return what the testee says first."""
+        return await asyncio.shield(self._greeted)
+
+    def begin(self, do: str, **arguments: Any) -> Pending:
+        """Tell the testee to do something, and go on."""
+        self._last_id += 1
+        request = {"id": self._last_id, "do": do, **arguments}
+        line = json.dumps(request)
+        pending = Pending(self._last_id, line, asyncio.get_running_loop().create_future())
+        self._pending[pending.id] = pending
+        self._trace.add(f"→ testee  {shorten_line(line)}")
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(line.encode() + b"\n")
+        return pending
+
+    def stderr(self) -> str:
+        """Return the end of what it wrote to its standard error."""
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _STDERR))
+        return str(self._stderr.read().decode("utf-8", "replace"))
+
+    async def finish(self, patience: float) -> int | None:
+        """End its standard input; return its status, None if it had to be killed."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._trace.add("→ testee  end of standard input")
+        try:
+            async with asyncio.timeout(patience):
+                status = await self._process.wait()
+        except TimeoutError:
+            self._trace.add("testee  did not end and was killed")
+            return None
+        self._trace.add(f"testee  ended with status {status}")
+        return status
+
+    async def kill(self) -> None:
+        """End whatever is left of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        if not self._greeted.done():
+            self._greeted.cancel()
+        elif not self._greeted.cancelled():
+            self._greeted.exception()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._stderr.close()
+
+    async def _listen(self) -> None:
+        try:
+            while line := await self._next_line():
+                self._on_line(line)
+            raise CaseFailedError("the testee has ended its standard output")
+        except (CaseFailedError, TesteeError) as error:
+            self._fail(error)
+
+    async def _next_line(self) -> bytes:
+        if self._process.stdout is None:
+            raise TesteeError("it has no standard output")
+        try:
+            return await self._process.stdout.readline()
+        except ValueError:
+            raise TesteeError(f"it printed a line of over {_ANSWER_LIMIT} bytes") from None
+
+    def _on_line(self, line: bytes) -> None:
+        shown = shorten_line(line.decode("utf-8", "replace").rstrip("\n"))
+        self._trace.add(f"← testee  {shown}")
+        try:
+            said = json.loads(line)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            raise TesteeError(
+                f"it printed {shown!r}, which is no JSON object; "
+                "its standard output is for answers only"
+            )
+        if not self._greeted.done():
+            self._greeted.set_result(parse_greeting(said))
+            return
+        pending = self._pending.pop(said.get("id", 0), None)
+        if pending is None:
+            raise TesteeError(f"it answered {shown!r}, but no such request waits")
+        if not pending.reply.done():
+            pending.reply.set_result(said)
+
+    def _fail(self, error: Exception) -> None:
+        """Let everybody who waits know."""
+        if not self._greeted.done():
+            self._greeted.set_exception(TesteeError(f"it did not greet: {error}"))
+        for pending in self._pending.values():
+            if not pending.reply.done():
+                pending.reply.set_exception(error)
+                pending.reply.exception()  # looked at, or else asyncio complains
+        self._pending.clear()
+
+
+def parse_greeting(said: Mapping[str, Any]) -> Greeting:
+    """Check the first line of a testee."""
+    language = said.get("language")
+    if language != LANGUAGE:
+        raise TesteeError(f"its greeting has language {language!r}, not {LANGUAGE}")
+    name, can = said.get("name"), said.get("can")
+    if not (isinstance(name, str) and name):
+        raise TesteeError(f"its greeting has no name: {name!r}")
+    if not (isinstance(can, list) and all(isinstance(one, str) for one in can)):
+        raise TesteeError(f"its greeting has no list of what it can: {can!r}")
+    unknown = set(can) - ABILITIES
+    if unknown:
+        raise TesteeError(f"its greeting has unknown abilities: {sorted(unknown)}")
+    return Greeting(name, frozenset(can), str(said.get("version", "")))
+
+
+def shorten_line(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

@@ -1,0 +1,93 @@
+"""What a case saw, in order, for who has to find out why it failed."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+_LINES = 400
+_SHOWN = 24  # bytes of a payload
+
+
+def shorten(data: bytes) -> str:
+    """Return ``data`` in hex, the middle of a long one left out."""
+    if len(data) <= _SHOWN:
+        return data.hex(" ")
+    return f"{data[: _SHOWN // 2].hex(' ')} … {data[-4:].hex(' ')}"
+
+
+class Trace:
+    """Lines with the seconds since the case began; the first and the latest are kept."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._first: list[str] = []
+        self._latest: deque[str] = deque(maxlen=_LINES // 2)
+        self._count = 0
+
+    def add(self, text: str) -> None:
+        """Note that something happened."""
+        line = f"{time.monotonic() - self._start:8.3f}  {text}"
+        self._count += 1
+        if len(self._first) < _LINES // 2:
+            self._first.append(line)
+        else:
+            self._latest.append(line)
+
+    def lines(self) -> list[str]:
+        """Return what was noted."""
+        left_out = self._count - len(self._first) - len(self._latest)
+        gap = [f"          … {left_out} lines left out …"] if left_out else []
+        return [*self._first, *gap, *self._latest]
+
+
+class FrameLog:
+    """Notes one direction of the wire, frame by frame."""
+
+    def __init__(self, trace: Trace, who: str) -> None:
+        self._trace = trace
+        self._who = who
+        self._header = b""
+        self._size = 0
+        self._left = 0
+        self._head = b""  # of the payload
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes of this direction."""
+        while data:
+            if self._left == 0:
+                taken = 4 - len(self._header)
+                self._header += data[:taken]
+                data = data[taken:]
+                if len(self._header) < 4:
+                    return
+                self._size = self._left = int.from_bytes(self._header, "big")
+                self._head = b""
+                self._header_done()
+            part, data = data[: self._left], data[self._left :]
+            self._head = (self._head + part[: _SHOWN + 1])[: _SHOWN + 1]
+            self._left -= len(part)
+            if self._left == 0 and self._size:
+                self._note(f"frame of {self._size} bytes: {shorten(self._head)}")
+
+    def end(self, how: str) -> None:
+        """Take the end of this direction, and tell what was left incomplete."""
+        if self._left:
+            came = self._size - self._left
+            self._note(
+                f"{came} of the {self._size} bytes of a frame: {shorten(self._head)}"
+            )
+        elif self._header:
+            self._note(
+                f"{len(self._header)} of the 4 bytes of a header: {self._header.hex(' ')}"
+            )
+        self._header, self._left = b"", 0
+        self._note(how)
+
+    def _header_done(self) -> None:
+        self._header = b""
+        if self._size == 0:
+            self._note("close frame")
+
+    def _note(self, text: str) -> None:
+        self._trace.add(f"{self._who}  {text}")

@@ -1,0 +1,343 @@
+"""One run of one case: the testee, the server's end, and what is expected of both."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ipc_channel import IPCChannel, make_ipc_channel
+from ipc_channel.conformance.case import CaseFailedError, NotApplicableError
+from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee
+from ipc_channel.conformance.trace import Trace
+from ipc_channel.conformance.wire import RawServer, Wire, open_for_writing
+
+PATTERN = bytes(random.Random(251).randbytes(251))
+"""What payloads are made of: 251 is prime, so that no shift by a power of two fits."""
+
+
+class Trial:
+    """What a case works with."""
+
+    def __init__(
+        self,
+        *,
+        transport: str,
+        command: Sequence[str],
+        directory: str,
+        trace: Trace,
+        patience: float,
+        seed: int,
+    ) -> None:
+        self.transport = transport
+        self.patience = patience
+        self.directory = directory
+        self.trace = trace
+        self.random = random.Random(seed)
+        self._command = command
+        self._testee: Testee | None = None
+        self._server: RawServer | None = None
+        self._reference: IPCChannel | None = None
+        self._wires: list[Wire] = []
+        self.greeting: Greeting | None = None
+
+    @property
+    def testee(self) -> Testee:
+        if self._testee is None:
+            raise RuntimeError("the testee has not been started")
+        return self._testee
+
+    @property
+    def server(self) -> RawServer:
+        """The rendezvous, made when it is first asked for."""
+        if self._server is None:
+            self._server = self._new_server()
+            self._server.appear()
+        return self._server
+
+    def _new_server(self) -> RawServer:
+        return RawServer(self.transport, self.directory, self.trace, self.patience)
+
+    async def start(self, environment: dict[str, str] | None = None) -> None:
+        """Start the testee and hear its greeting."""
+        self._testee = await Testee.start(self._command, environment or {}, self.trace)
+        self.greeting = await self._testee.greeting()
+
+    async def restart(self, environment: dict[str, str]) -> None:
+        """Start the testee again, with these variables."""
+        await self.testee.finish(self.patience)
+        await self.testee.kill()
+        await self.start(environment)
+
+    # --- Telling the testee
+
+    def begin(self, do: str, **arguments: Any) -> Pending:
+        """Tell it to do something, and go on."""
+        return self.testee.begin(do, **arguments)
+
+    async def answer(self, pending: Pending) -> Reply:
+        """Wait for the answer to a request."""
+        try:
+            async with asyncio.timeout(self.patience):
+                return await asyncio.shield(pending.reply)
+        except TimeoutError:
+            raise CaseFailedError(
+                f"no answer in {self.patience} s to {pending.text}"
+            ) from None
+
+    async def tell(self, do: str, **arguments: Any) -> Reply:
+        """Tell it to do something and wait for the answer, which may be an error."""
+        return await self.answer(self.begin(do, **arguments))
+
+    async def do(self, do: str, **arguments: Any) -> Reply:
+        """Tell it to do something that has to succeed."""
+        pending = self.begin(do, **arguments)
+        return self.check_ok(await self.answer(pending), pending.text)
+
+    async def fail(self, code: str, do: str, **arguments: Any) -> Reply:
+        """Tell it to do something that has to fail with this code."""
+        pending = self.begin(do, **arguments)
+        return self.check_error(await self.answer(pending), code, pending.text)
+
+    def check_ok(self, reply: Reply, request: str) -> Reply:
+        if "error" in reply:
+            raise CaseFailedError(
+                f"the testee failed to {request}", "success", _error(reply)
+            )
+        return reply
+
+    def check_error(self, reply: Reply, code: str, request: str) -> Reply:
+        got = reply.get("error")
+        if got != code:
+            actual = _error(reply) if got else f"success: {_shorten(reply)}"
+            raise CaseFailedError(f"the answer to {request}", f"error {code!r}", actual)
+        return reply
+
+    def expect(self, condition: bool, what: str, expected: Any, actual: Any) -> None:
+        """Fail the case unless ``condition``."""
+        if not condition:
+            raise CaseFailedError(what, expected, actual)
+
+    def skip(self, why: str) -> None:
+        """End the case without a verdict."""
+        raise NotApplicableError(why)
+
+    async def settle(self) -> None:
+        """Give a wrong testee time to go wrong; a right one passes without."""
+        await asyncio.sleep(0.03)
+
+    # --- Connecting
+
+    def paths(self) -> dict[str, str]:
+        """Return what the testee is told to connect to."""
+        return {"in": self.server.testee_in, "out": self.server.testee_out}
+
+    async def absent(self) -> dict[str, str]:
+        """Return what to connect to while nobody is there, until :meth:`appear`."""
+        self._server = self._new_server()
+        # Some runtimes open descriptors of their own when they first connect.
+        await self.tell("connect", **self.paths(), timeout=0)
+        return self.paths()
+
+    def appear(self) -> None:
+        """Let the server that was absent be there."""
+        self.server.appear()
+
+    def renew(self) -> None:
+        """Make new pipes, as a server does for its next session."""
+        if self.transport == "named_pipe":
+            self.server.make_pipes()
+
+    def adopt(self, in_fd: int, out_fd: int) -> Wire:
+        """Return what a case has opened by itself (named pipes)."""
+        wire = Wire(in_fd, out_fd, None, self.trace, self.patience)
+        self._wires.append(wire)
+        return wire
+
+    async def open_for_writing(self) -> int:
+        """Open the pipe to the testee, as a passer-by does, once the testee reads it."""
+        try:
+            async with asyncio.timeout(self.patience):
+                return await open_for_writing(self.server.testee_in)
+        except TimeoutError:
+            raise CaseFailedError("the testee has not opened its reading end") from None
+
+    async def connecting(self, **options: Any) -> Pending:
+        """Tell the testee to connect to the raw server, and go on."""
+        return self.begin("connect", **self.paths(), **options)
+
+    async def meet(self, **options: Any) -> Wire:
+        """Connect the testee to a raw server."""
+        pending = await self.connecting(timeout=self.patience, **options)
+        wire = await self.accept()
+        await self.connected(pending)
+        return wire
+
+    async def accept(self) -> Wire:
+        wire = await self.server.accept()
+        self._wires.append(wire)
+        return wire
+
+    async def connected(self, pending: Pending) -> None:
+        self.check_ok(await self.answer(pending), "connect")
+
+    async def meet_channel(self, **options: Any) -> IPCChannel:
+        """Connect the testee to the Python channel."""
+        self._reference = make_ipc_channel(
+            transport=self.transport,  # type: ignore[arg-type]  # a plain str here
+            linger=self.patience,
+        )
+        pending = self.begin(
+            "connect",
+            timeout=self.patience,
+            **{"in": self._reference.out_path, "out": self._reference.in_path},
+            **options,
+        )
+        if not await self._reference.connect(self.patience):
+            raise CaseFailedError(f"the testee has not connected in {self.patience} s")
+        await self.connected(pending)
+        return self._reference
+
+    # --- What the testee reads
+
+    async def reads(self, *messages: bytes) -> None:
+        """Let the testee read, and compare what it got."""
+        for message in messages:
+            self.check_message(await self.do("read"), message)
+
+    def check_message(self, reply: Reply, message: bytes) -> None:
+        got = reply.get("message")
+        expected = {"size": len(message), "sha256": hashlib.sha256(message).hexdigest()}
+        if got != expected:
+            raise CaseFailedError(
+                "the testee read something else",
+                f"a message of {len(message)} bytes: {expected}",
+                _shorten(reply),
+            )
+
+    async def reads_end(self, reason: str) -> None:
+        """Let the testee read an orderly end."""
+        self.check_end(await self.tell("read"), reason, None)
+
+    async def reads_error(self, code: str, reason: str | None = None) -> None:
+        """Let the testee read an end that is an error."""
+        reply = await self.fail(code, "read")
+        if reason is not None and reply.get("end") != reason:
+            raise CaseFailedError("the end reason", repr(reason), repr(reply.get("end")))
+
+    def check_end(self, reply: Reply, end: str, error: str | None) -> None:
+        """Compare an answer with an end as the vectors write it."""
+        if reply.get("error") != error or reply.get("end") != end or "message" in reply:
+            text = f"the end {end!r}" + (f" with error {error!r}" if error else "")
+            raise CaseFailedError("what read gives", text, _shorten(reply))
+
+    async def reads_what_follows(self, end: str, error: str | None) -> None:
+        """Let the testee read an end as the vectors write it."""
+        self.check_end(await self.tell("read"), end, error)
+
+    # --- Looking at the testee
+
+    def descriptors(self) -> list[str]:
+        """Return the files, pipes and sockets that the testee's process has open."""
+        directory = f"/proc/{self.testee.pid}/fd"
+        found = []
+        try:
+            numbers = os.listdir(directory)
+        except OSError:
+            raise NotApplicableError("this system does not show open descriptors") from None
+        for number in numbers:
+            try:
+                found.append(os.readlink(f"{directory}/{number}"))
+            except OSError:
+                continue
+        # A runtime's own means of waiting are its own business.
+        return sorted(one for one in found if not one.startswith("anon_inode:"))
+
+    async def no_more_descriptors_than(self, before: list[str]) -> None:
+        """Wait until the testee has as few open as before."""
+        deadline = asyncio.get_running_loop().time() + self.patience
+        while len(now := self.descriptors()) > len(before):
+            if asyncio.get_running_loop().time() > deadline:
+                left = sorted(set(now) - set(before)) or now
+                raise CaseFailedError("descriptors left open", len(before), left)
+            await asyncio.sleep(0.01)
+
+    def memory(self) -> int:
+        """Return the bytes that the testee's process holds, as the system counts them."""
+        try:
+            with open(f"/proc/{self.testee.pid}/status", encoding="ascii") as status:
+                for line in status:
+                    if line.startswith("VmRSS:"):
+                        return int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        raise NotApplicableError("this system does not show a process's memory")
+
+    # --- Ending
+
+    async def finish(self) -> None:
+        """Leave the testee, which has to go by itself."""
+        for wire in self._wires:
+            wire.close()
+        await self.finish_testee()
+
+    async def finish_testee(self) -> None:
+        """End the testee's input, upon which it has to end."""
+        status = await self.testee.finish(self.patience)
+        if status is None:
+            raise CaseFailedError(
+                f"the testee still ran {self.patience} s after the end of its standard input"
+            )
+        if status != 0:
+            raise CaseFailedError("the testee's exit status", 0, status)
+
+    async def clean_up(self) -> None:
+        """Leave nothing behind, whatever has happened."""
+        for wire in self._wires:
+            wire.close()
+        if self._server is not None:
+            self._server.close()
+        if self._testee is not None:
+            await self._testee.kill()
+        if self._reference is not None:
+            await self._reference.close()
+
+    def stderr(self) -> str:
+        return "" if self._testee is None else self._testee.stderr()
+
+
+def payload(size: int) -> bytes:
+    """Return what the testee is to write if told ``size`` and the usual pattern."""
+    return (PATTERN * (size // len(PATTERN) + 1))[:size]
+
+
+def write(
+    *sizes: int, count: int | None = None, pattern: bytes = PATTERN
+) -> dict[str, Any]:
+    """Return the arguments of a request to write."""
+    told: dict[str, Any] = {"pattern": pattern.hex(), "sizes": list(sizes)}
+    if count is not None:
+        told["count"] = count
+    return told
+
+
+def digest(messages: Iterable[bytes]) -> str:
+    """Return what the testee answers after ``drain``: the digest of all frames."""
+    hashed = hashlib.sha256()
+    for message in messages:
+        hashed.update(len(message).to_bytes(4, "big"))
+        hashed.update(message)
+    return hashed.hexdigest()
+
+
+def _error(reply: Reply) -> str:
+    text = f": {reply['text']}" if reply.get("text") else ""
+    return f"error {reply.get('error')!r}{text}"
+
+
+def _shorten(reply: Reply) -> str:
+    shown = {key: value for key, value in reply.items() if key != "id"}
+    return str(shown)[:200]

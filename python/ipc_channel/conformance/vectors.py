@@ -1,0 +1,38 @@
+"""The vectors of the specification, from the wheel or from a checkout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).parent
+_PLACES = (_HERE / "vectors", _HERE.parents[2] / "spec" / "vectors")
+
+
+def load(name: str) -> list[Any]:
+    """Return the cases of one file."""
+    directory = next(place for place in _PLACES if place.is_dir())
+    cases: list[Any] = json.loads((directory / f"{name}.json").read_text("utf-8"))["cases"]
+    return cases
+
+
+def to_bytes(parts: list[Any]) -> bytes:
+    """Return the byte string that ``parts`` stand for."""
+    return b"".join(
+        bytes.fromhex(part)
+        if isinstance(part, str)
+        else bytes.fromhex(part["repeat"]) * part["times"]
+        for part in parts
+    )
+
+
+def to_messages(messages: list[Any]) -> list[bytes]:
+    """Return the messages that a case expects."""
+    found: list[bytes] = []
+    for message in messages:
+        if isinstance(message, dict):
+            found += [bytes.fromhex(message["repeat_message"])] * message["times"]
+        else:
+            found.append(to_bytes(message))
+    return found
