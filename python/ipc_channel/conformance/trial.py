@@ -266,11 +266,11 @@ class Trial:
             await asyncio.sleep(0.01)
 
     def memory(self) -> int:
-        """Return the bytes that the testee's process holds, as the system counts them."""
+        """Return the most bytes that the testee's process has held, as the system counts."""
         try:
             with open(f"/proc/{self.testee.pid}/status", encoding="ascii") as status:
                 for line in status:
-                    if line.startswith("VmRSS:"):
+                    if line.startswith("VmHWM:"):
                         return int(line.split()[1]) * 1024
         except OSError:
             pass

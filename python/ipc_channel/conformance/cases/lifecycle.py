@@ -56,7 +56,7 @@ async def sends_everything(t: Trial) -> None:
 async def unread_input(t: Trial) -> None:
     """Input that the closing end has not read does not cost the peer what it was sent."""
     peer = await t.meet()
-    await peer.send(frame(b"never read") * 1000)
+    await peer.send_until_stuck(frame(bytes(1000)) * 20_000, silence=0.2)
     await t.do("write", **write(1000, count=50))
     closing = t.begin("close")
     await t.settle()
