@@ -102,17 +102,23 @@ def run_npm(session: nox.Session, node: str, *arguments: str) -> None:
         session.run(*command, *arguments, external=True, env=env)
 
 
-def helper_commands(session: nox.Session, example: str) -> list[str]:
-    """Build an example helper of each client; return the options that name them."""
+def client_commands(
+    session: nox.Session, go_package: str, script: str
+) -> dict[str, list[str]]:
+    """Build a Go program; return how to start it, and a Node script."""
     go, node = provide_go(session), provide_node(session)
-    built = Path(session.create_tmp()).resolve() / example
-    run_in(session, "go-client", go, "build", "-o", str(built), f"./examples/{example}")
-    script = ROOT / "js-client" / "examples" / f"{example}.js"
+    built = Path(session.create_tmp()).resolve() / Path(go_package).name
+    run_in(session, "go-client", go, "build", "-o", str(built), go_package)
+    return {"Go": [str(built)], "Node": [node, str(ROOT / "js-client" / script)]}
+
+
+def helper_options(session: nox.Session, example: str) -> list[str]:
+    """Build an example helper of each client; return the options that name them."""
+    go_package, script = f"./examples/{example}", f"examples/{example}.js"
     return [
-        "--helper",
-        f"Go={shlex.quote(str(built))}",
-        "--helper",
-        f"Node={shlex.join([node, str(script)])}",
+        option
+        for name, command in client_commands(session, go_package, script).items()
+        for option in ("--helper", f"{name}={shlex.join(command)}")
     ]
 
 
@@ -218,10 +224,21 @@ def js_tests(session: nox.Session, version: str) -> None:
 
 @nox.session(reuse_venv=True)
 def conformance(session: nox.Session) -> None:
-    """Pair every client with the Python channel over each transport."""
+    """Run the conformance suite against every client; arguments go to the suite."""
     install(session, "test")
-    options = helper_commands(session, "echo")
-    session.run("pytest", "tests/conformance", *options, *session.posargs)
+    testees = client_commands(session, "./cmd/testee", "testee.js")
+    testees["Python"] = ["python", "-m", "ipc_channel.conformance.python_testee"]
+    reports = []
+    for name, command in testees.items():
+        reports.append(str(Path(session.create_tmp()).resolve() / f"{name}.json"))
+        options = ["--report", reports[-1], *session.posargs]
+        session.run("ipc-channel", "conformance", *options, "--", *command)
+    page = str(Path(session.create_tmp()).resolve() / "conformance.html")
+    session.run("ipc-channel", "report", *reports, "--to", page)
+    session.log(f"side by side: {page}")
+    if not session.posargs:
+        echoes = helper_options(session, "echo")
+        session.run("pytest", "-n", "auto", "tests/conformance", *echoes)
 
 
 @nox.session(reuse_venv=True)
@@ -247,5 +264,5 @@ def counts(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Run the main job: a Python service and its Go and Node helpers."""
     install(session, "demo")
-    options = helper_commands(session, "digest")
+    options = helper_options(session, "digest")
     session.run("python", "python/examples/digest_service.py", str(ROOT), *options)

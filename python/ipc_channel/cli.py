@@ -12,13 +12,19 @@ import sys
 from collections.abc import Sequence
 
 
+def _version() -> str:
+    try:
+        return importlib.metadata.version("ipc-channel")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, or else those of the process."""
     parser = argparse.ArgumentParser(
         prog="ipc-channel", description="Tools for clients of ipc-channel."
     )
-    version = importlib.metadata.version("ipc-channel")
-    parser.add_argument("--version", action="version", version=f"ipc-channel {version}")
+    parser.add_argument("--version", action="version", version=f"ipc-channel {_version()}")
     parser.add_argument(
         "command",
         choices=("conformance", "report"),

@@ -1,44 +1,218 @@
-"""The suite itself: a right client passes, and every wrong one is found."""
+"""The suite itself: what it finds, what can be asked of it, and what it reports."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import ipc_channel.conformance
+import requirements
 from conformance.wrong import FAULTS
+from ipc_channel.conformance import cases, reports
+from ipc_channel.conformance.case import CATALOGUE
 
-WRONG = Path(__file__).with_name("wrong.py")
+HERE = Path(__file__).parent
+WRONG = [sys.executable, str(HERE / "wrong.py")]
 RIGHT = [sys.executable, "-m", "ipc_channel.conformance.python_testee"]
+SCHEMA = Path(ipc_channel.conformance.__file__).with_name("report.schema.json")
 
 
-def run_suite(
-    tmp_path: Path, *arguments: str, testee: list[str]
-) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    """Run the command; return what it said, and its report."""
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ipc_channel.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run_suite(tmp_path: Path, *arguments: str, testee: list[str]) -> tuple[int, Any]:
+    """Run the suite; return its status and its report."""
     file = tmp_path / "report.json"
-    command = [sys.executable, "-m", "ipc_channel.cli", "conformance", *arguments]
-    done = subprocess.run(
-        [*command, "--report", str(file), "--", *testee],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    report = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    return done, report
+    done = run("conformance", *arguments, "--report", str(file), "--", *testee)
+    assert file.exists(), done.stdout + done.stderr
+    return done.returncode, json.loads(file.read_text("utf-8"))
+
+
+def statuses(report: Any) -> dict[str, str]:
+    return {f"{one['id']} [{one['transport']}]": one["status"] for one in report["results"]}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_wrong_client_is_found(fault: str, tmp_path: Path) -> None:
-    _, pattern = FAULTS[fault]
-    options = ["--run", pattern, "--timeout", "4"]
-    done, report = run_suite(
-        tmp_path, *options, testee=[sys.executable, str(WRONG), fault]
+    _, id_ = FAULTS[fault]
+    options = ["--run", id_, "--timeout", "4"]
+    status, report = run_suite(tmp_path, *options, testee=[*WRONG, fault])
+    assert status == 1
+    assert "failed" in statuses(report).values()
+
+
+def test_the_catalogue_is_sound() -> None:
+    assert cases.__all__
+    names = [case.name for case in CATALOGUE]
+    assert len(names) == len(set(names))
+    assert len({case.id for case in CATALOGUE}) >= 80
+    known = requirements.requirements()
+    for case in CATALOGUE:
+        assert set(case.covers) <= set(known), case.name
+        assert case.covers, case.name
+        assert case.text.endswith("."), case.name
+
+
+def test_every_fault_names_a_case() -> None:
+    assert len(FAULTS) >= 20
+    assert {id_ for _, id_ in FAULTS.values()} <= {case.id for case in CATALOGUE}
+
+
+def test_what_is_asked_for_is_run(tmp_path: Path) -> None:
+    options = ["--run", "ends", "--skip", "ends/half/*", "--skip", "*reset*"]
+    options += ["--transport", "named_pipe"]
+    status, report = run_suite(tmp_path, *options, testee=RIGHT)
+    assert status == 0
+    found = statuses(report)
+    assert "ends/third-writer [named_pipe]" in found
+    assert set(found.values()) == {"passed"}
+    assert not any("half" in name or "tcp" in name or "limits" in name for name in found)
+
+
+def test_a_known_failure_is_no_failure_until_it_passes(tmp_path: Path) -> None:
+    known = tmp_path / "known.txt"
+    known.write_text("ends/payload-eof  # not yet\nends/close-eof [tcp]\n")
+    options = ["--run", "ends/payload-eof", "--run", "ends/close-eof"]
+    options += ["--known-failing", str(known)]
+    fault = "end-inside-a-frame-looks-clean"
+    status, report = run_suite(tmp_path, *options, testee=[*WRONG, fault])
+    assert status == 1
+    assert statuses(report) == {
+        "ends/payload-eof [named_pipe]": "known",
+        "ends/payload-eof [tcp]": "known",
+        "ends/close-eof [named_pipe]": "passed",
+        "ends/close-eof [tcp]": "fixed",
+    }
+    status, _ = run_suite(
+        tmp_path, *options, "--skip", "ends/close-eof", testee=[*WRONG, fault]
     )
-    assert done.returncode == 1, done.stdout + done.stderr
-    failed = [one["id"] for one in report["results"] if one["status"] == "failed"]
-    assert pattern in failed
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--run", "pigeons/*", "--", "true"], "no case matches 'pigeons/*'"),
+        (["--skip", "*", "--", "true"], "no case matches what was asked for"),
+        ([], "there is no COMMAND"),
+        (["--", "/no/such/program"], "does not start: No such file"),
+        (["--", "true"], "it did not greet"),
+        (["--", "echo", "hello"], "its standard output is for answers only"),
+        (["--", "echo", '{"language": 2}'], "language 2, not 1"),
+        (
+            ["--", "echo", '{"language": 1, "name": "x", "can": ["fly"]}'],
+            "unknown abilities",
+        ),
+        (["--known-failing", "/no/such/file", "--", "true"], "No such file"),
+        (["--timeout", "0", "--", "true"], "0 is not within 0 and 3600 seconds"),
+        (["--jobs", "0", "--", "true"], "0 is not within 1 and 64"),
+        (["--report", "report.doc", "--", "true"], "ends with none of"),
+        (["--timeout", "0.2", "--", "sleep", "9"], "did not greet within 0.2 s"),
+    ],
+)
+def test_nothing_can_be_run(arguments: list[str], text: str) -> None:
+    done = run("conformance", *arguments)
+    assert done.returncode == 2
+    assert text in done.stderr
+
+
+def test_a_client_that_can_do_nothing_is_not_conforming(tmp_path: Path) -> None:
+    greeting = '{"language": 1, "name": "x", "can": []}'
+    done = run("conformance", "--run", "limits", "--", "echo", greeting)
+    assert done.returncode == 2
+    assert "every case was skipped" in done.stderr
+
+
+def test_list() -> None:
+    done = run("conformance", "--list", "--run", "cancel")
+    assert done.returncode == 0
+    assert all(line.startswith("cancel/") for line in done.stdout.splitlines())
+    assert "SES-10" in done.stdout
+
+
+def test_the_trace_of_a_failure_is_shown() -> None:
+    options = ["--run", "ends/payload-eof", "--transport", "tcp", "--trace"]
+    done = run("conformance", *options, "--", *WRONG, "end-inside-a-frame-looks-clean")
+    assert "server →  1 of the 2 bytes of a frame: 61" in done.stdout
+    assert '→ testee  {"id": 2, "do": "read"}' in done.stdout
+
+
+@pytest.fixture(scope="module")
+def two_reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    directory = tmp_path_factory.mktemp("reports")
+    files = []
+    for name, testee in (("right", RIGHT), ("wrong", [*WRONG, "crash-looks-clean"])):
+        file = directory / f"{name}.json"
+        options = ["--run", "ends/*eof", "--seed", "7", "--report", str(file)]
+        run("conformance", *options, "--", *testee)
+        files.append(file)
+    yield files
+
+
+def test_the_report_is_as_its_schema_says(two_reports: list[Path]) -> None:
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for file, conforms in zip(two_reports, (True, False), strict=True):
+        report = json.loads(file.read_text("utf-8"))
+        jsonschema.validate(report, schema)
+        assert report["conforms"] is conforms
+        assert report["seed"] == 7
+
+
+def test_reports_side_by_side(two_reports: list[Path], tmp_path: Path) -> None:
+    files = [str(one) for one in two_reports]
+    for ending in (".html", ".md", ".xml"):
+        page = tmp_path / f"page{ending}"
+        done = run("report", *files, "--to", str(page))
+        assert done.returncode == 0, done.stderr
+        text = page.read_text("utf-8")
+        assert "ends/boundary-eof" in text
+        assert "Python ipc-channel" in text
+        if ending == ".xml":
+            suites = ET.fromstring(text).findall("testsuite")
+            assert [suite.get("failures") for suite in suites] == ["0", "2"]
+            failure = suites[1].find(".//failure")
+            assert failure is not None
+            assert "what read gives" in (failure.text or "")
+    done = run("report", *files, "--to", str(tmp_path / "page.json"))
+    assert (done.returncode, "of one client" in done.stderr) == (2, True)
+    done = run("report", str(HERE / "wrong.py"), "--to", str(tmp_path / "page.md"))
+    assert (done.returncode, "is no report" in done.stderr) == (2, True)
+
+
+def test_what_a_testee_prints_cannot_break_a_page() -> None:
+    result = {
+        "id": "ends/x",
+        "transport": "tcp",
+        "level": "MUST",
+        "covers": ["SES-1"],
+        "text": "A case.",
+        "status": "failed",
+        "seconds": 0.1,
+        "what": "<script>alert(1)</script>",
+        "expected": "",
+        "actual": "\x00\x1b]",
+        "trace": ["]]>"],
+        "stderr": "\x07</pre>",
+    }
+    report = {
+        "testee": {"name": "<b>x</b>", "version": "1", "can": []},
+        "conforms": False,
+        "counts": {"failed": 1},
+        "seconds": 1,
+        "results": [result],
+    }
+    page = reports.html([report])
+    assert "<script>alert" not in page
+    assert "<b>x" not in page
+    ET.fromstring(reports.junit([report]))

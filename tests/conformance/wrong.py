@@ -1,6 +1,7 @@
 """The Python testee with one thing made wrong: ``python wrong.py FAULT``.
 
-Each fault is one that clients have, or could. The suite has to find it.
+Each fault is one that clients have, or could. The suite has to find it. What is
+set here is set where the library does not expect it: types are not checked.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Header:
 
 
 def set_header(header: Header) -> None:
-    framing._header = header  # type: ignore[assignment]  # wrong on purpose
-    sender.encode_header = header.pack  # type: ignore[assignment]
+    framing._header = header
+    sender.encode_header = header.pack
 
 
 # --- Framing
@@ -84,7 +85,7 @@ def signed_length() -> None:
         if length >= 0:
             real(self, length)
 
-    framing.Decoder._refuse = refuse  # type: ignore[method-assign]  # wrong on purpose
+    framing.Decoder._refuse = refuse
 
 
 @fault("framing/receive/size-65537")
@@ -93,7 +94,7 @@ def single_read_instead_of_read_full() -> None:
         self.messages.append(payload.close())
         self.payload = None
 
-    framing.Decoder._finish = finish  # type: ignore[method-assign]  # wrong on purpose
+    framing.Decoder._finish = finish
 
 
 @fault("ends/close-frame-before-the-end")
@@ -101,12 +102,12 @@ def close_frame_as_a_message() -> None:
     def refuse(self: framing.Decoder, length: int) -> None:
         self.messages.append(b"")
 
-    framing.Decoder._refuse = refuse  # type: ignore[method-assign]  # wrong on purpose
+    framing.Decoder._refuse = refuse
 
 
 @fault("framing/encode/close-frame")
 def no_close_frame() -> None:
-    sender.CLOSE_FRAME = b""  # type: ignore[misc]  # wrong on purpose
+    sender.CLOSE_FRAME = b""
 
 
 @fault("framing/decode/zero-byte-payload")
@@ -126,7 +127,7 @@ def change_messages(change: Callable[[bytes], bytes]) -> None:
         message = await real(self)
         return message if message is None else change(message)
 
-    receiver.Receiver.read = read  # type: ignore[method-assign]  # wrong on purpose
+    receiver.Receiver.read = read
 
 
 # --- Limits
@@ -138,7 +139,7 @@ def set_limit(change: Callable[[int], int]) -> None:
     def init(self: framing.Decoder, size: int) -> None:
         real(self, change(size))
 
-    framing.Decoder.__init__ = init  # type: ignore[assignment, method-assign]  # wrong on purpose
+    framing.Decoder.__init__ = init
 
 
 @fault("limits/receive/one-over")
@@ -182,7 +183,7 @@ def map_end(change: Callable[[EndReason], EndReason]) -> None:
         changed = change(end)
         real(self, changed, error if changed == end else None)
 
-    framing.Decoder.stop = stop  # type: ignore[method-assign]  # wrong on purpose
+    framing.Decoder.stop = stop
 
 
 @fault("ends/payload-eof")
@@ -209,32 +210,27 @@ def waits_for_the_end_of_the_stream() -> None:
         if length:
             real(self, length)
 
-    framing.Decoder._refuse = refuse  # type: ignore[method-assign]  # wrong on purpose
+    framing.Decoder._refuse = refuse
 
 
 @fault("ends/header-eof")
 def end_is_told_once() -> None:
-    def again(self: TruncatedError) -> Exception:
-        return TruncatedError("payload", b"", 1) if asked else self
-
     asked: list[int] = []
     real = Testee.do_read
 
     async def read(self: Testee, told: Told) -> Told:
-        answer = await real(self, told) if not asked else {"end": "eof"}
+        if asked:
+            return {"end": "eof"}
+        try:
+            answer = await real(self, told)
+        except TruncatedError:
+            asked.append(1)
+            raise
         if "end" in answer:
             asked.append(1)
         return answer
 
-    async def read_error(self: Testee, told: Told) -> Told:
-        try:
-            return await read(self, told)
-        except TruncatedError:
-            asked.append(1)
-            raise
-
-    del again
-    Testee.do_read = read_error  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_read = read
 
 
 @fault("ends/messages-before-it")
@@ -245,7 +241,7 @@ def end_overtakes_messages() -> None:
         self.messages.clear()
         real(self, end, error)
 
-    framing.Decoder.stop = stop  # type: ignore[method-assign]  # wrong on purpose
+    framing.Decoder.stop = stop
 
 
 # --- Flow
@@ -270,7 +266,7 @@ def interleaves_concurrent_writes() -> None:
             self._flush()
             await asyncio.sleep(0.01)
 
-    sender.Sender.write = write  # type: ignore[assignment, method-assign]  # wrong on purpose
+    sender.Sender.write = write
 
 
 # --- Cancellation
@@ -284,11 +280,11 @@ def cancelled_read_loses_its_place() -> None:
         try:
             return await real(self, told)
         except asyncio.CancelledError:
-            session_ = self._connected()._session  # type: ignore[attr-defined]  # looks inside
+            session_ = self._connected()._session
             session_._receiver._decoder.forget()
             raise
 
-    Testee.do_read = read  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_read = read
 
 
 @fault("cancel/read/many")
@@ -299,7 +295,7 @@ def cancelled_read_loses_a_message() -> None:
         reading = asyncio.ensure_future(real(self, told))
         return await asyncio.shield(reading)
 
-    Testee.do_read = read  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_read = read
 
 
 @fault("cancel/connect")
@@ -312,7 +308,7 @@ def cancelled_connect_leaves_something_open() -> None:
         os.close(kept)
         return answer
 
-    Testee.do_connect = connect  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_connect = connect
 
 
 # --- Connecting
@@ -327,13 +323,13 @@ def connects_twice() -> None:
         kept.append(socket.create_connection(("127.0.0.1", int(told["in"]))))
         return await real(self, told)
 
-    Testee.do_connect = connect  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_connect = connect
 
 
 @fault("connect/pipes/passer-by-after")
 def passer_by_is_the_end() -> None:
-    named_pipe._Opening._has_writer = lambda self: True  # type: ignore[method-assign]  # wrong on purpose
-    pipe_stream.PipeStream._peer_gone = lambda self: True  # type: ignore[method-assign]
+    named_pipe._Opening._has_writer = lambda self: True
+    pipe_stream.PipeStream._peer_gone = lambda self: True
 
 
 @fault("connect/timeout")
@@ -357,7 +353,7 @@ def set_timeout(change: Callable[[float], float]) -> None:
     async def connect(self: Testee, told: Told) -> Told:
         return await real(self, told | {"timeout": change(told.get("timeout", 10))})
 
-    Testee.do_connect = connect  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_connect = connect
 
 
 @fault("connect/pipes/stale")
@@ -375,7 +371,7 @@ def blocks_in_open() -> None:
 @fault("connect/refused/symlink-as-in")
 def follows_symbolic_links() -> None:
     rendezvous.check_fifo = lambda path, status: None
-    os.O_NOFOLLOW = 0  # type: ignore[misc]  # wrong on purpose
+    os.O_NOFOLLOW = 0
 
 
 @fault("connect/refused/another-owner")
@@ -385,7 +381,7 @@ def trusts_every_owner() -> None:
 
 @fault("connect/pipes/replaced")
 def never_looks_at_the_names_again() -> None:
-    named_pipe._Opening._is_elsewhere = lambda self: False  # type: ignore[method-assign]  # wrong on purpose
+    named_pipe._Opening._is_elsewhere = lambda self: False
 
 
 @fault("rendezvous/port-leading-zero")
@@ -405,7 +401,7 @@ def change_strings(change: Callable[[str], str]) -> None:
         strings = {key: change(told[key]) for key in ("in", "out") if key in told}
         return await real(self, told | strings)
 
-    Testee.do_connect = connect  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_connect = connect
 
 
 @fault("environment/leads-to-the-server")
@@ -424,7 +420,7 @@ def takes_in_for_out() -> None:
 
 @fault("lifecycle/close/sends-everything")
 def loses_the_last_message_on_close() -> None:
-    real_write, real_close = Testee.do_write, Testee.do_close
+    real = Testee.do_write
     held: list[Told] = []
 
     async def write(self: Testee, told: Told) -> Told:
@@ -432,12 +428,11 @@ def loses_the_last_message_on_close() -> None:
         count = told.get("count", len(sizes))
         for size in itertools.islice(itertools.cycle(sizes), count):
             if held:
-                await real_write(self, held.pop())
+                await real(self, held.pop())
             held.append(told | {"sizes": [size], "count": 1})
         return {}
 
-    Testee.do_write = write  # type: ignore[method-assign]  # wrong on purpose
-    Testee.do_close = real_close  # type: ignore[method-assign]
+    Testee.do_write = write
 
 
 @fault("lifecycle/close/unread-input")
@@ -446,7 +441,7 @@ def closes_with_unread_input() -> None:
         self._sender.close()
         time.sleep(0.05)  # noqa: ASYNC251  # it does not drain meanwhile
 
-    session.Session._finish = finish  # type: ignore[method-assign]  # wrong on purpose
+    session.Session._finish = finish
 
 
 @fault("lifecycle/close/twice")
@@ -460,14 +455,11 @@ def closes_only_once() -> None:
         closed.append(1)
         return await real(self, told)
 
-    Testee.do_close = close  # type: ignore[method-assign]  # wrong on purpose
+    Testee.do_close = close
 
 
 @fault("lifecycle/close/frees-descriptors")
 def leaks_descriptors() -> None:
-    real = IPCChannelClient.connect
-    del real
-
     def make(*args: Any, **options: Any) -> IPCChannelClient:
         os.dup(0)
         return make_ipc_channel_client(*args, **options)
@@ -483,7 +475,7 @@ def never_ends() -> None:
         await real(self)
         await asyncio.sleep(3600)
 
-    Testee.run = run  # type: ignore[method-assign]  # wrong on purpose
+    Testee.run = run
 
 
 @fault("lifecycle/exit/idle")
@@ -494,7 +486,7 @@ def ends_with_an_error() -> None:
         await real(self)
         raise SystemExit(3)
 
-    Testee.run = run  # type: ignore[method-assign]  # wrong on purpose
+    Testee.run = run
 
 
 if __name__ == "__main__":
