@@ -13,6 +13,7 @@ from typing import Any
 from ipc_channel import (
     IPCChannelClient,
     IPCChannelError,
+    NotConnectedError,
     from_environment,
     make_ipc_channel_client,
 )
@@ -120,7 +121,7 @@ class Testee:
 
     def _connected(self) -> IPCChannelClient:
         if self._channel is None:
-            raise RuntimeError("told to use a channel before connecting")
+            raise NotConnectedError("told to use a channel before connecting")
         return self._channel
 
     def _end(self) -> str | None:

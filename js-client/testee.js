@@ -1,0 +1,175 @@
+// This client as a testee of the conformance suite: it does what it is told on its standard input
+// (../spec/conformance.md, "Control language"). Of the repository only, not of the package.
+//
+//   ipc-channel conformance -- node js-client/testee.js
+import { createHash } from 'node:crypto';
+import { createInterface } from 'node:readline';
+
+import { AbortError, connect, connectFromEnv } from './index.js';
+
+/**
+ * @typedef {import('./index.js').Channel} Channel
+ * @typedef {{in: string, out: string} | {in?: undefined}} Rendezvous
+ * @typedef {{timeout?: number, max_message_size?: number, linger?: number}} Options
+ * @typedef {{do: 'connect'} & Rendezvous & Options} ConnectRequest
+ * @typedef {{do: 'write', pattern: string, sizes: number[], count?: number}} WriteRequest
+ * @typedef {{do: 'read' | 'drain' | 'echo' | 'close'} | {do: 'cancel', of: number}} PlainRequest
+ * @typedef {{id: number} & (ConnectRequest | WriteRequest | PlainRequest)} Request
+ * @typedef {Record<string, unknown>} Answer
+ * @typedef {(channel: Channel, signal: AbortSignal) => Promise<Answer>} Work
+ */
+
+class Testee {
+  /** @type {Channel | null} */
+  #channel = null;
+  /** @type {Map<number, {controller: AbortController, served: Promise<void>}>} */
+  #underWay = new Map();
+
+  /** Serves the requests on the standard input until it ends. */
+  async run() {
+    say({
+      language: 1,
+      name: 'Node ipc-channel',
+      version: process.versions.node,
+      can: ['named_pipe', 'tcp', 'cancel', 'concurrent', 'max_message_size', 'linger'],
+    });
+    for await (const line of createInterface({ input: process.stdin })) {
+      this.#begin(JSON.parse(line));
+    }
+    const left = [...this.#underWay.values()];
+    for (const { controller } of left) controller.abort();
+    await Promise.all(left.map(({ served }) => served));
+    await this.#channel?.close();
+  }
+
+  /** @param {Request} request begun before this returns, so that requests begin in their order */
+  #begin(request) {
+    const controller = new AbortController();
+    const served = this.#serve(request, controller.signal).finally(() => {
+      this.#underWay.delete(request.id);
+    });
+    this.#underWay.set(request.id, { controller, served });
+  }
+
+  /** @type {(request: Request, signal: AbortSignal) => Promise<void>} */
+  async #serve(request, signal) {
+    const channel = this.#channel; // a connect may put another in its place meanwhile
+    try {
+      say({ id: request.id, ...(await this.#perform(request, signal)) });
+    } catch (error) {
+      const reads = ['read', 'drain', 'echo'].includes(request.do);
+      const end = reads && channel?.endReason;
+      say({ id: request.id, ...failureOf(error), ...(end && { end }) });
+    }
+  }
+
+  /** @type {(request: Request, signal: AbortSignal) => Promise<Answer>} */
+  async #perform(request, signal) {
+    switch (request.do) {
+      case 'connect':
+        return this.#connect(request, signal);
+      case 'read':
+        return read(this.#connected, signal);
+      case 'write':
+        return write(this.#connected, request, signal);
+      case 'drain':
+        return drain(this.#connected, signal);
+      case 'echo':
+        return echo(this.#connected, signal);
+      case 'close':
+        await this.#channel?.close();
+        return {};
+      case 'cancel':
+        this.#underWay.get(request.of)?.controller.abort();
+        return {};
+      default:
+        throw new Error(`told something unknown: ${JSON.stringify(request)}`);
+    }
+  }
+
+  /** @type {(request: ConnectRequest, signal: AbortSignal) => Promise<Answer>} */
+  async #connect(request, signal) {
+    const before = this.#channel;
+    this.#channel = null;
+    await before?.close();
+    const { timeout, linger, max_message_size: maxMessageSize } = request;
+    const options = {
+      timeout: timeout && timeout * 1000,
+      linger: linger && linger * 1000,
+      maxMessageSize,
+      signal,
+    };
+    this.#channel =
+      request.in === undefined
+        ? await connectFromEnv(options)
+        : await connect({ inPath: request.in, outPath: request.out, ...options });
+    return {};
+  }
+
+  get #connected() {
+    if (this.#channel !== null) return this.#channel;
+    throw Object.assign(new Error('there is no channel'), { code: 'not-connected' });
+  }
+}
+
+/** @type {Work} */
+async function read(channel, signal) {
+  const message = await channel.read({ signal });
+  if (message === null) return { end: channel.endReason };
+  const sha256 = createHash('sha256').update(message).digest('hex');
+  return { message: { size: message.length, sha256 } };
+}
+
+/** @type {Work} */
+async function drain(channel, signal) {
+  const hash = createHash('sha256');
+  const header = Buffer.alloc(4);
+  let messages = 0;
+  for await (const message of messagesOf(channel, signal)) {
+    header.writeUInt32BE(message.length);
+    hash.update(header).update(message);
+    messages += 1;
+  }
+  return { messages, sha256: hash.digest('hex'), end: channel.endReason };
+}
+
+/** @type {Work} */
+async function echo(channel, signal) {
+  let messages = 0;
+  for await (const message of messagesOf(channel, signal)) {
+    await channel.write(message, { signal });
+    messages += 1;
+  }
+  return { messages, end: channel.endReason };
+}
+
+/** @type {(channel: Channel, signal: AbortSignal) => AsyncGenerator<Buffer>} */
+async function* messagesOf(channel, signal) {
+  for (let next = await channel.read({ signal }); next; next = await channel.read({ signal })) {
+    yield next;
+  }
+}
+
+/** @type {(channel: Channel, request: WriteRequest, signal: AbortSignal) => Promise<Answer>} */
+async function write(channel, { pattern, sizes, count = sizes.length }, signal) {
+  const bytes = Buffer.from(pattern, 'hex');
+  for (let number = 0; number < count; number += 1) {
+    await channel.write(Buffer.alloc(sizes[number % sizes.length], bytes), { signal });
+  }
+  return {};
+}
+
+/** @type {(error: unknown) => Answer} */
+function failureOf(error) {
+  if (error instanceof AbortError) return { error: 'cancelled' };
+  // Without a code it is a fault of this program, which ends it.
+  if (!(error instanceof Error && 'code' in error)) throw error;
+  return { error: error.code, text: error.message };
+}
+
+/** @param {Answer} answer */
+function say(answer) {
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+
+await new Testee().run();
