@@ -61,6 +61,8 @@ class Testee:
             answer = {"error": error.code, "text": str(error)}
             if told["do"] in ("read", "drain", "echo"):
                 answer["end"] = self._end()
+        except OSError as error:
+            answer = {"error": "other", "text": str(error)}
         finally:
             self._tasks.pop(told["id"], None)
         say(id=told["id"], **answer)

@@ -1,0 +1,283 @@
+// Command testee lets the conformance suite check this client: it does what it
+// is told on its standard input (spec/conformance.md, "Control language").
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	ipcchannel "github.com/ipc-channel/ipc-channel/go-client"
+)
+
+func main() {
+	if err := serve(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "testee:", err)
+		os.Exit(1)
+	}
+}
+
+// request is a line of the suite. A field is a pointer where zero does not mean
+// the same as none.
+type request struct {
+	ID             int      `json:"id"`
+	Do             string   `json:"do"`
+	In             *string  `json:"in"`
+	Out            string   `json:"out"`
+	Timeout        *float64 `json:"timeout"`
+	Linger         *float64 `json:"linger"`
+	MaxMessageSize uint32   `json:"max_message_size"`
+	Pattern        string   `json:"pattern"`
+	Sizes          []uint32 `json:"sizes"`
+	Count          *int     `json:"count"`
+	Of             int      `json:"of"`
+}
+
+type answer map[string]any
+
+var handlers = map[string]func(*task, context.Context) error{
+	"connect": (*task).connect, "read": (*task).read, "write": (*task).write, "drain": (*task).drain,
+	"echo": (*task).echo, "close": (*task).close, "cancel": (*task).cancel,
+}
+
+type testee struct {
+	mu      sync.Mutex // for what follows
+	says    *json.Encoder
+	channel *ipcchannel.Channel
+	cancels map[int]context.CancelFunc // by the ids of the requests under way
+}
+
+// serve does what it is told until the input ends. It then calls off what still
+// waits, so that the program ends because there is nothing left to do.
+func serve(in io.Reader, out io.Writer) error {
+	t := &testee{
+		says:    json.NewEncoder(out),
+		channel: new(ipcchannel.Channel), // says of itself that it is not connected
+		cancels: map[int]context.CancelFunc{},
+	}
+	t.say(answer{
+		"language": 1, "name": "Go ipc-channel", "version": runtime.Version(),
+		"can": []string{"named_pipe", "tcp", "cancel", "concurrent", "max_message_size", "linger"},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var err error
+	var tasks sync.WaitGroup
+	for requests := json.NewDecoder(in); err == nil; {
+		var r request
+		if err = requests.Decode(&r); err == nil {
+			err = t.begin(ctx, r, &tasks)
+		}
+	}
+	cancel()
+	tasks.Wait()
+	t.channel.Close()
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// begin returns when the request is about to call the client. Goroutines start
+// in any order, but of two writes the one that was told first must be the first
+// to wait for its turn; which is also why the message is made beforehand.
+func (t *testee) begin(ctx context.Context, r request, tasks *sync.WaitGroup) error {
+	do, known := handlers[r.Do]
+	longest, err := r.longest()
+	if !known || err != nil {
+		return fmt.Errorf("request %d cannot be understood: %q, %v", r.ID, r.Do, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	t.mu.Lock()
+	this := &task{request: r, testee: t, channel: t.channel, longest: longest, said: answer{"id": r.ID}}
+	t.cancels[r.ID] = cancel
+	t.mu.Unlock()
+	begun := make(chan struct{})
+	tasks.Add(1)
+	go func() {
+		defer tasks.Done()
+		defer cancel()
+		close(begun)
+		this.end(do(this, ctx))
+	}()
+	<-begun
+	return nil
+}
+
+// say prints a line. Whoever does not listen any more ends the input, too.
+func (t *testee) say(what answer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.says.Encode(what)
+}
+
+// longest returns the longest message to write. Every other one is its beginning.
+func (r *request) longest() ([]byte, error) {
+	if r.Do != "write" {
+		return nil, nil
+	}
+	pattern, err := hex.DecodeString(r.Pattern)
+	if err != nil || len(pattern) == 0 || len(r.Sizes) == 0 {
+		return nil, fmt.Errorf("pattern %q, sizes %v", r.Pattern, r.Sizes)
+	}
+	size := int(slices.Max(r.Sizes))
+	return bytes.Repeat(pattern, size/len(pattern)+1)[:size], nil
+}
+
+// task is a request under way. It keeps to the channel that it began with.
+type task struct {
+	request
+	testee  *testee
+	channel *ipcchannel.Channel
+	longest []byte
+	said    answer
+}
+
+// end answers the request.
+func (t *task) end(err error) {
+	t.testee.mu.Lock()
+	delete(t.testee.cancels, t.ID)
+	t.testee.mu.Unlock()
+	if err != nil {
+		t.said["error"], t.said["text"] = code(err), err.Error()
+	}
+	t.testee.say(t.said)
+}
+
+func code(err error) ipcchannel.Code {
+	var coded *ipcchannel.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "cancelled"
+	case errors.As(err, &coded):
+		return coded.Code
+	}
+	return "other" // the operating system's: the specification has no code for it
+}
+
+func (t *task) connect(ctx context.Context) error {
+	t.channel.Close()
+	options := &ipcchannel.Options{
+		Timeout:        duration(t.Timeout),
+		Linger:         duration(t.Linger),
+		MaxMessageSize: t.MaxMessageSize,
+	}
+	dial := func() (*ipcchannel.Channel, error) { return ipcchannel.DialEnv(ctx, options) }
+	if t.In != nil {
+		dial = func() (*ipcchannel.Channel, error) { return ipcchannel.Dial(ctx, *t.In, t.Out, options) }
+	}
+	channel, err := dial()
+	if err != nil {
+		return err
+	}
+	t.testee.mu.Lock()
+	before := t.testee.channel
+	t.testee.channel = channel
+	t.testee.mu.Unlock()
+	before.Close() // is another one if two requests to connect were under way
+	return nil
+}
+
+// duration returns an option as the client has it: zero is the default there,
+// and what the suite means by zero is negative.
+func duration(seconds *float64) time.Duration {
+	if seconds == nil {
+		return 0
+	}
+	if d := time.Duration(*seconds * float64(time.Second)); d > 0 {
+		return d
+	}
+	return -1
+}
+
+func (t *task) read(ctx context.Context) error {
+	message, err := t.channel.ReadMessage(ctx)
+	if err != nil {
+		return t.ended(err)
+	}
+	digest := sha256.Sum256(message)
+	t.said["message"] = answer{"size": len(message), "sha256": hex.EncodeToString(digest[:])}
+	return nil
+}
+
+func (t *task) write(ctx context.Context) error {
+	count := len(t.Sizes)
+	if t.Count != nil {
+		count = *t.Count
+	}
+	for i := range count {
+		if err := t.channel.WriteMessage(ctx, t.longest[:t.Sizes[i%len(t.Sizes)]]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *task) drain(ctx context.Context) error {
+	digest := sha256.New()
+	err := t.each(ctx, func(message []byte) error {
+		digest.Write(binary.BigEndian.AppendUint32(nil, uint32(len(message))))
+		digest.Write(message)
+		return nil
+	})
+	t.said["sha256"] = hex.EncodeToString(digest.Sum(nil))
+	return t.ended(err)
+}
+
+func (t *task) echo(ctx context.Context) error {
+	return t.ended(t.each(ctx, func(message []byte) error { return t.channel.WriteMessage(ctx, message) }))
+}
+
+// each hands on every message until an error, which may be io.EOF, and says how
+// many that were. It reads into the same memory again and again, and read does
+// not, so that the suite checks both.
+func (t *task) each(ctx context.Context, use func([]byte) error) (err error) {
+	count := 0
+	defer func() { t.said["messages"] = count }()
+	for message := []byte(nil); ; count++ {
+		if message, err = t.channel.ReadMessageInto(ctx, message); err != nil {
+			return err
+		}
+		if err = use(message); err != nil {
+			return err
+		}
+	}
+}
+
+// ended says how the session ended, if it did. To the suite an orderly end is no
+// error.
+func (t *task) ended(err error) error {
+	if reason := t.channel.EndReason(); reason != ipcchannel.EndNone {
+		t.said["end"] = reason
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// close passes over an error: what the peer did not take in time is lost, but
+// the channel is closed.
+func (t *task) close(context.Context) error {
+	t.channel.Close()
+	return nil
+}
+
+func (t *task) cancel(context.Context) error {
+	t.testee.mu.Lock()
+	defer t.testee.mu.Unlock()
+	if cancel := t.testee.cancels[t.Of]; cancel != nil {
+		cancel()
+	}
+	return nil
+}
