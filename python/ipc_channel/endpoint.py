@@ -32,7 +32,10 @@ from ipc_channel.stream import Stream
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_LAST_LOOK = 0.005  # seconds
+# A moment that every loop can wait, and how many of them a last look has. In each the
+# loop looks at its descriptors, however late it was woken.
+_TICK = 0.001  # seconds
+_LAST_TICKS = 5
 _LONGEST = 10**9  # seconds: no wait, but a number that loops and selectors take
 
 default_logger = logging.getLogger("ipc_channel")
@@ -278,9 +281,6 @@ class Endpoint(IPCChannelClient):
         opening.add_done_callback(self._opened)
         try:
             await _wait_until(deadline, opening)
-            if not opening.done():
-                # It may be looking for the last time.
-                await asyncio.wait({opening}, timeout=_LAST_LOOK)
         finally:
             if not (opening.done() or opening.get_loop().is_closed()):
                 opening.cancel()
@@ -299,9 +299,12 @@ class Endpoint(IPCChannelClient):
 
 
 async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:
-    """Wait for ``task`` until ``deadline``: loops may wake a moment early."""
-    while not task.done():
-        remaining = deadline - time.monotonic()
-        await asyncio.wait({task}, timeout=max(remaining, 0))
-        if remaining <= 0:
-            return
+    """Wait for ``task`` until ``deadline``, and for the look that it takes just then.
+
+    Loops may wake a moment early.
+    """
+    while not task.done() and (remaining := deadline - time.monotonic()) > 0:
+        await asyncio.wait({task}, timeout=max(remaining, _TICK))
+    for _ in range(_LAST_TICKS):
+        if not task.done():
+            await asyncio.wait({task}, timeout=_TICK)
