@@ -225,7 +225,8 @@ def js_tests(session: nox.Session, version: str) -> None:
 @nox.session(reuse_venv=True)
 def conformance(session: nox.Session) -> None:
     """Run the conformance suite against every client; arguments go to the suite."""
-    install(session, "test")
+    install(session, "test", project=False)
+    session.install(".[conformance]")  # from a wheel, as a stranger has it
     testees = client_commands(session, "./cmd/testee", "testee.js")
     testees["Python"] = ["python", "-m", "ipc_channel.conformance.python_testee"]
     reports = []

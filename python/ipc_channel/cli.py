@@ -30,16 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=("conformance", "report"),
         help="check a client; or put reports of several side by side",
     )
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    told = list(sys.argv[1:] if arguments is None else arguments)
+    # What follows the command is its own, to the letter.
+    name = parser.parse_args(told[:1]).command
     try:
         from ipc_channel.conformance import command  # noqa: PLC0415  # needs an extra
     except ModuleNotFoundError as error:
         text = f"{error.name} is missing: pip install 'ipc-channel[conformance]'"
         print(text, file=sys.stderr)
         return 2
-    run = {"conformance": command.conformance, "report": command.report}[options.command]
-    return run(options.rest)
+    run = command.conformance if name == "conformance" else command.report
+    return run(told[1:])
 
 
 if __name__ == "__main__":

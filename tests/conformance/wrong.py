@@ -326,6 +326,19 @@ def connects_twice() -> None:
     Testee.do_connect = connect
 
 
+@fault("connect/pipes/half-a-server")
+def counts_half_a_server() -> None:
+    named_pipe._Opening._has_writer = lambda self: True
+
+
+@fault("connect/tcp/stays-until-accepted")
+def leaves_before_it_is_let_in() -> None:
+    async def finish(self: session.Session, linger: float) -> None:
+        self._sender.close()
+
+    session.Session._finish = finish
+
+
 @fault("connect/pipes/passer-by-after")
 def passer_by_is_the_end() -> None:
     named_pipe._Opening._has_writer = lambda self: True

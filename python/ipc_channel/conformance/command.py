@@ -34,8 +34,10 @@ and 2 if nothing could be run.
 def conformance(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status."""
     parser = _parser()
-    options = parser.parse_args(arguments)
-    command = options.testee[1:] if options.testee[:1] == ["--"] else options.testee
+    told = list(arguments)
+    end = told.index("--") if "--" in told else len(told)
+    options = parser.parse_args(told[:end])
+    command = [*options.testee, *told[end + 1 :]]
     try:
         run = _run_of(options, command)
     except (OSError, ValueError) as error:

@@ -309,6 +309,11 @@ class Trial:
         return "" if self._testee is None else self._testee.stderr()
 
 
+def sizes_of(t: Trial, count: int, most: int) -> list[int]:
+    """Return random sizes, small ones more often, which repeat with the seed."""
+    return [max(1, int(most ** t.random.random())) for _ in range(count)]
+
+
 def payload(size: int) -> bytes:
     """Return what the testee is to write if told ``size`` and the usual pattern."""
     return (PATTERN * (size // len(PATTERN) + 1))[:size]

@@ -154,6 +154,22 @@ async def passer_by_after(t: Trial) -> None:
     t.check_message(t.check_ok(reply, "read"), b"still here")
 
 
+@case("connect/pipes/half-a-server", "RDV-24", level="SHOULD", transports=_PIPES)
+async def half_a_server(t: Trial) -> None:
+    """Somebody who only reads is no server yet: connect waits for who writes as well."""
+    connecting = await t.connecting(timeout=t.patience)
+    in_ = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)
+    os.close(await t.open_for_writing())  # it has opened one end, and tries the other
+    for _ in range(5):
+        await t.settle()
+    early = connecting.reply.done()
+    peer = t.adopt(in_, await t.open_for_writing())
+    await t.connected(connecting)
+    t.expect(not early, "connect to one who only reads", "waits", "done")
+    await peer.send(frame(b"both"))
+    await t.reads(b"both")
+
+
 @case("connect/pipes/replaced", "RDV-23", transports=_PIPES)
 async def replaced(t: Trial) -> None:
     """A client that waits at pipes which are replaced meets its server at the new ones."""
@@ -247,6 +263,24 @@ async def one_connection(t: Trial) -> None:
     await t.meet()
     await t.settle()
     t.expect(not await t.server.has_another(), "connections made", 1, "more")
+
+
+@case("connect/tcp/stays-until-accepted", "RDV-42", level="SHOULD", transports=_TCP)
+async def stays(t: Trial) -> None:
+    """A client that is done stays until the server has accepted it, or it is nobody's."""
+    connecting = await t.connecting(timeout=t.patience)
+    await t.connected(connecting)
+    await t.do("write", **write(10))
+    closing = t.begin("close")
+    for _ in range(5):
+        await t.settle()
+    early = closing.reply.done()
+    peer = await t.accept()
+    await peer.expect_message(payload(10))
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    t.expect(not early, "close before the server has accepted", "waits", "done")
 
 
 @case("connect/tcp/reset-at-once", "RDV-43", transports=_TCP)

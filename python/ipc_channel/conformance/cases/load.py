@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from ipc_channel.conformance.case import case
-from ipc_channel.conformance.trial import Trial, digest, payload, write
+from ipc_channel.conformance.trial import Trial, digest, payload, sizes_of, write
 
-_SIZES = [1, 64, 500, 64, 4096, 16, 70_000, 64]
 _COUNT = 4000
+_MOST = 70_000  # bytes
 
 
 @case("load/to-testee", "FRM-2")
 async def to_testee(t: Trial) -> None:
     """Thousands of messages of mixed sizes arrive in order."""
     channel = await t.meet_channel()
-    messages = [payload(_SIZES[number % len(_SIZES)]) for number in range(_COUNT)]
+    messages = [payload(size) for size in sizes_of(t, _COUNT, _MOST)]
     draining = t.begin("drain")
     for message in messages:
         await channel.write(message)
@@ -30,7 +30,8 @@ async def to_testee(t: Trial) -> None:
 async def from_testee(t: Trial) -> None:
     """Thousands of messages of mixed sizes leave in order, and closing loses none."""
     channel = await t.meet_channel()
-    writing = t.begin("write", **write(*_SIZES, count=_COUNT))
+    sizes = sizes_of(t, _COUNT, _MOST)
+    writing = t.begin("write", **write(*sizes))
     got = [await channel.read() or b"" for _ in range(_COUNT)]
     t.check_ok(await t.answer(writing), "write")
     closing = t.begin("close")
@@ -38,7 +39,7 @@ async def from_testee(t: Trial) -> None:
     t.expect(channel.end_reason == "clean", "the end", "clean", channel.end_reason)
     await channel.close()
     t.check_ok(await t.answer(closing), "close")
-    expected = [payload(_SIZES[number % len(_SIZES)]) for number in range(_COUNT)]
+    expected = [payload(size) for size in sizes]
     t.expect(got == expected, "what arrived", "what was written", "something else")
 
 
@@ -47,7 +48,7 @@ async def echo(t: Trial) -> None:
     """Thousands of messages, both ways at once, come back as they went."""
     channel = await t.meet_channel()
     echoing = t.begin("echo")
-    messages = [payload(_SIZES[number % len(_SIZES)]) for number in range(_COUNT)]
+    messages = [payload(size) for size in sizes_of(t, _COUNT, _MOST)]
 
     async def send() -> None:
         for message in messages:
