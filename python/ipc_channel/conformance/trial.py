@@ -167,7 +167,12 @@ class Trial:
 
     async def connecting(self, **options: Any) -> Pending:
         """Tell the testee to connect to the raw server, and go on."""
-        return self.begin("connect", **self.paths(), **options)
+        return self.begin("connect", **self.paths(), **self._patient(options))
+
+    def _patient(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Let the testee linger as long as a slow machine may take, unless told otherwise."""
+        can_linger = self.greeting is not None and "linger" in self.greeting.can
+        return ({"linger": self.patience} if can_linger else {}) | options
 
     async def meet(self, **options: Any) -> Wire:
         """Connect the testee to a raw server."""
@@ -194,7 +199,7 @@ class Trial:
             "connect",
             timeout=self.patience,
             **{"in": self._reference.out_path, "out": self._reference.in_path},
-            **options,
+            **self._patient(options),
         )
         if not await self._reference.connect(self.patience):
             raise CaseFailedError(f"the testee has not connected in {self.patience} s")

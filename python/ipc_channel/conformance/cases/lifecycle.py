@@ -167,7 +167,8 @@ async def exits_connected(t: Trial) -> None:
     finishing = asyncio.ensure_future(t.finish_testee())
     await peer.expect_message(payload(10))
     got = await peer.receive_until_end(5)
+    peer.close()
+    await finishing
     t.expect(
         got in (b"", bytes(4)), "what came last", "a close frame or nothing", got.hex()
     )
-    await finishing
