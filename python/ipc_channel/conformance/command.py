@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fnmatch
 import json
 import os
 import random
+import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ipc_channel.conformance.cases  # noqa: F401  # fills the catalogue
 from ipc_channel.conformance import reports
 from ipc_channel.conformance.case import CATALOGUE, TRANSPORTS
 from ipc_channel.conformance.display import Display
-from ipc_channel.conformance.runner import Result, Run, greet, run_all
+from ipc_channel.conformance.runner import Result, Run, greet, matches, run_all
 from ipc_channel.conformance.testee import TesteeError
 
 _DESCRIPTION = """\
@@ -51,7 +52,7 @@ def conformance(arguments: Sequence[str]) -> int:
         return 0
     if not command:
         return _refuse("there is no COMMAND; put it behind --")
-    return asyncio.run(_run(run, options.report))
+    return asyncio.run(_until_terminated(_run(run, options.report)))
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -79,6 +80,16 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
+async def _until_terminated(running: Coroutine[Any, Any, int]) -> int:
+    """Clean up on SIGTERM as on SIGINT."""
+    task = asyncio.ensure_future(running)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
 async def _run(run: Run, files: Sequence[Path]) -> int:
     try:
         greeting = await greet(run)
@@ -99,18 +110,28 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
     order = {case: number for number, case in enumerate(CATALOGUE)}
     results.sort(key=lambda result: order[result.case])
     done = reports.Report(greeting, run, results, time.monotonic() - start)
-    for file in files:
-        reports.write(done, file)
     display.summarize(done, show_trace=run.trace)
+    unwritten = [text for file in files if (text := _try_to_write(done, file))]
+    if unwritten:
+        return _refuse("; ".join(unwritten))
     if all(result.status == "skipped" for result in results):
         return _refuse("every case was skipped: nothing has been checked")
     return 1 if done.is_red else 0
 
 
+def _try_to_write(done: reports.Report, file: Path) -> str | None:
+    """Write a report, or return why not: the others are to be written all the same."""
+    try:
+        reports.write(done, file)
+    except OSError as error:
+        return f"{file} cannot be written: {error.strerror}"
+    return None
+
+
 def _run_of(options: argparse.Namespace, command: Sequence[str]) -> Run:
     wanted, unwanted = options.run or (), options.skip or ()
     for pattern in (*wanted, *unwanted):
-        if not _matches_something(pattern):
+        if not any(matches(case, [pattern]) for case in CATALOGUE):
             raise ValueError(f"no case matches {pattern!r}; --list shows them all")
     known = _known_failing(options.known_failing)
     return Run(
@@ -124,14 +145,6 @@ def _run_of(options: argparse.Namespace, command: Sequence[str]) -> Run:
         jobs=options.jobs,
         seed=options.seed,
         trace=options.trace,
-    )
-
-
-def _matches_something(pattern: str) -> bool:
-    return any(
-        fnmatch.fnmatchcase(text, pattern) or case.id.startswith(pattern.rstrip("/") + "/")
-        for case in CATALOGUE
-        for text in (case.id, case.name)
     )
 
 
@@ -171,6 +184,8 @@ def _jobs(text: str) -> int:
 
 def _report(text: str) -> Path:
     path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path.parent} is no directory")
     if path.suffix not in reports.WRITERS:
         known = ", ".join(reports.WRITERS)
         raise argparse.ArgumentTypeError(f"{text} ends with none of {known}")

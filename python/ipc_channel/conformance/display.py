@@ -95,7 +95,7 @@ class Display:
             table.add_row(subject, *(_cell(*cell) for cell in cells))
         print_(table)
         verdict = (
-            "[bold red]not conforming[/]" if report.is_red else "[bold green]conforms[/]"
+            "[bold green]conforms[/]" if report.conforms else "[bold red]not conforming[/]"
         )
         print_(
             f"{verdict}: {_counts(report.counts())} in {report.seconds:.1f} s, "

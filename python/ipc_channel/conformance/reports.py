@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from ipc_channel.conformance.testee import Greeting
 
 FORMAT = 1
 """Version of the JSON report; ``report.schema.json`` describes it."""
-_FINE = ("passed", "known", "warned")
 
 Json = dict[str, Any]
 
@@ -34,6 +34,12 @@ class Report:
     @property
     def is_red(self) -> bool:
         return any(result.is_red for result in self.results)
+
+    @property
+    def conforms(self) -> bool:
+        """Whether nothing failed that a MUST asks for, known or not, and something passed."""
+        found = {one.status for one in self.results if one.case.level == "MUST"}
+        return not self.is_red and "passed" in found and "known" not in found
 
     def counts(self) -> Counter[str]:
         return Counter(result.status for result in self.results)
@@ -68,7 +74,7 @@ class Report:
             "seed": self.run.seed,
             "strict": self.run.strict,
             "seconds": round(self.seconds, 3),
-            "conforms": not self.is_red,
+            "conforms": self.conforms,
             "counts": dict(self.counts()),
             "results": [_result_to_json(result) for result in self.results],
         }
@@ -100,7 +106,7 @@ def junit(reports: Sequence[Json]) -> str:
         suite = ET.SubElement(
             root,
             "testsuite",
-            name=report["testee"]["name"],
+            name=_printable(report["testee"]["name"]),
             tests=str(len(results)),
             failures=str(sum(one["status"] in ("failed", "fixed") for one in results)),
             errors="0",
@@ -131,7 +137,11 @@ def junit(reports: Sequence[Json]) -> str:
 
 def _printable(text: str) -> str:
     """Return what XML can hold of ``text``."""
-    return "".join(one if one in "\t\n" or one >= " " else "�" for one in text)
+    return "".join(one if one in "\t\n" or _is_xml(one) else "�" for one in text)
+
+
+def _is_xml(one: str) -> bool:
+    return " " <= one < "\ud800" or "\ue000" <= one < "\ufffe" or one > "\uffff"
 
 
 def _explain(one: Json) -> str:
@@ -143,7 +153,7 @@ def _explain(one: Json) -> str:
 def markdown(reports: Sequence[Json]) -> str:
     """Return a table of subjects by clients, and the failures."""
     lines = ["# Conformance", ""]
-    names = [report["testee"]["name"] for report in reports]
+    names = [_escape(report["testee"]["name"]) for report in reports]
     lines += [f"| cases of | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for subject in dict.fromkeys(
         _subject(one) for report in reports for one in report["results"]
@@ -158,7 +168,7 @@ def markdown(reports: Sequence[Json]) -> str:
             cells.append(f"{sum(one['status'] == 'passed' for one in ran)} of {len(ran)}")
         lines.append(f"| {subject} | {' | '.join(cells)} |")
     for report in reports:
-        lines += ["", f"## {report['testee']['name']}", ""]
+        lines += ["", f"## {_escape(report['testee']['name'])}", ""]
         counts = ", ".join(
             f"{count} {status}" for status, count in report["counts"].items()
         )
@@ -172,13 +182,18 @@ def markdown(reports: Sequence[Json]) -> str:
                 "",
                 f"### {one['id']} [{one['transport']}]: {one['status']}",
                 "",
-                f"{one['text']} ({', '.join(one['covers'])})",
+                f"{_escape(one['text'])} ({', '.join(one['covers'])})",
                 "",
-                _explain(one).replace("\n", " "),
+                _escape(_explain(one)),
             ]
             if one["trace"]:
-                lines += ["", "```text", *one["trace"], "```"]
+                lines += ["", *(f"    {line}" for line in one["trace"])]
     return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    """Return ``text`` as one line without any meaning to Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!&])", r"\\\1", " ".join(text.split()))
 
 
 def _subject(one: Json) -> str:

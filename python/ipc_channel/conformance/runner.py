@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ipc_channel import IPCChannelError
 from ipc_channel.conformance.case import (
     CATALOGUE,
     Case,
@@ -28,6 +29,7 @@ Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
 ``fixed`` one that was listed and passes.
 """
 _SHOWN = 300  # characters of what was expected or happened
+_CASE = 12  # times the patience of anything in it
 _RED: frozenset[Status] = frozenset({"failed", "fixed"})
 
 
@@ -76,12 +78,12 @@ class Run:
             case
             for case in CATALOGUE
             if case.transport in self.transports
-            and (not self.wanted or _matches(case, self.wanted))
-            and not _matches(case, self.unwanted)
+            and (not self.wanted or matches(case, self.wanted))
+            and not matches(case, self.unwanted)
         ]
 
 
-def _matches(case: Case, patterns: Iterable[str]) -> bool:
+def matches(case: Case, patterns: Iterable[str]) -> bool:
     """Whether a pattern is the id, a part of it up to a slash, or matches as in a shell."""
     return any(
         fnmatch.fnmatchcase(text, pattern) or case.id.startswith(pattern.rstrip("/") + "/")
@@ -98,13 +100,10 @@ async def greet(run: Run) -> Greeting:
     with tempfile.TemporaryDirectory(prefix="ipc-channel-") as directory:
         trial = _trial(run, run.transports[0], directory, Trace())
         try:
-            async with asyncio.timeout(run.patience):
-                await trial.start()
-                if trial.greeting is None:
-                    raise TesteeError("it did not greet")
-                return trial.greeting
-        except TimeoutError:
-            raise TesteeError(f"it did not greet within {run.patience} s") from None
+            await trial.start()
+            if trial.greeting is None:
+                raise TesteeError("it did not greet")
+            return trial.greeting
         except TesteeError as error:
             tail = trial.stderr().strip()
             raise TesteeError(f"{error}" + (f"\n{tail}" if tail else "")) from None
@@ -152,19 +151,23 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
         trial = _trial(run, case.transport, directory, trace)
         failure: CaseFailedError | None = None
         try:
-            await trial.start()
-            await case.body(trial)
-            await trial.finish()
+            # A net for what should have an end of its own.
+            async with asyncio.timeout(_CASE * run.patience):
+                await trial.start()
+                await case.body(trial)
+                await trial.finish()
         except NotApplicableError as error:
             return Result(case, "skipped", time.monotonic() - start, str(error))
         except CaseFailedError as error:
             failure = error
         except TesteeError as error:
             failure = CaseFailedError(f"the testee does not keep to the language: {error}")
-        except ConnectionError as error:
+        except (ConnectionError, IPCChannelError) as error:
             failure = CaseFailedError(
                 "the testee's end of the connection", "open", f"gone: {error}"
             )
+        except TimeoutError:
+            failure = CaseFailedError(f"the case has not ended in {_CASE * run.patience} s")
         except Exception as error:  # noqa: BLE001  # one case must not end the others
             trace.add("".join(traceback.format_exception(error)))
             failure = CaseFailedError("an error of the suite itself", "none", repr(error))

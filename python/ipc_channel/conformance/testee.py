@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ ABILITIES = {"named_pipe", "tcp", "cancel", "concurrent", "max_message_size", "l
 _ANSWER_LIMIT = 2**20  # bytes of a line
 _SHOWN = 160  # characters of a line in the trace
 _STDERR = 8192  # bytes of its tail
+_PAUSE = 0.01  # seconds between two looks whether it has ended
+_KILLED = 5  # seconds until one that was killed is left to the system
 
 Reply = dict[str, Any]
 
@@ -58,6 +61,7 @@ class Testee:
         self._stderr = stderr
         self._pending: dict[int, Pending] = {}
         self._last_id = 0
+        self._breach: TesteeError | None = None  # of the language, by which it is out
         self._greeted: asyncio.Future[Greeting] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.create_task(self._listen())
 
@@ -98,6 +102,8 @@ class Testee:
         line = json.dumps(request)
         pending = Pending(self._last_id, line, asyncio.get_running_loop().create_future())
         self._pending[pending.id] = pending
+        if self._breach is not None:
+            raise self._breach
         self._trace.add(f"→ testee  {shorten_line(line)}")
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(line.encode() + b"\n")
@@ -114,20 +120,31 @@ class Testee:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._trace.add("→ testee  end of standard input")
-        try:
-            async with asyncio.timeout(patience):
-                status = await self._process.wait()
-        except TimeoutError:
+        status = await self._exit(patience)
+        if status is None:
             self._trace.add("testee  did not end and was killed")
-            return None
-        self._trace.add(f"testee  ended with status {status}")
+        else:
+            self._trace.add(f"testee  ended with status {status}")
+        if self._breach is not None:
+            raise self._breach
         return status
+
+    async def _exit(self, patience: float) -> int | None:
+        """Return its status; None if it does not end.
+
+        ``Process.wait`` would wait for its children as well, if they hold its output.
+        """
+        deadline = time.monotonic() + patience
+        while self._process.returncode is None and time.monotonic() < deadline:
+            await asyncio.sleep(_PAUSE)
+        return self._process.returncode
 
     async def kill(self) -> None:
         """End whatever is left of it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        await self._exit(_KILLED)
+        self._process._transport.close()  # type: ignore[attr-defined]  # whoever else holds them
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
         if not self._greeted.done():
@@ -142,9 +159,13 @@ class Testee:
         try:
             while line := await self._next_line():
                 self._on_line(line)
-            raise CaseFailedError("the testee has ended its standard output")
-        except (CaseFailedError, TesteeError) as error:
+            self._fail(CaseFailedError("the testee has ended its standard output"))
+        except TesteeError as error:
+            self._breach = error
             self._fail(error)
+        except (ValueError, RecursionError) as error:
+            self._breach = TesteeError(f"it printed what cannot be understood: {error}")
+            self._fail(self._breach)
 
     async def _next_line(self) -> bytes:
         if self._process.stdout is None:
@@ -158,7 +179,7 @@ class Testee:
         shown = shorten_line(line.decode("utf-8", "replace").rstrip("\n"))
         self._trace.add(f"← testee  {shown}")
         try:
-            said = json.loads(line)
+            said = printable(json.loads(line))
         except ValueError:
             said = None
         if not isinstance(said, dict):
@@ -169,7 +190,8 @@ class Testee:
         if not self._greeted.done():
             self._greeted.set_result(parse_greeting(said))
             return
-        pending = self._pending.pop(said.get("id", 0), None)
+        id_ = said.get("id")
+        pending = self._pending.pop(id_, None) if type(id_) is int else None
         if pending is None:
             raise TesteeError(f"it answered {shown!r}, but no such request waits")
         if not pending.reply.done():
@@ -200,6 +222,17 @@ def parse_greeting(said: Mapping[str, Any]) -> Greeting:
     if unknown:
         raise TesteeError(f"its greeting has unknown abilities: {sorted(unknown)}")
     return Greeting(name, frozenset(can), str(said.get("version", "")))
+
+
+def printable(value: Any) -> Any:
+    """Return what a testee said without what no file and no terminal takes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [printable(one) for one in value]
+    if isinstance(value, dict):
+        return {str(printable(key)): printable(one) for key, one in value.items()}
+    return value
 
 
 def shorten_line(text: str) -> str:

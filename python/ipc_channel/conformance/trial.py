@@ -6,14 +6,16 @@ import asyncio
 import hashlib
 import os
 import random
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from ipc_channel import IPCChannel, make_ipc_channel
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError
-from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee
+from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee, TesteeError
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.wire import RawServer, Wire, open_for_writing
+
+_T = TypeVar("_T")
 
 PATTERN = bytes(random.Random(251).randbytes(251))
 """What payloads are made of: 251 is prime, so that no shift by a power of two fits."""
@@ -64,12 +66,19 @@ class Trial:
     async def start(self, environment: dict[str, str] | None = None) -> None:
         """Start the testee and hear its greeting."""
         self._testee = await Testee.start(self._command, environment or {}, self.trace)
-        self.greeting = await self._testee.greeting()
+        try:
+            async with asyncio.timeout(self.patience):
+                self.greeting = await self._testee.greeting()
+        except TimeoutError:
+            raise TesteeError(f"it did not greet within {self.patience} s") from None
 
     async def restart(self, environment: dict[str, str]) -> None:
         """Start the testee again, with these variables."""
-        await self.testee.finish(self.patience)
-        await self.testee.kill()
+        before, self._testee = self.testee, None
+        try:
+            await before.finish(self.patience)
+        finally:
+            await before.kill()
         await self.start(environment)
 
     # --- Telling the testee
@@ -172,14 +181,52 @@ class Trial:
     def _patient(self, options: dict[str, Any]) -> dict[str, Any]:
         """Let the testee linger as long as a slow machine may take, unless told otherwise."""
         can_linger = self.greeting is not None and "linger" in self.greeting.can
-        return ({"linger": self.patience} if can_linger else {}) | options
+        return ({"linger": self.patience / 2} if can_linger else {}) | options
 
     async def meet(self, **options: Any) -> Wire:
         """Connect the testee to a raw server."""
         pending = await self.connecting(timeout=self.patience, **options)
-        wire = await self.accept()
+        wire = await self.come(pending, self.accept())
         await self.connected(pending)
         return wire
+
+    async def come(self, pending: Pending, accepting: Coroutine[Any, Any, _T]) -> _T:
+        """Wait for the testee to come, unless it says first that it will not."""
+        task = asyncio.ensure_future(accepting)
+        try:
+            either: set[asyncio.Future[Any]] = {task, pending.reply}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if pending.reply.done():
+                self.check_ok(pending.reply.result(), "connect")
+            return await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def in_time(self, awaitable: Awaitable[_T], what: str) -> _T:
+        """Wait for something of the Python channel that needs the testee."""
+        try:
+            async with asyncio.timeout(self.patience):
+                return await awaitable
+        except TimeoutError:
+            raise CaseFailedError(
+                f"the testee has not {what} in {self.patience} s"
+            ) from None
+
+    async def open_blocking(self, path: str, flags: int) -> int:
+        """Open a named pipe as a server does that blocks in it."""
+        opening = asyncio.ensure_future(asyncio.to_thread(os.open, path, flags))
+        try:
+            async with asyncio.timeout(self.patience):
+                return await asyncio.shield(opening)
+        except TimeoutError:
+            other = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # which lets the thread go
+            os.close(await opening)
+            os.close(other)
+            raise CaseFailedError(
+                f"the testee has not opened its end of a pipe in {self.patience} s"
+            ) from None
 
     async def accept(self) -> Wire:
         wire = await self.server.accept()
@@ -201,7 +248,7 @@ class Trial:
             **{"in": self._reference.out_path, "out": self._reference.in_path},
             **self._patient(options),
         )
-        if not await self._reference.connect(self.patience):
+        if not await self.come(pending, self._reference.connect(self.patience)):
             raise CaseFailedError(f"the testee has not connected in {self.patience} s")
         await self.connected(pending)
         return self._reference
@@ -287,7 +334,9 @@ class Trial:
         """Leave the testee, which has to go by itself."""
         for wire in self._wires:
             wire.close()
-        await self.finish_testee()
+        # The testee may linger until its peer has gone.
+        closing = [] if self._reference is None else [self._reference.close()]
+        await asyncio.gather(self.finish_testee(), *closing)
 
     async def finish_testee(self) -> None:
         """End the testee's input, upon which it has to end."""

@@ -140,12 +140,6 @@ class Wire:
         if rest:
             raise CaseFailedError("the testee went on to send", "an end", rest.hex())
 
-    async def drain(self) -> None:
-        """Read to the end, whatever comes and however it ends."""
-        with contextlib.suppress(OSError):
-            while await self._in_time(self._read(_CHUNK), "ended its stream"):
-                pass
-
     def end_writing(self) -> None:
         """End this direction only."""
         self._sent.end("end of stream")

@@ -18,7 +18,7 @@ async def to_testee(t: Trial) -> None:
     messages = [payload(size) for size in sizes_of(t, _COUNT, _MOST)]
     draining = t.begin("drain")
     for message in messages:
-        await channel.write(message)
+        await t.in_time(channel.write(message), "read")
     await channel.close()
     reply = await t.answer(draining)
     t.check_end(reply, "clean", None)
@@ -32,10 +32,11 @@ async def from_testee(t: Trial) -> None:
     channel = await t.meet_channel()
     sizes = sizes_of(t, _COUNT, _MOST)
     writing = t.begin("write", **write(*sizes))
-    got = [await channel.read() or b"" for _ in range(_COUNT)]
+    got = [await t.in_time(channel.read(), "sent more") for _ in range(_COUNT)]
     t.check_ok(await t.answer(writing), "write")
     closing = t.begin("close")
-    t.expect(await channel.read() is None, "what follows", "the end", "a message")
+    end = await t.in_time(channel.read(), "closed")
+    t.expect(end is None, "what follows", "the end", "a message")
     t.expect(channel.end_reason == "clean", "the end", "clean", channel.end_reason)
     await channel.close()
     t.check_ok(await t.answer(closing), "close")
@@ -52,13 +53,12 @@ async def echo(t: Trial) -> None:
 
     async def send() -> None:
         for message in messages:
-            await channel.write(message)
+            await t.in_time(channel.write(message), "read")
 
     sending = asyncio.create_task(send())
     try:
-        async with asyncio.timeout(t.patience):
-            got = [await channel.read() or b"" for _ in messages]
-            await sending
+        got = [await t.in_time(channel.read(), "echoed") for _ in messages]
+        await sending
     finally:
         sending.cancel()
     t.expect(got == messages, "what came back", "what was sent", "something else")
@@ -72,8 +72,9 @@ async def large(t: Trial) -> None:
     channel = await t.meet_channel()
     message = payload(32 * 2**20)
     reading = t.begin("read")
-    await channel.write(message)
+    await t.in_time(channel.write(message), "read")
     t.check_message(t.check_ok(await t.answer(reading), "read"), message)
     writing = t.begin("write", **write(len(message)))
-    t.expect(await channel.read() == message, "what arrived", "32 MiB", "something else")
+    got = await t.in_time(channel.read(), "sent its message")
+    t.expect(got == message, "what arrived", "32 MiB", "something else")
     t.check_ok(await t.answer(writing), "write")
