@@ -326,6 +326,24 @@ def connects_twice() -> None:
     Testee.do_connect = connect
 
 
+@fault("connect/pipes/came-and-went-before")
+def drops_who_came_and_went() -> None:
+    named_pipe._Opening._has_left = lambda self: False
+
+
+@fault("connect/pipes/one-is-missing")
+def refuses_a_missing_pipe() -> None:
+    real = Testee.do_connect
+
+    async def connect(self: Testee, told: Told) -> Told:
+        there = [os.path.exists(told[key]) for key in ("in", "out")]
+        if any(there) and not all(there):
+            return {"error": "bad-rendezvous"}
+        return await real(self, told)
+
+    Testee.do_connect = connect
+
+
 @fault("connect/pipes/half-a-server")
 def counts_half_a_server() -> None:
     named_pipe._Opening._has_writer = lambda self: True
@@ -469,6 +487,46 @@ def closes_only_once() -> None:
         return await real(self, told)
 
     Testee.do_close = close
+
+
+@fault("lifecycle/close/unread-messages")
+def keeps_unread_messages() -> None:
+    real = receiver.Receiver.discard
+
+    def discard(self: receiver.Receiver) -> Any:
+        kept = list(self._decoder.messages)
+        drained = real(self)
+        self._decoder.messages.extend(kept)
+        return drained
+
+    receiver.Receiver.discard = discard
+    receiver.Receiver.stop = lambda self: self._stop(EndReason.LOCAL)
+
+
+@fault("lifecycle/close/peer-that-talks-on")
+def does_not_drain_after_its_shutdown() -> None:
+    async def finish(self: session.Session, linger: float) -> None:
+        await self._sender.close()
+        self._stream.finish_writing()
+
+    session.Session._finish = finish
+
+
+@fault("ends/write/meets-a-reset")
+def forgets_a_reset_that_a_write_met() -> None:
+    def on_error(self: receiver.Receiver, cause: OSError) -> None:
+        self._decoder.feed_eof()
+        self._on_stream_end()
+
+    receiver.Receiver._on_error = on_error
+
+
+@fault("limits/send/default")
+def no_limit_unless_told() -> None:
+    change = session.message_bytes
+    session.message_bytes = lambda data, limit: change(
+        data, limit if limit < framing.DEFAULT_MAX_MESSAGE_SIZE else framing.MAX_LENGTH
+    )
 
 
 @fault("lifecycle/close/frees-descriptors")

@@ -48,7 +48,9 @@ def conformance(arguments: Sequence[str]) -> int:
         return _refuse("no case matches what was asked for; --list shows them all")
     if options.list:
         for case in cases:
-            print(f"{case.name:58} {case.level:6} {', '.join(case.covers)}")
+            needs = f"  needs {', '.join(sorted(case.needs))}" if case.needs else ""
+            ids = ", ".join(dict.fromkeys(case.covers))
+            print(f"{case.name:58} {case.level:6} {ids}{needs}")
         return 0
     if not command:
         return _refuse("there is no COMMAND; put it behind --")
@@ -96,7 +98,7 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
     except TesteeError as error:
         return _refuse(
             f"the testee {' '.join(run.command)!r} cannot be run: {error}\n"
-            "It has to print a greeting, one line of JSON, as soon as it starts."
+            "A testee begins with a greeting, one line of JSON: spec/conformance.md."
         )
     results: list[Result] = []
     start = time.monotonic()

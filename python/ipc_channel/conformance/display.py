@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ipc_channel.conformance.case import CATALOGUE
 from ipc_channel.conformance.reports import Report
 from ipc_channel.conformance.runner import Result
 from ipc_channel.conformance.testee import Greeting
@@ -37,7 +38,9 @@ class Display:
     """A live line while the context lasts; failures stay on the screen as they come."""
 
     def __init__(self, greeting: Greeting, total: int) -> None:
-        self._console = Console(file=sys.stdout, highlight=False)
+        # Where nobody looks on, lines stay whole: somebody may search them.
+        width = None if sys.stdout.isatty() else 500
+        self._console = Console(file=sys.stdout, highlight=False, width=width)
         self._greeting = greeting
         self._counts: Counter[str] = Counter()
         self._progress = Progress(
@@ -97,6 +100,10 @@ class Display:
         verdict = (
             "[bold green]conforms[/]" if report.conforms else "[bold red]not conforming[/]"
         )
+        total = len(CATALOGUE)
+        checked = total - report.counts()["skipped"] - (total - len(report.results))
+        if report.conforms and checked < total:
+            verdict += f" as far as checked, {checked} of {total} cases"
         print_(
             f"{verdict}: {_counts(report.counts())} in {report.seconds:.1f} s, "
             f"seed {report.run.seed}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ipc_channel import IPCChannelError
+from ipc_channel import FrameTooLargeError, IPCChannelError, TruncatedError
 from ipc_channel.conformance.case import (
     CATALOGUE,
     Case,
@@ -162,6 +162,8 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
             failure = error
         except TesteeError as error:
             failure = CaseFailedError(f"the testee does not keep to the language: {error}")
+        except (TruncatedError, FrameTooLargeError) as error:
+            failure = CaseFailedError("what the testee sent is no frame", actual=error)
         except (ConnectionError, IPCChannelError) as error:
             failure = CaseFailedError(
                 "the testee's end of the connection", "open", f"gone: {error}"

@@ -100,7 +100,11 @@ class Testee:
         self._last_id += 1
         request = {"id": self._last_id, "do": do, **arguments}
         line = json.dumps(request)
-        pending = Pending(self._last_id, line, asyncio.get_running_loop().create_future())
+        shown = {"do": do, **arguments}
+        if "pattern" in shown:
+            shown["pattern"] = f"({len(shown['pattern']) // 2} bytes)"
+        text = shorten_line(json.dumps(shown))
+        pending = Pending(self._last_id, text, asyncio.get_running_loop().create_future())
         self._pending[pending.id] = pending
         if self._breach is not None:
             raise self._breach

@@ -119,7 +119,9 @@ class Wire:
         got = await self.receive_frame()
         if got != expected:
             raise CaseFailedError(
-                "the testee sent another frame", _describe(expected), _describe(got)
+                "the testee sent another frame",
+                _describe(expected),
+                _describe(got) + _first_difference(expected, got),
             )
 
     async def expect_close(self) -> None:
@@ -332,6 +334,15 @@ async def open_for_writing(path: str) -> int:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             await asyncio.sleep(_PAUSE)
+
+
+def _first_difference(expected: bytes, got: bytes | None) -> str:
+    """Say where two long payloads differ whose beginnings look the same."""
+    for start, (one, other) in enumerate(zip(expected, got or b"", strict=False)):
+        if one != other:
+            there = (got or b"")[start : start + 8].hex(" ")
+            return f"; from byte {start} on {there}, not {expected[start : start + 8].hex(' ')}"
+    return ""
 
 
 def _describe(payload: bytes | None) -> str:

@@ -137,9 +137,12 @@ async def passer_by_after(t: Trial) -> None:
     for _ in range(3):
         os.close(await t.open_for_writing())
         await t.settle()
-    # A client that counts itself connected by now may read already.
+    # To a client that looks for who writes as well, this one may be the server.
+    passing = await t.open_for_writing()
+    for _ in range(3):
+        await t.settle()
     reading = t.begin("read") if connecting.reply.done() else None
-    os.close(await t.open_for_writing())
+    os.close(passing)
     await t.settle()
     peer = t.adopt(in_, await t.open_for_writing())
     await t.connected(connecting)
@@ -162,6 +165,30 @@ async def half_a_server(t: Trial) -> None:
     t.expect(not early, "connect to one who only reads", "waits", "done")
     await peer.send(frame(b"both"))
     await t.reads(b"both")
+
+
+@case("connect/pipes/came-and-went-before", "RDV-25", transports=_PIPES)
+async def came_and_went(t: Trial) -> None:
+    """A server that writes and leaves before it was met has its messages delivered."""
+    connecting = await t.connecting(timeout=t.patience)
+    writer = await t.open_for_writing()
+    os.write(writer, frame(b"in passing") + CLOSE)
+    os.close(writer)
+    await t.connected(connecting)
+    await t.reads(b"in passing")
+    await t.reads_end("clean")
+
+
+@case("connect/pipes/one-is-missing", "RDV-21", transports=_PIPES)
+async def one_missing(t: Trial) -> None:
+    """While one of the pipes does not exist yet the testee waits for it."""
+    absent = await t.absent()
+    os.mkfifo(absent["in"], 0o600)
+    await t.fail("timeout", "connect", **absent, timeout=0.2)
+    t.appear()
+    peer = await t.meet()
+    await peer.send(frame(b"both are there"))
+    await t.reads(b"both are there")
 
 
 @case("connect/pipes/replaced", "RDV-23", transports=_PIPES)
@@ -189,6 +216,8 @@ def _no_pipe(kind: str, which: str) -> Body:
     async def refused(t: Trial) -> None:
         path = os.path.join(t.directory, "bad")
         paths = t.paths()
+        await t.fail("timeout", "connect", **paths, timeout=0)
+        before = t.descriptors()
         if kind == "file":
             with open(path, "wb") as file:
                 file.write(b"precious")
@@ -211,6 +240,7 @@ def _no_pipe(kind: str, which: str) -> Body:
             t.expect(took < t.patience, "the refusal", "at once", f"after {took:.1f} s")
         finally:
             os.close(reader)
+        await t.no_more_descriptors_than(before)
         if kind == "file":
             with open(path, "rb") as file:
                 t.expect(file.read() == b"precious", "the file", "untouched", "changed")

@@ -133,7 +133,19 @@ async def failed_write(t: Trial) -> None:
     await t.reads(b"second")
 
 
-@case("ends/write/waiting", "SES-23", needs="concurrent")
+@case("ends/write/meets-a-reset", "SES-3", transports=("tcp",))
+async def meets_reset(t: Trial) -> None:
+    """A reset that a write has met is what the reader is told as well."""
+    peer = await t.meet()
+    peer.reset()
+    for _ in range(3):
+        if "error" in await t.tell("write", **write(1)):
+            break
+        await t.settle()
+    await t.reads_error("reset", "reset")
+
+
+@case("ends/write/waiting", "SES-23")
 async def waiting_write(t: Trial) -> None:
     """A write that waits fails when the peer leaves."""
     peer = await t.meet()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 
 from ipc_channel.conformance.case import CaseFailedError, case
@@ -65,6 +67,57 @@ async def unread_input(t: Trial) -> None:
     await peer.expect_close()
     peer.close()
     t.check_ok(await t.answer(closing), "close")
+
+
+@case("lifecycle/close/peer-that-talks-on", "SES-35", transports=("tcp",))
+async def talks_on(t: Trial) -> None:
+    """What the peer still sends as the testee closes does not cost it what it was sent."""
+    peer = await t.meet()
+    if peer.sock is not None:  # so that much waits in the testee's system
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    writing = t.begin("write", **write(1000, count=300))
+    await peer.expect_message(payload(1000))
+    closing = None
+    for number in range(1, 300):
+        if closing is None and writing.reply.done():
+            closing = t.begin("close")
+            await t.settle()
+            with contextlib.suppress(BrokenPipeError):  # it may stop reading in the end
+                await peer.send(frame(b"and on") * 100)
+            await t.settle()
+            if peer.sock is not None:
+                peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        await peer.expect_message(payload(1000))
+        if number == 1:
+            await t.settle()
+    t.check_ok(await t.answer(writing), "write")
+    closing = closing or t.begin("close")
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+
+
+@case("lifecycle/close/unread-messages", "SES-2", "SES-33")
+async def unread_messages(t: Trial) -> None:
+    """Messages that nobody has read are gone with the channel, and not in the next one."""
+    peer = await t.meet()
+    await peer.send(frame(b"read") + frame(b"unread") * 3)
+    await t.reads(b"read")
+    closing = t.begin("close")
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    reply = await t.tell("read")
+    t.expect(
+        reply.get("end") == "local" and reply.get("error") in (None, "closed"),
+        "a read after the own close",
+        "the end 'local', maybe with the error 'closed'",
+        reply,
+    )
+    t.renew()
+    peer = await t.meet()
+    await peer.send(frame(b"of the next session"))
+    await t.reads(b"of the next session")
 
 
 @case("lifecycle/close/peer-that-goes-on-writing", "SES-34", needs="concurrent")

@@ -79,6 +79,15 @@ async def send_one_over(t: Trial) -> None:
     await peer.expect_message(payload(1000))
 
 
+@case("limits/send/default", "FRM-6", "FRM-7")
+async def send_default(t: Trial) -> None:
+    """Unless told otherwise a message of over 64 MiB is not sent."""
+    peer = await t.meet()
+    await t.fail("message-too-large", "write", **write(_DEFAULT + 1))
+    await t.do("write", **write(1))
+    await peer.expect_message(payload(1))
+
+
 @case("limits/send/empty", "FRM-4", "SES-25")
 async def send_empty(t: Trial) -> None:
     """An empty message is refused, sends nothing, and does no harm."""
