@@ -13,7 +13,10 @@ _PLACES = (_HERE / "vectors", _HERE.parents[2] / "spec" / "vectors")
 def load(name: str) -> list[Any]:
     """Return the cases of one file."""
     directory = next(place for place in _PLACES if place.is_dir())
-    cases: list[Any] = json.loads((directory / f"{name}.json").read_text("utf-8"))["cases"]
+    file: Any = json.loads((directory / f"{name}.json").read_text("utf-8"))
+    if file["version"] != 1:
+        raise ValueError(f"{name}.json has version {file['version']}, not 1")
+    cases: list[Any] = file["cases"]
     return cases
 
 
