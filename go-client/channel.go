@@ -40,10 +40,9 @@ type Channel struct {
 	out        frame
 	writeAlarm alarm
 
-	closeOnce   sync.Once
-	closeErr    error
-	closing     chan struct{} // closed when Close begins
-	lingerUntil time.Time     // set before closing is closed
+	closeOnce sync.Once
+	closeErr  error
+	closing   chan struct{} // closed when Close begins
 
 	mu       sync.Mutex
 	reason   EndReason

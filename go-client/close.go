@@ -11,8 +11,8 @@ import (
 const quiet = 50 * time.Millisecond
 
 // Close ends the session: it sends what was accepted for sending, then a close
-// frame, waits up to [Options.Linger] for the peer to take it, and frees every
-// descriptor. Reads and writes under way return ErrClosed; input that is unread
+// frame, waits for the peer to take it, and frees every descriptor. It gives up once the
+// peer has taken nothing for [Options.Linger]. Reads and writes under way return ErrClosed; input that is unread
 // is discarded.
 //
 // Close may be called in any state, any number of times and by several
@@ -29,7 +29,6 @@ func (c *Channel) Close() error {
 
 func (c *Channel) shutDown() error {
 	c.end(EndLocal, ErrClosed)
-	c.lingerUntil = time.Now().Add(c.linger)
 	close(c.closing)
 	c.readAlarm.ring()
 	c.writeAlarm.ring()
@@ -77,24 +76,50 @@ func (c *Channel) sendClose() error {
 // only after it has written everything would otherwise never take our output,
 // and input that is unread when a TCP socket is closed makes the system send a
 // reset, at which the peer loses output that it has not read.
+//
+// Until outputEnded it goes on for as long as the stream is open, and then until
+// the peer has ended, has everything and is quiet, or takes nothing any more.
 func (c *Channel) drain(outputEnded <-chan struct{}) {
 	scrap := make([]byte, readAhead)
-	quietUntil := time.Now().Add(quiet)
-	for now := time.Now(); now.Before(c.lingerUntil); now = time.Now() {
-		if !now.Before(quietUntil) {
-			if isClosed(outputEnded) && c.stream.outputTaken() {
+	peer := patience{limit: c.linger}
+	heard := time.Now()
+	for {
+		now := time.Now()
+		deadline := now.Add(quiet)
+		if isClosed(outputEnded) {
+			unsent := c.stream.unsent()
+			if peer.isOver(now, unsent) {
 				return
 			}
-			quietUntil = now.Add(quiet)
+			if unsent == 0 && now.Sub(heard) >= quiet && c.stream.isAccepted() {
+				return
+			}
+			deadline = earlier(deadline, peer.until)
 		}
-		c.stream.SetReadDeadline(earlier(quietUntil, c.lingerUntil))
+		c.stream.SetReadDeadline(deadline)
 		n, err := c.stream.Read(scrap)
 		if n > 0 {
-			quietUntil = time.Now().Add(quiet)
+			heard = time.Now()
 		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 	}
+}
+
+// patience is the wait for a peer that has output to take. It counts anew
+// whenever some has been taken.
+type patience struct {
+	limit time.Duration
+	until time.Time // when it is over, unless more is taken
+	left  int       // what had not been taken when last looked at
+}
+
+// isOver reports whether the patience is over now that left has not been taken.
+func (p *patience) isOver(now time.Time, left int) bool {
+	if p.until.IsZero() || left != p.left {
+		p.until, p.left = now.Add(p.limit), left
+	}
+	return !now.Before(p.until)
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -134,6 +134,79 @@ func TestCloseLingersOnFullStream(t *testing.T) {
 	})
 }
 
+// A peer that reads steadily gets everything, although that takes longer than
+// the linger.
+func TestLingerCountsAnew(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, &Options{Linger: time.Second})
+		message := pattern(8<<20, 1)
+		written := background(func() error { return c.WriteMessage(testContext(t), message) })
+		var got bytes.Buffer
+		piece := make([]byte, 200_000)
+		_, err := io.ReadFull(p, piece)
+		must(t, err)
+		got.Write(piece)
+		closed := background(c.Close)
+		for {
+			n, err := p.Read(piece)
+			got.Write(piece[:n])
+			if err == io.EOF {
+				break
+			}
+			must(t, err)
+			time.Sleep(time.Duration(n) * time.Microsecond / 4) // 4 bytes a microsecond
+		}
+		if want := append(frameOf(message), 0, 0, 0, 0); !bytes.Equal(got.Bytes(), want) {
+			t.Fatalf("peer got %d bytes, not %d", got.Len(), len(want))
+		}
+		p.close()
+		must(t, wait(t, closed))
+		wait(t, written)
+	})
+}
+
+// The system has taken it all, but the peer's has no room for it.
+func TestCloseWaitsUntilPeerHasAll(t *testing.T) {
+	checkLeaks(t)
+	c, p := openTCP(t, &Options{Linger: generous})
+	message := pattern(600_000, 1)
+	mustSend(t, c, message)
+	if c.stream.unsent() == 0 {
+		t.Fatal("the peer has it already")
+	}
+	closed := background(c.Close)
+	select {
+	case err := <-closed:
+		t.Fatalf("closed: %v", err)
+	case <-time.After(5 * quiet):
+	}
+	p.mustWrite([]byte("a reset, were the socket closed by now"))
+	if got := p.mustReadFrame(); !bytes.Equal(got, message) {
+		t.Fatalf("peer got %s", brief(got))
+	}
+	p.mustEnd()
+	p.close()
+	must(t, wait(t, closed))
+}
+
+func TestPatience(t *testing.T) {
+	now := time.Now()
+	p := patience{limit: time.Second}
+	for _, look := range []struct {
+		after time.Duration
+		left  int
+		over  bool
+	}{
+		{0, 10, false}, {900 * time.Millisecond, 10, false}, {950 * time.Millisecond, 9, false},
+		{1949 * time.Millisecond, 9, false}, {1950 * time.Millisecond, 9, true},
+		{1950 * time.Millisecond, 8, false}, {2950 * time.Millisecond, 8, true},
+	} {
+		if over := p.isOver(now.Add(look.after), look.left); over != look.over {
+			t.Fatalf("isOver is %v after %v with %d left", over, look.after, look.left)
+		}
+	}
+}
+
 func TestCloseAnyNumberOfTimes(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)

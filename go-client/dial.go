@@ -39,7 +39,7 @@ func Dial(ctx context.Context, in, out string, options *Options) (*Channel, erro
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	wait := newPatience(opts.Timeout)
+	wait := newPacing(opts.Timeout)
 	var s stream
 	if where.isTCP() {
 		s, err = dialTCP(ctx, where.addr, wait)
@@ -64,20 +64,20 @@ func DialEnv(ctx context.Context, options *Options) (*Channel, error) {
 	return Dial(ctx, in, out, options)
 }
 
-// patience paces the tries of one Dial.
-type patience struct {
+// pacing paces the tries of one Dial.
+type pacing struct {
 	timeout  time.Duration
 	deadline time.Time
 	pause    time.Duration
 }
 
-func newPatience(timeout time.Duration) *patience {
-	return &patience{timeout: timeout, deadline: time.Now().Add(timeout), pause: firstPause}
+func newPacing(timeout time.Duration) *pacing {
+	return &pacing{timeout: timeout, deadline: time.Now().Add(timeout), pause: firstPause}
 }
 
 // wait pauses before the next try. The last pause ends at the deadline, so that
 // the last try is never early; lastErr is why the try before failed.
-func (p *patience) wait(ctx context.Context, lastErr error) error {
+func (p *pacing) wait(ctx context.Context, lastErr error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

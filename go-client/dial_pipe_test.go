@@ -74,7 +74,7 @@ func TestPipesCreatedLate(t *testing.T) {
 	})
 	must(t, syscall.Mkfifo(in, 0o600)) // at first only one of the two
 	must(t, syscall.Mkfifo(out, 0o600))
-	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY), w: -1}
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY), w: mustOpen(t, in, syscall.O_WRONLY)}
 	defer p.close()
 	p.mustEnd()
 	must(t, wait(t, dialled))
@@ -200,6 +200,13 @@ func TestDialCancelled(t *testing.T) {
 	}
 }
 
+func mustNotYet(t *testing.T, d *pipeDial) {
+	t.Helper()
+	if err := d.try(); !errors.Is(err, errNotYet) {
+		t.Fatalf("error is %v", err)
+	}
+}
+
 // The server may come, write and leave before this side looks again.
 func TestServerCameAndLeft(t *testing.T) {
 	for _, removed := range []bool{false, true} {
@@ -207,9 +214,7 @@ func TestServerCameAndLeft(t *testing.T) {
 			checkLeaks(t)
 			in, out := makePipes(t)
 			d := newPipeDial(in, out)
-			if err := d.try(); !errors.Is(err, errNotYet) {
-				t.Fatalf("error is %v", err)
-			}
+			mustNotYet(t, d)
 			p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: mustOpen(t, in, syscall.O_WRONLY)}
 			p.mustWrite(frameOf([]byte("took you long")), make([]byte, 4))
 			p.close()
@@ -236,61 +241,125 @@ func TestReplacedPipes(t *testing.T) {
 	checkLeaks(t)
 	in, out := makePipes(t)
 	d := newPipeDial(in, out)
-	if err := d.try(); !errors.Is(err, errNotYet) {
-		t.Fatalf("error is %v", err)
-	}
-	old := d.inStat
+	defer d.release()
+	mustNotYet(t, d)
 	for _, path := range []string{in, out} {
 		must(t, syscall.Mkfifo(path+".new", 0o600))
 		must(t, os.Rename(path+".new", path))
 	}
 	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
 	defer func() { p.close() }()
-	must(t, d.try())
-	if sameFile(&old, &d.inStat) {
-		t.Fatal("the old pipe is still in use")
-	}
-	s, err := d.stream()
-	must(t, err)
-	defer s.Close()
+	mustNotYet(t, d)                                           // the old ones are closed
+	mustNotYet(t, d)                                           // the new ones are open
 	p.w = mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK) // fails without a reader
+	must(t, d.try())
 }
 
-// What the server does between our opening of the pipes and our look at them.
+// A look whether somebody writes may find bytes, which must not be lost.
+func TestLookFindsFirstByte(t *testing.T) {
+	checkLeaks(t)
+	in, out := makePipes(t)
+	d := newPipeDial(in, out)
+	defer d.release()
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+	mustNotYet(t, d)
+	p.w = mustOpen(t, in, syscall.O_WRONLY)
+	p.mustWrite(frameOf([]byte("quick"))[:1])
+	if !d.hasWriter() {
+		t.Fatal("nobody writes")
+	}
+	p.closeRead() // who has written was there, even so
+	must(t, d.try())
+	s, err := d.stream()
+	must(t, err)
+	opts, _ := (*Options)(nil).resolved()
+	c := newChannel(s, opts)
+	p.mustWrite(frameOf([]byte("quick"))[1:])
+	p.close()
+	mustRead(t, c, []byte("quick"))
+	mustEndWith(t, c, EndEOF, io.EOF)
+	must(t, c.Close())
+}
+
+// Two passers-by, one at each pipe, are not a server: who reads has left.
+func TestPassersByAtBothPipes(t *testing.T) {
+	checkLeaks(t)
+	in, out := makePipes(t)
+	d := newPipeDial(in, out)
+	defer d.release()
+	reader := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+	mustNotYet(t, d)
+	syscall.Close(reader)
+	writer := mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK)
+	defer syscall.Close(writer)
+	mustNotYet(t, d)
+}
+
+// Whoever reads what we write, and leaves, is no server that has come and gone.
+func TestPasserByBeforeServer(t *testing.T) {
+	checkLeaks(t)
+	in, out := makePipes(t)
+	d := newPipeDial(in, out)
+	defer d.release()
+	for range 2 {
+		passer := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+		mustNotYet(t, d)
+		syscall.Close(passer)
+		mustNotYet(t, d)
+		syscall.Close(mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK))
+		mustNotYet(t, d)
+	}
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK)}
+	defer p.close()
+	must(t, d.try())
+}
+
+// What the server does after it was not seen and before we look at the paths.
 func TestReplacedWhileOpening(t *testing.T) {
+	const (
+		none, opens, writes = "", "opens", "writes"
+		connected           = "connected"
+		waiting             = "both stay open"
+		again               = "both are closed"
+	)
 	for name, test := range map[string]struct {
-		replaced  string // which names lead to new pipes
-		removed   string // which names are gone
-		leaves    bool   // whether the server of the pair that we hold has gone
-		writes    bool   // whether it has written before
-		connected bool
+		replaced string // which names lead to new pipes
+		removed  string // which names are gone
+		does     string // what the server does with the pipe that we read
+		leaves   bool   // whether the server of the pair that we hold has gone then
+		want     string
 	}{
-		"one of the old pair and one of the new": {replaced: "in", leaves: true},
-		"the new one is read":                    {replaced: "in"},
-		"being replaced":                         {replaced: "out", connected: true},
-		"replaced after 250 ms":                  {replaced: "in out", connected: true},
-		"came, wrote and left":                   {removed: "in out", leaves: true, writes: true, connected: true},
-		"came, wrote and left, next session":     {replaced: "in out", leaves: true, writes: true, connected: true},
-		"being removed":                          {removed: "in", leaves: true, writes: true, connected: true},
-		"left and said nothing":                  {replaced: "in out", leaves: true},
+		"one of the old pair and one of the new": {replaced: "in", leaves: true, want: again},
+		"the new one is read":                    {replaced: "in", want: again},
+		"being replaced, the server is slow":     {replaced: "out", want: waiting},
+		"replaced after 250 ms":                  {replaced: "in out", does: opens, want: connected},
+		"came, wrote and left":                   {removed: "in out", does: writes, leaves: true, want: connected},
+		"came, wrote and left, next session":     {replaced: "in out", does: writes, leaves: true, want: connected},
+		"being removed":                          {removed: "in", does: writes, leaves: true, want: connected},
+		"left and said nothing":                  {replaced: "in out", leaves: true, want: again},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkLeaks(t)
 			in, out := makePipes(t)
-			r := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
-			defer func() {
-				if r >= 0 {
-					syscall.Close(r)
+			r, w := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), -1
+			closeServer := func() {
+				for _, fd := range []*int{&r, &w} {
+					if *fd >= 0 {
+						syscall.Close(*fd)
+						*fd = -1
+					}
 				}
-			}()
+			}
+			defer closeServer()
 			d := newPipeDial(in, out)
 			defer d.release()
-			d.bothOpen = func() {
-				if test.writes {
-					w := mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK)
+			d.unseen = func() {
+				if test.does != none {
+					w = mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK)
+				}
+				if test.does == writes {
 					_, err := syscall.Write(w, frameOf([]byte("a")))
 					must(t, err)
-					syscall.Close(w)
 				}
 				for which, path := range map[string]string{"in": in, "out": out} {
 					if slices.Contains(strings.Fields(test.replaced+" "+test.removed), which) {
@@ -301,20 +370,19 @@ func TestReplacedWhileOpening(t *testing.T) {
 					}
 				}
 				if test.leaves {
-					syscall.Close(r)
-					r = -1
+					closeServer()
 				}
 			}
 			err := d.try()
-			if test.connected {
+			if test.want == connected {
 				must(t, err)
 				return
 			}
 			if !errors.Is(err, errNotYet) {
 				t.Fatalf("error is %v", err)
 			}
-			if d.in >= 0 || d.out >= 0 {
-				t.Fatal("the old pipes are still open")
+			if isOpen := test.want == waiting; (d.in >= 0) != isOpen || (d.out >= 0) != isOpen {
+				t.Fatalf("in is %d, out %d", d.in, d.out)
 			}
 		})
 	}

@@ -38,6 +38,9 @@ func (f *frame) next() []byte {
 	return f.rest
 }
 
+// left returns how many bytes next has still to return.
+func (f *frame) left() int { return len(f.head) + len(f.rest) }
+
 // sent notes that the first n bytes of next have been sent.
 func (f *frame) sent(n int) {
 	if n == 0 {

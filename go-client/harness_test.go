@@ -50,8 +50,12 @@ func openPipes(t testing.TB, options *Options) (*Channel, *peer) {
 	in, out := makePipes(t)
 	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
 	t.Cleanup(func() { p.close() })
+	opened := background(func() (err error) {
+		p.w, err = syscall.Open(in, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+		return err
+	})
 	c := mustDial(t, in, out, options)
-	p.w = mustOpen(t, in, syscall.O_WRONLY)
+	must(t, wait(t, opened))
 	syscall.SetNonblock(p.r, false)
 	return c, p
 }

@@ -21,7 +21,8 @@ const leastLinger = 10 * time.Millisecond
 // default, and a nil *Options means the defaults throughout.
 type Options struct {
 	// Timeout is how long Dial waits for the server. Zero means
-	// DefaultTimeout (10 s). A negative value means one try, without waiting.
+	// DefaultTimeout (10 s). A negative value means one try, without waiting;
+	// over named pipes that finds only a server that holds both already.
 	// The context that is given to Dial can end the wait earlier.
 	Timeout time.Duration
 
@@ -32,8 +33,8 @@ type Options struct {
 	// 32 bits, more than 2,147,483,647 is refused as bad-option.
 	MaxMessageSize uint32
 
-	// Linger is how long Close waits for a peer that does not read. Zero
-	// means DefaultLinger (1 s). A negative value means hardly at all (10 ms):
+	// Linger is how long Close waits for a peer that does not read, counted
+	// anew whenever it takes some output. Zero means DefaultLinger (1 s). A negative value means hardly at all (10 ms):
 	// what the operating system has not accepted by then is lost.
 	Linger time.Duration
 }

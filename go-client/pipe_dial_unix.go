@@ -3,6 +3,7 @@
 package ipcchannel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,24 +11,24 @@ import (
 	"syscall"
 )
 
-// pipeDial is one Dial over named pipes. The end to read from stays open from
-// one try to the next: the server can open its end only while it is.
+// pipeDial is one Dial over named pipes. What is open stays open from one try to
+// the next: the server can open its ends only while it is.
 type pipeDial struct {
 	inPath, outPath string
-	in, out         int // descriptors, -1 if not open
-	inStat          syscall.Stat_t
-	bothOpen        func() // for tests: called before the paths are looked at again
+	in, out         int    // descriptors, -1 if not open
+	early           []byte // what was read on finding that somebody writes
+	unseen          func() // for tests: called when the server was not seen
 }
 
 func newPipeDial(inPath, outPath string) *pipeDial {
-	return &pipeDial{inPath: inPath, outPath: outPath, in: -1, out: -1, bothOpen: func() {}}
+	return &pipeDial{inPath: inPath, outPath: outPath, in: -1, out: -1, unseen: func() {}}
 }
 
 // errNotYet is the error of a try that may succeed when it is made again.
 var errNotYet = errors.New("the other end is not open")
 
 // dialPipes connects to a server that may not have created the pipes yet.
-func dialPipes(ctx context.Context, inPath, outPath string, wait *patience) (stream, error) {
+func dialPipes(ctx context.Context, inPath, outPath string, wait *pacing) (stream, error) {
 	d := newPipeDial(inPath, outPath)
 	defer d.release()
 	for {
@@ -46,79 +47,104 @@ func dialPipes(ctx context.Context, inPath, outPath string, wait *patience) (str
 
 // try makes one try. It returns nil when connected.
 func (d *pipeDial) try() error {
-	inStat, outStat, err := d.look()
-	if d.in >= 0 && (err != nil || !sameFile(&inStat, &d.inStat)) {
-		if d.served() {
+	err := d.open()
+	if err != nil && !errors.Is(err, errNotYet) {
+		return err
+	}
+	if d.in < 0 || d.seesServer() {
+		return err
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: nobody writes to %q", errNotYet, d.inPath)
+	}
+	d.unseen()
+	if d.isElsewhere() {
+		// The server may have come, written and left, with its names, meanwhile.
+		if d.seesServer() {
 			return nil
 		}
 		d.release()
 	}
-	if err != nil {
+	return err
+}
+
+// open opens what is not open yet.
+func (d *pipeDial) open() error {
+	if d.in >= 0 && (d.out >= 0 || d.seesServer()) {
+		return nil
+	}
+	// Both paths before anything is opened: opening something else than a pipe
+	// may have effects of its own.
+	if err := d.check(); err != nil {
 		return err
 	}
+	var err error
 	if d.in < 0 {
-		if d.in, err = openPipe(d.inPath, syscall.O_RDONLY, &inStat); err != nil {
+		if d.in, err = openPipe(d.inPath, syscall.O_RDONLY); err != nil {
 			return err
 		}
-		d.inStat = inStat
 	}
-	d.out, err = openPipe(d.outPath, syscall.O_WRONLY, &outStat)
-	if errors.Is(err, errNotYet) && d.served() {
-		return nil
+	d.out, err = openPipe(d.outPath, syscall.O_WRONLY)
+	return err
+}
+
+// check refuses paths that can never work.
+func (d *pipeDial) check() error {
+	var in, out syscall.Stat_t
+	inErr, outErr := lookAt(d.inPath, &in), lookAt(d.outPath, &out)
+	for _, err := range []error{inErr, outErr} {
+		if err != nil && !errors.Is(err, errNotYet) {
+			return err
+		}
 	}
-	if err != nil {
+	if err := cmp.Or(inErr, outErr); err != nil {
 		return err
 	}
-	d.bothOpen()
-	return d.confirm(&outStat)
+	if sameFile(&in, &out) {
+		return newError(CodeBadRendezvous, "%q and %q are the same named pipe", d.inPath, d.outPath)
+	}
+	return nil
 }
 
-// look finds out what the two paths lead to, without opening anything: opening
-// something else than a pipe may have effects of its own.
-func (d *pipeDial) look() (in, out syscall.Stat_t, err error) {
-	if err = lookAt(d.inPath, &in); err != nil && !errors.Is(err, errNotYet) {
-		return in, out, err
+// seesServer reports whether the server holds both of its ends, or came, wrote
+// and left. Whoever reads out is looked for first: a server that writes and
+// leaves in between has left its bytes.
+func (d *pipeDial) seesServer() bool {
+	if d.out < 0 {
+		const both = pollIn | pollHup
+		return poll(d.in, pollIn)&both == both
 	}
-	if outErr := lookAt(d.outPath, &out); outErr != nil {
-		return in, out, outErr
+	isRead := !readersGone(d.out)
+	if len(d.early) > 0 || poll(d.in, pollIn)&pollIn != 0 {
+		return true
 	}
-	if err == nil && sameFile(&in, &out) {
-		err = newError(CodeBadRendezvous, "%q and %q are the same named pipe", d.inPath, d.outPath)
-	}
-	return in, out, err
+	return isRead && d.hasWriter()
 }
 
-// confirm looks at the paths again now that both ends are open. A server
-// replaces what we write to first and what we read from last: if that is still
-// right, so is the other. If it is another one by now and the other is right, we
-// hold one of an old pair and one of a new. If both have gone, the pair is that
-// of the server which read it, and which may have written and left meanwhile.
-func (d *pipeDial) confirm(outStat *syscall.Stat_t) error {
-	var inNow, outNow syscall.Stat_t
-	err := lookAt(d.inPath, &inNow)
-	if err == nil && sameFile(&inNow, &d.inStat) {
-		return nil
-	}
-	isMixed := err == nil && lookAt(d.outPath, &outNow) == nil && sameFile(&outNow, outStat)
-	if !isMixed && (poll(d.out, 0)&pollErr == 0 || poll(d.in, pollIn)&pollIn != 0) {
-		return nil
-	}
-	d.release()
-	return fmt.Errorf("%w: the named pipes were replaced", errNotYet)
+// hasWriter reports whether somebody has in open for writing, or has written.
+// Only a read tells.
+func (d *pipeDial) hasWriter() bool {
+	var first [1]byte
+	n, err := readFD(d.in, first[:])
+	d.early = append(d.early, first[:n]...)
+	return n > 0 || err == syscall.EAGAIN
 }
 
-// served reports whether the server came, wrote and left while this side
-// waited: its output is there, and nobody has the pipe open any more.
-func (d *pipeDial) served() bool {
-	const both = pollIn | pollHup
-	return poll(d.in, pollIn)&both == both
+// isElsewhere reports whether in is not what its path leads to any more: the
+// server has replaced its pipes for its next session, or has gone.
+func (d *pipeDial) isElsewhere() bool {
+	var held, now syscall.Stat_t
+	if err := ignoringEINTR(func() error { return syscall.Fstat(d.in, &held) }); err != nil {
+		return true
+	}
+	return lookAt(d.inPath, &now) != nil || !sameFile(&held, &now)
 }
 
 // stream turns the descriptors into a stream, which owns them from now on.
 func (d *pipeDial) stream() (stream, error) {
-	in, out := d.in, d.out
-	d.in, d.out = -1, -1
-	return newPipeStream(in, d.inPath, out, d.outPath)
+	in, out, early := d.in, d.out, d.early
+	d.in, d.out, d.early = -1, -1, nil
+	return newPipeStream(in, d.inPath, out, d.outPath, early)
 }
 
 // release closes what is open.
@@ -129,7 +155,7 @@ func (d *pipeDial) release() {
 	if d.out >= 0 {
 		syscall.Close(d.out)
 	}
-	d.in, d.out = -1, -1
+	d.in, d.out, d.early = -1, -1, nil
 }
 
 // lookAt fills in st for a path that must be a named pipe of our own user.
@@ -151,9 +177,9 @@ func checkPipe(path string, st *syscall.Stat_t) error {
 	return nil
 }
 
-// openPipe opens the named pipe that want describes. Non-blocking, so that no
-// thread waits in open(2) where nothing could call it off.
-func openPipe(path string, mode int, want *syscall.Stat_t) (int, error) {
+// openPipe opens a named pipe of our own user. Non-blocking, so that no thread
+// waits in open(2) where nothing could call it off.
+func openPipe(path string, mode int) (int, error) {
 	fd := -1
 	err := ignoringEINTR(func() (err error) {
 		fd, err = syscall.Open(path, mode|syscall.O_NONBLOCK|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
@@ -162,12 +188,10 @@ func openPipe(path string, mode int, want *syscall.Stat_t) (int, error) {
 	if err != nil {
 		return -1, pathError("open", path, err)
 	}
+	// Again, on what is open: the path may have changed hands since.
 	var st syscall.Stat_t
 	if err = ignoringEINTR(func() error { return syscall.Fstat(fd, &st) }); err == nil {
 		err = checkPipe(path, &st)
-	}
-	if err == nil && !sameFile(&st, want) {
-		err = fmt.Errorf("%w: %q was replaced", errNotYet, path)
 	}
 	if err != nil {
 		syscall.Close(fd)

@@ -8,6 +8,6 @@ import (
 )
 
 // dialPipes refuses: a rendezvous of named pipes cannot work here.
-func dialPipes(_ context.Context, in, _ string, _ *patience) (stream, error) {
+func dialPipes(_ context.Context, in, _ string, _ *pacing) (stream, error) {
 	return nil, newError(CodeBadRendezvous, "%q: named pipes are not supported on %s, use TCP", in, runtime.GOOS)
 }

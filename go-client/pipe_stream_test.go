@@ -12,20 +12,28 @@ import (
 )
 
 // openSilent returns a channel whose peer has its reading end open and its
-// writing end not.
-func openSilent(t *testing.T) (c *Channel, p *peer, in, out string) {
+// writing end not: the channel took a passer-by for the peer's.
+func openSilent(t *testing.T) (c *Channel, p *peer, in string) {
 	t.Helper()
-	in, out = makePipes(t)
+	in, out := makePipes(t)
 	p = &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
 	t.Cleanup(func() { p.close() })
-	return mustDial(t, in, out, nil), p, in, out
+	passer := -1
+	passing := background(func() (err error) {
+		passer, err = syscall.Open(in, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+		return err
+	})
+	c = mustDial(t, in, out, nil)
+	must(t, wait(t, passing))
+	syscall.Close(passer)
+	return c, p, in
 }
 
 // Somebody who opens and closes the pipe is not the end of the session, and
 // costs nothing but a look.
 func TestPasserBy(t *testing.T) {
 	checkLeaks(t)
-	c, p, in, _ := openSilent(t)
+	c, p, in := openSilent(t)
 	s := c.stream.(*pipeStream)
 	tries := 0
 	s.readOnce = func(fd uintptr) bool { tries++; return s.tryRead(fd) }
@@ -56,7 +64,7 @@ func TestPeerLeavesSilently(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkLeaks(t)
-			c, p, in, _ := openSilent(t)
+			c, p, in := openSilent(t)
 			if len(order) == 2 {
 				p.w = mustOpen(t, in, syscall.O_WRONLY)
 			}
@@ -77,7 +85,7 @@ func TestPeerLeavesSilently(t *testing.T) {
 // As above, with the reader certain to have seen the false end first.
 func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 	checkLeaks(t)
-	c, p, in, _ := openSilent(t)
+	c, p, in := openSilent(t)
 	p.w = mustOpen(t, in, syscall.O_WRONLY)
 	s := c.stream.(*pipeStream)
 	looked := make(chan bool, 1000)
@@ -99,7 +107,7 @@ func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 
 func TestCloseDuringFalseEnd(t *testing.T) {
 	checkLeaks(t)
-	c, p, _, _ := openSilent(t)
+	c, p, _ := openSilent(t)
 	reading := background(func() error {
 		_, err := c.ReadMessage(testContext(t))
 		return err
@@ -117,7 +125,7 @@ func TestCloseDuringFalseEnd(t *testing.T) {
 // look whether it is still there.
 func TestPeerComesAndLeavesBetweenLooks(t *testing.T) {
 	checkLeaks(t)
-	c, p, in, _ := openSilent(t)
+	c, p, in := openSilent(t)
 	s := c.stream.(*pipeStream)
 	s.read = func(fd int, b []byte) (int, error) {
 		s.read = readFD

@@ -39,14 +39,16 @@ type pipeStream struct {
 	n        int
 	err      error
 
+	early    []byte      // input that was read before
 	started  bool        // whether a byte has arrived
 	watching sync.Once   // starts watchPeer
 	peerGone atomic.Bool // whether the peer has closed its end of out
 }
 
-// newPipeStream takes over the descriptors; out is -1 if there is none.
-func newPipeStream(in int, inPath string, out int, outPath string) (*pipeStream, error) {
-	s := &pipeStream{in: os.NewFile(uintptr(in), inPath), recheck: recheck, read: readFD}
+// newPipeStream takes over the descriptors; out is -1 if there is none. What was
+// read of the input before is early.
+func newPipeStream(in int, inPath string, out int, outPath string, early []byte) (*pipeStream, error) {
+	s := &pipeStream{in: os.NewFile(uintptr(in), inPath), early: early, recheck: recheck, read: readFD}
 	s.readOnce = s.tryRead
 	if out >= 0 {
 		s.out = os.NewFile(uintptr(out), outPath)
@@ -78,6 +80,12 @@ func (s *pipeStream) prepare() (err error) {
 // Read does not use os.File.Read, which takes a pipe that nobody has opened for
 // writing yet for one at its end.
 func (s *pipeStream) Read(p []byte) (int, error) {
+	if len(s.early) > 0 {
+		n := copy(p, s.early)
+		s.early = s.early[n:]
+		s.begin()
+		return n, nil
+	}
 	s.dst = p
 	err := s.inRaw.Read(s.readOnce)
 	s.dst = nil
@@ -183,7 +191,9 @@ func (s *pipeStream) CloseWrite() error { return nil }
 
 func (s *pipeStream) mustDrain() bool { return false }
 
-func (s *pipeStream) outputTaken() bool { return true }
+func (s *pipeStream) unsent() int { return 0 }
+
+func (s *pipeStream) isAccepted() bool { return true }
 
 func (s *pipeStream) Close() error {
 	if s.out != nil {

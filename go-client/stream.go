@@ -24,9 +24,11 @@ type stream interface {
 	// mustDrain reports whether input that is unread when the stream is closed
 	// could destroy output that the peer has not read yet.
 	mustDrain() bool
-	// outputTaken reports whether the peer's system has all output. It is
-	// false where that cannot be known.
-	outputTaken() bool
+	// unsent returns how many bytes of output the peer's system does not have
+	// yet, or -1 if that cannot be known.
+	unsent() int
+	// isAccepted reports whether a process holds the other end, or has held it.
+	isAccepted() bool
 	// Close frees the descriptors and ends a Read or Write under way.
 	Close() error
 }

@@ -17,7 +17,7 @@ const handshakeGrace = 20 * time.Millisecond
 type tcpStream struct{ *net.TCPConn }
 
 // dialTCP connects to a server that may not listen yet.
-func dialTCP(ctx context.Context, addr netip.AddrPort, wait *patience) (stream, error) {
+func dialTCP(ctx context.Context, addr netip.AddrPort, wait *pacing) (stream, error) {
 	for {
 		conn, err := connectOnce(ctx, addr, wait.deadline.Add(handshakeGrace))
 		if err == nil {
@@ -62,16 +62,20 @@ func isSelf(local, remote net.Addr) bool { return local.String() == remote.Strin
 
 func (s tcpStream) mustDrain() bool { return true }
 
-func (s tcpStream) outputTaken() bool {
+func (s tcpStream) unsent() int {
 	raw, err := s.SyscallConn()
 	if err != nil {
-		return true
+		return -1
 	}
-	taken := true
-	if err := raw.Control(func(fd uintptr) { taken = unacknowledged(fd) == 0 }); err != nil {
-		return true
+	unsent := -1
+	if err := raw.Control(func(fd uintptr) { unsent = unacknowledged(fd) }); err != nil {
+		return -1
 	}
-	return taken && isAccepted(addrPort(s.LocalAddr()), addrPort(s.RemoteAddr()))
+	return unsent
+}
+
+func (s tcpStream) isAccepted() bool {
+	return isAccepted(addrPort(s.LocalAddr()), addrPort(s.RemoteAddr()))
 }
 
 func addrPort(addr net.Addr) netip.AddrPort { return addr.(*net.TCPAddr).AddrPort() }

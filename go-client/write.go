@@ -19,7 +19,7 @@ import (
 // If ctx ends or the channel is closed while WriteMessage waits, it returns at
 // once, and the message is sent whole or not at all: not if none of it has been
 // sent yet; otherwise the rest is copied and sent in the background, before any
-// other message. Close waits up to Options.Linger for that. The error does not
+// other message. Close waits for that as for all output. The error does not
 // tell which of the two it was.
 func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 	if c.stream == nil {
@@ -91,14 +91,16 @@ func (c *Channel) sendRest() {
 // flush sends what is left of the frame. Only the end of the linger stops it,
 // and then nothing more can be sent, because the frame is torn.
 func (c *Channel) flush() error {
+	peer := patience{limit: c.linger}
 	for len(c.out.next()) > 0 {
 		// In this order: if Close comes in between, its alarm rings after.
 		c.stream.SetWriteDeadline(time.Time{})
 		if c.isClosing() {
-			if !time.Now().Before(c.lingerUntil) {
-				return c.cannotSendAfter(newError(CodeTimeout, "the peer did not take the output within %v", c.linger))
+			now := time.Now()
+			if peer.isOver(now, c.out.left()+c.stream.unsent()) {
+				return c.cannotSendAfter(newError(CodeTimeout, "the peer took no output for %v", c.linger))
 			}
-			c.stream.SetWriteDeadline(c.lingerUntil)
+			c.stream.SetWriteDeadline(earlier(now.Add(quiet), peer.until))
 		}
 		n, err := c.stream.Write(c.out.next())
 		c.out.sent(n)

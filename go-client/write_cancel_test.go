@@ -50,17 +50,13 @@ func TestCancelledWriteIsCompleted(t *testing.T) {
 // A write that has not begun when its context ends sends nothing.
 func TestCancelledWriteOnFullPipe(t *testing.T) {
 	checkLeaks(t)
-	in, out := makePipes(t)
-	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
-	defer p.close()
-	c := mustDial(t, in, out, nil)
-	filler := fillPipe(t, out)
+	c, p := openPipes(t, nil)
+	filler := fillPipe(t, c.stream.(*pipeStream).out.Name())
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if err := c.WriteMessage(ctx, []byte("nothing")); err != context.DeadlineExceeded {
 		t.Fatalf("error is %v", err)
 	}
-	syscall.SetNonblock(p.r, false)
 	_, err := io.ReadFull(p, make([]byte, filler))
 	must(t, err)
 	mustSend(t, c, []byte("something"))
