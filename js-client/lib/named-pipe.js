@@ -56,13 +56,13 @@ class Meeting {
    * @returns {NamedPipeConnection | null}
    */
   attempt(last) {
-    if (this.#openBoth()) return this.#handOver();
+    this.#open();
     if (this.#in === null) return null;
-    this.#takeLeftovers();
-    // Bytes and no writer: the server has come, written and left. Bytes and a writer that does not
-    // read: odd, but at the deadline better handed over than lost.
-    if (this.#leftovers.length > 0 && (this.#inEnded || last)) return this.#handOver();
-    if (!this.#named(this.#inPath, this.#in)) this.close();
+    if (this.#seesServer(last)) return this.#handOver();
+    if (!this.#isElsewhere()) return null;
+    // The server may have come, written and left, with its names, meanwhile.
+    if (this.#seesServer(last)) return this.#handOver();
+    this.close();
     return null;
   }
 
@@ -72,19 +72,20 @@ class Meeting {
     this.#in = null;
     this.#out = null;
     this.#leftovers = [];
+    this.#inEnded = false;
   }
 
-  #openBoth() {
+  /** Opens what is not open yet, both paths having been looked at. */
+  #open() {
+    if (this.#out !== null) return;
     const inInode = inodeAt(this.#inPath);
     const outInode = inodeAt(this.#outPath);
-    if (inInode === null || outInode === null) return false;
+    if (inInode === null || outInode === null) return;
     this.#refuseSame(inInode, outInode);
-    if (this.#in !== null && !sameInode(this.#in.inode, inInode)) return false;
     this.#in ??= openFifo(this.#inPath, 'read');
-    if (this.#in === null) return false;
-    this.#out = openFifo(this.#outPath, 'write');
-    if (this.#out === null) return false;
-    return this.#isPair(this.#in, this.#out);
+    if (this.#in === null) return;
+    this.#takeLeftovers();
+    if (!this.#inEnded) this.#out = openFifo(this.#outPath, 'write');
   }
 
   /**
@@ -98,45 +99,42 @@ class Meeting {
   }
 
   /**
-   * A server replaces its FIFOs for the next session, the one that we read from last: if that is
-   * right, so is the other. If it is another one by now and the other is right, we hold one of an old
-   * pair and one of a new. If both have gone, the pair is that of the server which read it, and which
-   * may have written and left meanwhile.
+   * Whether the server holds both of its ends, or came, wrote and left. Whoever reads is looked for
+   * first: a server that writes and leaves in between has left its bytes.
    *
-   * @param {FifoEnd} inEnd
-   * @param {FifoEnd} outEnd
+   * @param {boolean} last
    */
-  #isPair(inEnd, outEnd) {
+  #seesServer(last) {
+    const isRead = this.#out !== null && hasReader(this.#out, this.#outPath);
+    const hasWriter = this.#takeLeftovers();
+    if (this.#leftovers.length === 0) return isRead && hasWriter;
+    // Bytes and a writer that does not read: odd, but at the deadline better handed over than lost.
+    return this.#out !== null || this.#inEnded || last;
+  }
+
+  /** Whether the server has replaced the FIFO that we hold for its next session, or has gone. */
+  #isElsewhere() {
     const inode = inodeAt(this.#inPath);
-    if (inode !== null && sameInode(inode, inEnd.inode)) return true;
-    const isMixed = inode !== null && this.#named(this.#outPath, outEnd);
-    if (!isMixed && hasReader(outEnd, this.#outPath)) return true;
-    this.#takeLeftovers();
-    if (!isMixed && this.#leftovers.length > 0) return true;
-    this.close();
-    return false;
+    return inode === null || !sameInode(inode, /** @type {FifoEnd} */ (this.#in).inode);
   }
 
   /**
-   * @param {string} path
-   * @param {FifoEnd} end
+   * Reads what is there.
+   *
+   * @returns {boolean} whether somebody has the FIFO open for writing
    */
-  #named(path, end) {
-    const inode = inodeAt(path);
-    return inode !== null && sameInode(inode, end.inode);
-  }
-
   #takeLeftovers() {
-    if (this.#in === null) return;
+    const { fd } = /** @type {FifoEnd} */ (this.#in);
     let total = this.#leftovers.reduce((sum, part) => sum + part.length, 0);
     while (total < MOST_LEFTOVERS) {
       const buffer = Buffer.allocUnsafe(64 * 1024);
-      const count = readNow(this.#in.fd, buffer);
+      const count = readNow(fd, buffer);
       if (count === 0) this.#inEnded = total > 0;
-      if (!count) return;
+      if (!count) return count === null;
       this.#leftovers.push(buffer.subarray(0, count));
       total += count;
     }
+    return true;
   }
 
   #handOver() {

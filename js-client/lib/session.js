@@ -9,6 +9,7 @@ import { Sender } from './sender.js';
 /**
  * @typedef {import('./connection.js').Connection} Connection
  * @typedef {import('./end.js').End} End
+ * @typedef {{over: Promise<void>, restart: () => void, cancel: () => void}} Timer
  */
 
 // After the peer's close frame nothing should come; a peer that is about to end its stream does so
@@ -21,6 +22,8 @@ export class Session {
   #connection;
   #maxMessageSize;
   #linger;
+  /** @type {Timer | null} runs while close waits, anew whenever the kernel takes output */
+  #lingering = null;
   #decoder;
   #inbox;
   #sender;
@@ -50,7 +53,11 @@ export class Session {
     this.#decoder = new Decoder(maxMessageSize);
     this.#inbox = new Inbox(() => this.#inboxChanged());
     this.#sender = new Sender(
-      (bytes, done) => connection.write(bytes, (error) => done(error && this.#writeFailed(error))),
+      (bytes, done) =>
+        connection.write(bytes, (error) => {
+          this.#lingering?.restart();
+          done(error && this.#writeFailed(error));
+        }),
       () => this.#updateReference(),
     );
     connection.start({
@@ -108,11 +115,13 @@ export class Session {
     // would never come to read our last messages.
     this.#resume();
     const linger = startTimer(this.#linger);
+    this.#lingering = linger;
     await Promise.race([this.#sender.finish().catch(() => {}), linger.over]);
     if (this.#connection.awaitsPeer && this.#sender.error === null) {
       this.#connection.shutdown();
       await this.#waitForPeer(linger.over);
     }
+    this.#lingering = null;
     linger.cancel();
     this.#sender.fail(closedError());
     await this.#connection.destroy();
@@ -210,7 +219,10 @@ function closedError() {
   return new IPCChannelError('closed', 'the channel was closed at this end');
 }
 
-/** @param {number} milliseconds */
+/**
+ * @param {number} milliseconds
+ * @returns {Timer}
+ */
 function startTimer(milliseconds) {
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
@@ -218,5 +230,5 @@ function startTimer(milliseconds) {
   const over = new Promise((resolve) => {
     if (milliseconds <= LONGEST_TIMER) timer = setTimeout(resolve, milliseconds);
   });
-  return { over, cancel: () => clearTimeout(timer) };
+  return { over, restart: () => timer?.refresh(), cancel: () => clearTimeout(timer) };
 }

@@ -9,14 +9,19 @@ import { CLOSE_FRAME, frame, makeFifos, meetOverPipes, openToRead, turn } from '
 const { O_WRONLY, O_NONBLOCK } = fs.constants;
 
 /**
- * A channel whose server has opened its read end and nothing else.
+ * A channel whose server has opened its read end and nothing else: it took a passer-by for the
+ * server's write end.
  *
  * @param {import('node:test').TestContext} t
  */
 async function halfMet(t) {
   const paths = makeFifos(t);
   const readFd = openToRead(paths.outPath);
-  const channel = await connect(paths);
+  const connecting = connect({ ...paths, timeout: 60_000 });
+  await turn();
+  const writeFd = fs.openSync(paths.inPath, O_WRONLY | O_NONBLOCK);
+  const channel = await connecting;
+  fs.closeSync(writeFd);
   t.after(() => channel.close());
   return { ...paths, readFd, channel };
 }

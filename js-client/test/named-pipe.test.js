@@ -9,6 +9,7 @@ import { startCode } from '../testing/process.js';
 import {
   frame,
   makeFifos,
+  meetAt,
   openDescriptors,
   openToRead,
   pipePeer,
@@ -58,8 +59,9 @@ describe('connecting over named pipes', () => {
     await turn();
     for (const fifo of Object.values(paths)) fs.renameSync(`${fifo}.later`, fifo);
     const readFd = openToRead(paths.outPath);
-    const channel = await connecting;
+    await untilRead(paths.inPath);
     const peer = pipePeer(paths, readFd);
+    const channel = await connecting;
     await peer.send(frame('here'));
     assert.equal(String(await channel.read()), 'here');
     await peer.destroy();
@@ -78,9 +80,7 @@ describe('connecting over named pipes', () => {
       });
       assert.ok(performance.now() - start >= timeout);
       assert.equal(await openDescriptors(), before);
-      const readFd = openToRead(paths.outPath);
-      const channel = await connect({ ...paths, timeout: 0 });
-      const peer = pipePeer(paths, readFd);
+      const { channel, peer } = await meetAt(paths);
       await peer.destroy();
       await channel.close();
     });
@@ -136,24 +136,36 @@ describe('connecting over named pipes', () => {
     });
   });
 
-  it('delivers what a server left that came, wrote and went before', async (t) => {
-    const paths = makeFifos(t);
-    const connecting = connect({ ...paths, timeout: 60_000 });
-    await turn(); // has opened its read end by now
-    const writeFd = fs.openSync(paths.inPath, O_WRONLY | O_NONBLOCK);
-    fs.writeSync(writeFd, Buffer.concat([frame('one'), frame('two')]));
-    fs.closeSync(writeFd);
-    // A server that goes takes its names along.
-    fs.rmSync(paths.inPath);
-    fs.rmSync(paths.outPath);
-    const channel = await connecting;
-    await assert.rejects(channel.write(Buffer.from('x')), { code: 'peer-gone' });
-    const { messages, error } = await readToEnd(channel);
-    assert.deepEqual(messages.map(String), ['one', 'two']);
-    assert.equal(error, null);
-    assert.equal(channel.endReason, 'eof');
-    await channel.close();
-  });
+  for (const next of [false, true]) {
+    const when = next ? ', with the next session at its names' : '';
+    it(`delivers what a server left that came, wrote and went before${when}`, async (t) => {
+      const paths = makeFifos(t);
+      const connecting = connect({ ...paths, timeout: 60_000 });
+      await turn(); // has opened its read end by now
+      const writeFd = fs.openSync(paths.inPath, O_WRONLY | O_NONBLOCK);
+      fs.writeSync(writeFd, Buffer.concat([frame('one'), frame('two')]));
+      fs.closeSync(writeFd);
+      // A server that goes takes its names along.
+      fs.rmSync(paths.inPath);
+      fs.rmSync(paths.outPath);
+      let reader = -1;
+      if (next) {
+        execFileSync('mkfifo', ['-m', '600', paths.inPath, paths.outPath]);
+        reader = openToRead(paths.outPath);
+      }
+      const channel = await connecting;
+      await assert.rejects(channel.write(Buffer.from('x')), { code: 'peer-gone' });
+      const { messages, error } = await readToEnd(channel);
+      assert.deepEqual(messages.map(String), ['one', 'two']);
+      assert.equal(error, null);
+      assert.equal(channel.endReason, 'eof');
+      await channel.close();
+      if (next) {
+        assert.equal(fs.readSync(reader, Buffer.alloc(100)), 0); // nothing for the next server
+        fs.closeSync(reader);
+      }
+    });
+  }
 
   it('hands over at the deadline what it has taken out of the pipe', async (t) => {
     const paths = makeFifos(t);
@@ -178,9 +190,9 @@ describe('connecting over named pipes', () => {
     fs.rmSync(outPath);
     await turn();
     execFileSync('mkfifo', ['-m', '600', inPath, outPath]);
-    const readFd = openToRead(outPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath });
     const channel = await connecting;
-    const peer = pipePeer({ inPath, outPath }, readFd);
     await peer.send(frame('new'));
     assert.equal(String(await channel.read()), 'new');
     await peer.destroy();
@@ -196,8 +208,9 @@ describe('connecting over named pipes', () => {
     fs.renameSync(inPath, `${inPath}.old`);
     execFileSync('mkfifo', ['-m', '600', inPath]);
     const reader = openToRead(outPath);
-    const channel = await connecting;
+    await untilRead(inPath);
     const peer = pipePeer({ inPath, outPath }, reader);
+    const channel = await connecting;
     assert.throws(() => fs.openSync(`${inPath}.old`, O_WRONLY | O_NONBLOCK), { code: 'ENXIO' });
     await peer.send(frame('right'));
     assert.equal(String(await channel.read()), 'right');
@@ -205,13 +218,59 @@ describe('connecting over named pipes', () => {
     await channel.close();
   });
 
+  it('takes nobody for the server who only reads, or has only read', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 100 });
+    const refused = assert.rejects(connecting, { code: 'timeout' });
+    const reader = openToRead(outPath);
+    await turn();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    fs.closeSync(reader);
+    const writer = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    await refused;
+    fs.closeSync(writer);
+  });
+
+  it('meets the server after a passer-by at each pipe', async (t) => {
+    const paths = makeFifos(t);
+    const meeting = connect({ ...paths, timeout: 60_000 });
+    await turn();
+    fs.closeSync(openToRead(paths.outPath));
+    await untilRead(paths.inPath);
+    const peer = pipePeer(paths);
+    const channel = await meeting;
+    await peer.send(frame('here'));
+    assert.equal(String(await channel.read()), 'here');
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('delivers what a server left that came and went between two looks', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const reader = openToRead(outPath);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn(); // has opened both by now, and looks at the name of one of them from time to time
+    const lstat = t.mock.method(fs, 'lstatSync', (/** @type {any[]} */ ...args) => {
+      lstat.mock.restore();
+      const writer = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+      fs.writeSync(writer, frame('quick'));
+      fs.closeSync(writer);
+      fs.closeSync(reader);
+      fs.rmSync(inPath);
+      fs.rmSync(outPath);
+      return Reflect.apply(fs.lstatSync, fs, args);
+    });
+    const channel = await connecting;
+    assert.equal(String(await channel.read()), 'quick');
+    assert.equal(await channel.read(), null);
+    await channel.close();
+  });
+
   it('serves five channels at once without a thread of the pool', async (t) => {
     const meetings = await Promise.all(
       Array.from({ length: 5 }, async () => {
-        const paths = makeFifos(t);
-        const readFd = openToRead(paths.outPath);
-        const channel = await connect(paths);
-        return { channel, peer: pipePeer(paths, readFd), read: channel.read() };
+        const { channel, peer } = await meetAt(makeFifos(t));
+        return { channel, peer, read: channel.read() };
       }),
     );
     assert.ok((await fs.promises.readFile(new URL(import.meta.url))).length > 0);
@@ -228,8 +287,7 @@ describe('connecting over named pipes', () => {
     const paths = makeFifos(t);
     const readFd = openToRead(paths.outPath);
     shrink(readFd);
-    const channel = await connect(paths);
-    const peer = pipePeer(paths, readFd);
+    const { channel, peer } = await meetAt(paths, {}, readFd);
     const message = Buffer.alloc(1024 * 1024, 5);
     const write = channel.write(message);
     assert.ok((await peer.readFrame()).equals(message));
@@ -238,6 +296,22 @@ describe('connecting over named pipes', () => {
     await channel.close();
   });
 });
+
+/**
+ * Waits until somebody has the FIFO open to read.
+ *
+ * @param {string} fifo
+ */
+async function untilRead(fifo) {
+  for (;;) {
+    try {
+      fs.closeSync(fs.openSync(fifo, O_WRONLY | O_NONBLOCK));
+      return;
+    } catch {
+      await turn();
+    }
+  }
+}
 
 /**
  * Node cannot set a pipe's capacity; a child that inherits the descriptor can.

@@ -181,6 +181,24 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await peer.destroy();
     });
 
+    it('counts the linger anew while the peer takes output', async (t) => {
+      const { channel, peer } = await meet(t, { linger: 1000 });
+      const message = Buffer.alloc(8 * MIB, 6);
+      const write = channel.write(message);
+      await turn();
+      const closing = channel.close();
+      const wire = Buffer.concat([frame(message), CLOSE_FRAME]);
+      for (let seen = 0; seen < wire.length; ) {
+        const part = await peer.read(Math.min(256 * 1024, wire.length - seen));
+        assert.ok(part.equals(wire.subarray(seen, seen + part.length)));
+        seen += part.length;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await write;
+      await peer.destroy();
+      await closing;
+    });
+
     it('does not wait for a peer that has gone', async (t) => {
       const { channel, peer } = await meet(t, { linger: Infinity });
       await peer.destroy();

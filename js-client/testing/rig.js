@@ -177,16 +177,27 @@ export function openToRead(fifo) {
  */
 
 /**
+ * A channel and the server's end of its FIFOs.
+ *
+ * @param {{inPath: string, outPath: string}} paths as the client sees them
+ * @param {object} [options]
+ * @param {number} [readFd] the server's read end if it is open already
+ * @returns {Promise<Meeting>}
+ */
+export async function meetAt({ inPath, outPath }, options, readFd = openToRead(outPath)) {
+  const connecting = connect({ inPath, outPath, timeout: 60_000, ...options });
+  await turn(); // it has opened its read end by now
+  const peer = pipePeer({ inPath, outPath }, readFd);
+  return { channel: await connecting, peer };
+}
+
+/**
  * @param {TestContext} t
  * @param {object} [options]
  * @returns {Promise<Meeting>}
  */
 export async function meetOverPipes(t, options) {
-  const { inPath, outPath } = makeFifos(t);
-  const readFd = openToRead(outPath);
-  const channel = await connect({ inPath, outPath, ...options });
-  const peer = pipePeer({ inPath, outPath }, readFd);
-  return freeAfter(t, { channel, peer });
+  return freeAfter(t, await meetAt(makeFifos(t), options));
 }
 
 /** @type {Set<net.Server>} */
