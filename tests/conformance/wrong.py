@@ -7,6 +7,7 @@ set here is set where the library does not expect it: types are not checked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
@@ -464,6 +465,17 @@ def loses_the_last_message_on_close() -> None:
         return {}
 
     Testee.do_write = write
+
+
+@fault("lifecycle/close/linger-counts-anew")
+def lingers_once() -> None:
+    real = session.Session._finish
+
+    async def finish(self: session.Session, linger: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(real(self, linger), linger)
+
+    session.Session._finish = finish
 
 
 @fault("lifecycle/close/unread-input")

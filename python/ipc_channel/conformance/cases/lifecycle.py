@@ -165,6 +165,33 @@ async def stuck_peer(t: Trial) -> None:
     )
 
 
+@case("lifecycle/close/linger-counts-anew", "SES-31", needs="concurrent linger")
+async def linger_counts_anew(t: Trial) -> None:
+    """A peer that reads steadily gets everything, although that takes longer than the linger."""
+    peer = await t.meet(linger=1)
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    closing = t.begin("close")
+    rest = int.from_bytes(header, "big")
+    got = bytearray()
+    while len(got) < rest:
+        part = await peer.receive(min(2**21, rest - len(got)))
+        if not part:
+            break
+        got += part
+        await asyncio.sleep(0.2)
+    t.expect(
+        got == payload(_LARGE),
+        "what a peer got that read 2 MiB every 0.2 s, with a linger of 1 s",
+        f"all {_LARGE} bytes of the message",
+        f"{len(got)} bytes, which are {'' if payload(_LARGE).startswith(got) else 'not '}its first",
+    )
+    await peer.expect_close()
+    peer.close()
+    await t.answer(writing)
+    t.check_ok(await t.answer(closing), "close")
+
+
 @case("lifecycle/close/wakes-a-reader", "SES-33", needs="concurrent")
 async def wakes_reader(t: Trial) -> None:
     """A read that waits ends with the channel."""
