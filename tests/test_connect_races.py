@@ -185,16 +185,18 @@ async def test_one_pipe_under_two_names_stays_refused(tmp_path: Path) -> None:
     opening = asyncio.create_task(asyncio.to_thread(os.open, one, os.O_WRONLY))
     before = open_descriptors()
     client = make_ipc_channel_client(one, other)
-    for _ in range(2):
-        with pytest.raises(BadRendezvousError, match="the same pipe"):
-            await client.connect(PATIENCE)
-        assert open_descriptors() == before
-    await client.close()
-    await asyncio.sleep(0.01)
-    assert not opening.done(), "nothing was opened"
-    reader = os.open(one, os.O_RDONLY)
-    os.close(await opening)
-    os.close(reader)
+    try:
+        for _ in range(2):
+            with pytest.raises(BadRendezvousError, match="the same pipe"):
+                await client.connect(PATIENCE)
+            assert open_descriptors() == before
+        await client.close()
+        await asyncio.sleep(0.01)
+        assert not opening.done(), "nothing was opened"
+    finally:
+        reader = os.open(one, os.O_RDONLY | os.O_NONBLOCK)
+        os.close(await opening)
+        os.close(reader)
 
 
 async def test_a_second_name_that_comes_later_is_refused(tmp_path: Path) -> None:
@@ -207,6 +209,20 @@ async def test_a_second_name_that_comes_later_is_refused(tmp_path: Path) -> None
     with pytest.raises(BadRendezvousError, match="the same pipe"):
         await connecting
     await client.close()
+
+
+@pytest.mark.covers("RDV-23")
+async def test_a_client_lets_go_of_a_pipe_whose_name_has_gone(
+    paths: tuple[str, str],
+) -> None:
+    before = open_descriptors()
+    client = make_ipc_channel_client(*paths)
+    connecting = asyncio.create_task(client.connect(2 * PATIENCE))
+    await asyncio.to_thread(_once_read, paths[0])
+    os.unlink(paths[0])
+    await eventually(lambda: open_descriptors() == before)
+    await client.close()
+    assert not await connecting
 
 
 @pytest.mark.covers("RDV-10")
@@ -348,9 +364,13 @@ async def test_disconnect_keeps_the_channel(transport: Any) -> None:
 async def test_what_was_in_the_way_is_told(tmp_path: Path, paths: tuple[str, str]) -> None:
     server = make_ipc_channel(transport="tcp")
     missing = str(tmp_path / "missing")
+    read = str(tmp_path / "read")
+    os.mkfifo(read)
+    reader = os.open(read, os.O_RDONLY | os.O_NONBLOCK)
     ways: list[tuple[Any, str]] = [
         (make_ipc_channel_client(missing, paths[1]), f"'{missing}' does not exist"),
         (make_ipc_channel_client(*paths), f"'{paths[1]}' does not exist, or nobody reads"),
+        (make_ipc_channel_client(paths[0], read), f"nobody writes to '{paths[0]}'"),
         (make_ipc_channel_client("1", "1"), r"port=1 did not connect in 0 s: .*refused"),
         (server, f"port={server.in_path} did not connect in 0 s: nobody came"),
     ]
@@ -360,6 +380,7 @@ async def test_what_was_in_the_way_is_told(tmp_path: Path, paths: tuple[str, str
             raise channel.last_exception
     for channel, _ in ways:
         await channel.close()
+    os.close(reader)
 
 
 async def test_a_channel_that_is_closed_has_missed_nobody(transport: Any) -> None:

@@ -104,6 +104,11 @@ def test_impossible_users(users: Any) -> None:
         TCPSocketChannel(allowed_users=users)
 
 
+def test_users_that_are_out_of_range() -> None:
+    with pytest.raises(ValueError, match=f"has {2**32 - 1}, not within 0 and {2**32 - 2}$"):
+        TCPSocketChannel(allowed_users=[2**32 - 1])
+
+
 async def test_possible_users() -> None:
     server = TCPSocketChannel(allowed_users=[0, 2**32 - 2])
     await server.close()

@@ -117,12 +117,18 @@ async def test_a_path_that_changes_after_it_was_looked_at(
             return os.stat_result(status)
 
         monkeypatch.setattr(os, "fstat", of_another)
+    why = {
+        "file": "is not a named pipe",
+        "symlink": "symbolic links",
+        "owner": "belongs to",
+    }
     before = open_descriptors()
-    as_good = os.lstat(good)
-    monkeypatch.setattr(os, "lstat", lambda _: as_good)
+    seen = {bad: os.lstat(good), good: os.lstat(f"{tmp_path}/target")}
+    monkeypatch.setattr(os, "lstat", seen.__getitem__)
     client = PosixNamedPipeChannelClient(bad, good)
-    with pytest.raises(BadRendezvousError, match="bad"):
+    with pytest.raises(BadRendezvousError, match=why[kind]) as caught:
         await client.connect(0.05)
+    assert f"'{bad}'" in str(caught.value)
     monkeypatch.undo()
     assert open_descriptors() == before
     await client.close()

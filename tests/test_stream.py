@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import socket
 import time
 
 import pytest
 
 from ipc_channel.stream import backoff
+from ipc_channel.tcp_stream import SocketStream
 
 
 @pytest.mark.covers("RDV-12")
@@ -20,3 +23,12 @@ def test_the_last_try_is_at_the_deadline() -> None:
     assert list(backoff(time.monotonic())) == []
     tries = backoff(time.monotonic() + 0.0005)
     assert next(tries) <= 0.0005
+
+
+async def test_input_is_no_failure() -> None:
+    ours, peer = socket.socketpair()
+    stream = SocketStream(asyncio.get_running_loop(), ours)
+    peer.send(b"x")
+    assert not stream.broken()
+    stream.release()
+    peer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import socket
 from typing import Any
@@ -18,6 +19,7 @@ from ipc_channel import (
     make_ipc_channel_client,
 )
 from ipc_channel.peer_user import peer_user
+from ipc_channel.tcp_listener import Listener
 from raw import PATIENCE, Raw, dial, eventually, frame, open_descriptors
 
 
@@ -261,6 +263,56 @@ async def test_a_kept_connection_is_ended_by_disconnect() -> None:
     assert not await server.connect(0)
     peer.close()
     await server.close()
+
+
+async def test_cancelled_as_the_descriptors_are_at_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listener = Listener(frozenset())
+    loop = asyncio.get_running_loop()
+    accepting = asyncio.create_task(listener.accept(loop, logging.getLogger()))
+    await asyncio.sleep(0)
+
+    def full() -> socket.socket:
+        loop.call_soon(accepting.cancel)  # before it hears of the error
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(listener, "_next", full)
+    peer = dial(str(listener.port), str(listener.port))
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+    peer.close()
+    listener.close()
+
+
+async def test_who_waits_in_the_queue_wakes_nobody_after_connect() -> None:
+    listener = Listener(frozenset())
+    loop = asyncio.get_running_loop()
+    accepting = asyncio.create_task(listener.accept(loop, logging.getLogger()))
+    await asyncio.sleep(0)
+    accepting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+    assert not loop.remove_reader(listener._socket.fileno())
+    listener.close()
+
+
+async def test_who_could_not_be_asked_for_is_closed_with_the_channel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: socket.socket) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("ipc_channel.tcp_listener.peer_user", full)
+    server = TCPSocketChannel()
+    before = open_descriptors()
+    peer = dial(server.in_path, server.in_path)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        await server.connect(PATIENCE)
+    assert len(open_descriptors() - before) == 2  # both ends
+    await server.close()
+    assert await asyncio.to_thread(peer.is_ended)
+    peer.close()
 
 
 async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,26 @@ async def test_a_client_stays_until_it_was_let_in() -> None:
     await server.close()
 
 
+@pytest.mark.covers("RDV-12")
+async def test_a_client_does_not_try_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = TCPSocketChannelClient("1", "1")
+    tries = 0
+    real: Any = client._attempt  # looks inside
+
+    async def attempt(loop: asyncio.AbstractEventLoop) -> socket.socket | None:
+        nonlocal tries
+        tries += 1
+        found: socket.socket | None = await real(loop)
+        return found
+
+    monkeypatch.setattr(client, "_attempt", attempt)
+    assert not await client.connect(0.2)
+    assert 2 <= tries <= 1 + 5 + 10 + 1, (
+        "after 0, 1, 3, 7, 15, 31 ms, every 20 ms, at the end"
+    )
+    await client.close()
+
+
 @pytest.mark.covers("RDV-44")
 async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()

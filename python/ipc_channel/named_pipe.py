@@ -215,9 +215,6 @@ class PosixNamedPipeProtocol(Endpoint):
                     return stream
                 await asyncio.sleep(pause)
             return self._pipes.attempt(loop)
-        except Exception:
-            self._pipes.close()
-            raise
         finally:
             self._hindrance = self._pipes.hindrance
             self._leave_pipes()

@@ -65,10 +65,10 @@ class Listener:
         try:
             return await found
         except asyncio.CancelledError:
+            if found.cancelled() or found.exception():
+                raise
             # A peer that was let in takes itself for met: it must not be lost.
-            if found.done() and not found.cancelled() and not found.exception():
-                return found.result()
-            raise
+            return found.result()
         finally:
             self.rest()
 

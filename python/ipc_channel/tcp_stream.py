@@ -53,10 +53,8 @@ class SocketStream(Stream):
         return self._socket.send(buffers[0])
 
     def finish_writing(self) -> bool:
-        try:
+        with contextlib.suppress(OSError):  # the connection is gone: reading tells
             self._socket.shutdown(socket.SHUT_WR)
-        except OSError:  # the connection is gone
-            return False
         return True
 
     def unsent(self) -> int | None:
