@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 from pathlib import Path
@@ -209,6 +210,30 @@ async def test_a_second_name_that_comes_later_is_refused(tmp_path: Path) -> None
     with pytest.raises(BadRendezvousError, match="the same pipe"):
         await connecting
     await client.close()
+
+
+@pytest.mark.covers("RDV-10")
+async def test_half_a_peer_is_kept_when_an_attempt_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = make_ipc_channel(transport="named_pipe")
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            await connecting
+    os.write(writer, frame(b"still here"))
+    reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
+    assert await server.connect(PATIENCE)
+    assert await server.read() == b"still here"
+    os.close(writer)
+    os.close(reader)
+    await server.close()
 
 
 @pytest.mark.covers("RDV-23")
