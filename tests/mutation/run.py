@@ -115,8 +115,8 @@ TESTS = {
     "peer_user": ["peer_user", "tcp_listener"],
     "waiter": ["waiter", "receiver", "use"],
 }
-# Sockets are where the loops differ.
-ON_UVLOOP = {"receiver", "stream", "tcp_stream", "tcp_socket", "tcp_listener"}
+# Sockets are where the loops differ, and when a task's callbacks come.
+ON_UVLOOP = {"receiver", "stream", "tcp_stream", "tcp_socket", "tcp_listener", "endpoint"}
 SLOW = "debug or hundred or many_cycles"
 # A test that hangs is ended, and a whole run only if even that does not help: the
 # time it takes on a busy machine must not pass for a mutant that was noticed.
