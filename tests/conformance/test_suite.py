@@ -201,8 +201,58 @@ def test_reports_side_by_side(two_reports: list[Path], tmp_path: Path) -> None:
             assert "what read gives" in (failure.text or "")
     done = run("report", *files, "--to", str(tmp_path / "page.json"))
     assert (done.returncode, "of one client" in done.stderr) == (2, True)
-    done = run("report", str(HERE / "wrong.py"), "--to", str(tmp_path / "page.md"))
-    assert (done.returncode, "is no report" in done.stderr) == (2, True)
+
+
+def test_what_is_no_report_is_refused(two_reports: list[Path], tmp_path: Path) -> None:
+    report = json.loads(two_reports[0].read_text("utf-8"))
+    missing = tmp_path / "missing.json"
+    wrong = {
+        "text": "not json",
+        "list": "[]",
+        "version": json.dumps(report | {"format": 2}),
+        "testee": json.dumps(report | {"testee": {}}),
+        "results": json.dumps(report | {"results": [{}]}),
+    }
+    for name, text in wrong.items():
+        (tmp_path / f"{name}.json").write_text(text, "utf-8")
+    for name in (*wrong, missing.stem):
+        file = tmp_path / f"{name}.json"
+        done = run("report", str(file), "--to", str(tmp_path / "page.md"))
+        assert done.returncode == 2, name
+        why = "cannot be read: No such file" if file == missing else "is no report: "
+        assert done.stderr.startswith(f"ipc-channel report: {file} {why}"), done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_clients_of_one_name_are_told_apart(
+    two_reports: list[Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    run("report", *map(str, two_reports), "--to", str(page))
+    names = page.read_text("utf-8").splitlines()[2]
+    assert names == "| cases of | Python ipc-channel (right) | Python ipc-channel (wrong) |"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--timeout", "x"], "argument --timeout: 'x' is not within 0 and 3600 seconds"),
+        (
+            ["--timeout", "nan"],
+            "argument --timeout: 'nan' is not within 0 and 3600 seconds",
+        ),
+        (["--jobs", "many"], "argument --jobs: 'many' is not a number from 1 to 64"),
+        (
+            ["--known-failing", "missing"],
+            "missing cannot be read: No such file or directory",
+        ),
+        (["--known-failing", sys.executable], f"{sys.executable} is no UTF-8"),
+    ],
+)
+def test_wrong_use_is_told(options: list[str], text: str) -> None:
+    done = run("conformance", *options, "--", *RIGHT)
+    assert done.returncode == 2
+    assert text in done.stderr
 
 
 def test_what_a_testee_prints_cannot_break_a_page() -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from jinja2 import UndefinedError
 
 import ipc_channel.conformance.cases  # noqa: F401  # fills the catalogue
 from ipc_channel.conformance import reports
@@ -66,20 +70,37 @@ def report(arguments: Sequence[str]) -> int:
     parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
     parser.add_argument("--to", type=_report, required=True, metavar="FILE")
     options = parser.parse_args(arguments)
-    found = []
-    for file in options.reports:
-        try:
-            one = json.loads(file.read_text("utf-8"))
-            if one["format"] != reports.FORMAT:
-                return _refuse(f"{file} has format {one['format']}, not {reports.FORMAT}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return _refuse(f"{file} is no report: {error!r}")
-        found.append(one)
     try:
+        found = [_read_report(file) for file in options.reports]
+        _tell_apart(found, options.reports)
         reports.write_all(found, options.to)
     except (OSError, ValueError) as error:
-        return _refuse(str(error))
+        return _refuse(str(error), "report")
     return 0
+
+
+def _read_report(file: Path) -> reports.Json:
+    """Return what is in a file, or raise ValueError if that is no report."""
+    try:
+        one: reports.Json = json.loads(file.read_text("utf-8"))
+        if one["format"] != reports.FORMAT:
+            raise ValueError(f"format {one['format']!r}, not {reports.FORMAT}")
+        reports.html([one])  # with all that belongs in it
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    except KeyError as error:
+        raise ValueError(f"{file} is no report: it has no {error}") from error
+    except (ValueError, TypeError, AttributeError, UndefinedError) as error:
+        raise ValueError(f"{file} is no report: {error}") from error
+    return one
+
+
+def _tell_apart(found: Sequence[reports.Json], files: Sequence[Path]) -> None:
+    """Put the file behind a name that several clients have."""
+    names = Counter(one["testee"]["name"] for one in found)
+    for one, file in zip(found, files, strict=True):
+        if names[one["testee"]["name"]] > 1:
+            one["testee"]["name"] += f" ({file.stem})"
 
 
 async def _until_terminated(running: Coroutine[Any, Any, int]) -> int:
@@ -154,9 +175,13 @@ def _known_failing(file: Path | None) -> frozenset[str]:
     """Return the names in a file: one a line, # begins a comment."""
     if file is None:
         return frozenset()
-    lines = (
-        line.partition("#")[0].strip() for line in file.read_text("utf-8").splitlines()
-    )
+    try:
+        text = file.read_text("utf-8")
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no UTF-8: {error}") from error
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
     names = frozenset(filter(None, lines))
     known: Iterable[str] = {text for case in CATALOGUE for text in (case.id, case.name)}
     unknown = sorted(names - set(known))
@@ -165,23 +190,23 @@ def _known_failing(file: Path | None) -> frozenset[str]:
     return names
 
 
-def _refuse(text: str) -> int:
-    print(f"ipc-channel conformance: {text}", file=sys.stderr)
+def _refuse(text: str, command: str = "conformance") -> int:
+    print(f"ipc-channel {command}: {text}", file=sys.stderr)
     return 2
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not within 0 and 3600 seconds")
-    return value
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) <= 3600:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not within 0 and 3600 seconds")
 
 
 def _jobs(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 64:
-        raise argparse.ArgumentTypeError(f"{text} is not within 1 and 64")
-    return value
+    with contextlib.suppress(ValueError):
+        if 1 <= (value := int(text)) <= 64:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
 
 
 def _report(text: str) -> Path:
@@ -221,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--timeout",
-        type=_positive,
+        type=_seconds,
         default=10,
         metavar="SECONDS",
         help="for anything that the testee does (10)",
