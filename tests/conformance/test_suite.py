@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -47,6 +48,15 @@ def test_a_wrong_client_is_found(fault: str, tmp_path: Path) -> None:
     _, id_ = FAULTS[fault]
     options = ["--run", id_, "--timeout", "4", "--strict"]
     status, report = run_suite(tmp_path, *options, testee=[*WRONG, fault])
+    assert status == 1
+    assert "failed" in statuses(report).values()
+
+
+@pytest.mark.parametrize("fault", ["leaks-descriptors", "memory-by-the-header"])
+def test_a_wrong_client_in_a_wrapper_is_found(fault: str, tmp_path: Path) -> None:
+    _, id_ = FAULTS[fault]
+    testee = ["sh", "-c", f"{shlex.join([*WRONG, fault])}; true"]
+    status, report = run_suite(tmp_path, "--run", id_, "--timeout", "4", testee=testee)
     assert status == 1
     assert "failed" in statuses(report).values()
 

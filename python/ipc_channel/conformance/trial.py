@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import glob
 import hashlib
 import os
 import random
@@ -293,20 +295,30 @@ class Trial:
     # --- Looking at the testee
 
     def descriptors(self) -> list[str]:
-        """Return the files, pipes and sockets that the testee's process has open."""
-        directory = f"/proc/{self.testee.pid}/fd"
+        """Return the files, pipes and sockets that the testee's processes have open."""
         found = []
-        try:
-            numbers = os.listdir(directory)
-        except OSError:
-            raise NotApplicableError("this system does not show open descriptors") from None
-        for number in numbers:
-            try:
-                found.append(os.readlink(f"{directory}/{number}"))
-            except OSError:
-                continue
+        for process in self._processes():
+            with contextlib.suppress(OSError):
+                for number in os.listdir(f"{process}/fd"):
+                    with contextlib.suppress(OSError):
+                        found.append(os.readlink(f"{process}/fd/{number}"))
         # A runtime's own means of waiting are its own business.
         return sorted(one for one in found if not one.startswith("anon_inode:"))
+
+    def _processes(self) -> list[str]:
+        """Return where the system shows the testee and what it has started.
+
+        The command may be a wrapper, such as a shell, around the client.
+        """
+        found = []
+        for stat in glob.iglob("/proc/[0-9]*/stat"):
+            with contextlib.suppress(OSError), open(stat, encoding="utf-8") as file:
+                _, _, fields = file.read().rpartition(")")  # its name may hold anything
+                if int(fields.split()[3]) == self.testee.pid:  # its session
+                    found.append(os.path.dirname(stat))
+        if not found:
+            raise NotApplicableError("this system does not show what a process holds")
+        return found
 
     async def no_more_descriptors_than(self, before: list[str]) -> None:
         """Wait until the testee has as few open as before."""
@@ -318,15 +330,17 @@ class Trial:
             await asyncio.sleep(0.01)
 
     def memory(self) -> int:
-        """Return the most bytes that the testee's process has held, as the system counts."""
-        try:
-            with open(f"/proc/{self.testee.pid}/status", encoding="ascii") as status:
+        """Return the most bytes that the testee's processes have held, as the system counts."""
+        total = 0
+        for process in self._processes():
+            with (
+                contextlib.suppress(OSError),
+                open(f"{process}/status", encoding="utf-8") as status,
+            ):
                 for line in status:
                     if line.startswith("VmHWM:"):
-                        return int(line.split()[1]) * 1024
-        except OSError:
-            pass
-        raise NotApplicableError("this system does not show a process's memory")
+                        total += int(line.split()[1]) * 1024
+        return total
 
     # --- Ending
 

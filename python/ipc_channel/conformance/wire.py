@@ -134,7 +134,7 @@ class Wire:
     async def expect_end(self) -> None:
         """Read the end of the stream; a reset is none."""
         try:
-            rest = await self.receive(1)
+            rest = await self._in_time(self._read(1), "ended its stream")
         except ConnectionResetError:
             raise CaseFailedError(
                 "the testee ended its stream", "an end", "a reset"
