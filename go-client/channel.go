@@ -13,7 +13,7 @@ type EndReason string
 
 // The ends of a session. The first one that is seen stays.
 const (
-	EndNone      EndReason = ""          // the session goes on
+	EndNone      EndReason = ""          // no end has been seen; only reads look
 	EndClean     EndReason = "clean"     // the peer sent a close frame
 	EndEOF       EndReason = "eof"       // the stream ended between two frames
 	EndTruncated EndReason = "truncated" // the stream ended inside a frame
@@ -24,7 +24,7 @@ const (
 
 // Channel is one session with the peer. It comes from [Dial] or [DialEnv] and
 // must be closed. All methods may be called by any number of goroutines at the
-// same time. The methods of a zero Channel return ErrNotConnected.
+// same time. Reads and writes of a zero Channel return ErrNotConnected.
 type Channel struct {
 	stream stream
 	limit  uint32

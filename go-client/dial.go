@@ -2,6 +2,7 @@ package ipcchannel
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 )
@@ -21,7 +22,9 @@ const (
 //
 // Dial may be called before the server has created the rendezvous; it tries
 // until the server is there, until [Options.Timeout] is over (ErrTimeout) or
-// until ctx ends (the error of ctx). A rendezvous that can never work, such as
+// until ctx ends (an error that matches that of ctx, and says what was in the
+// way). The default timeout, 10 s, also ends the wait of a context that lasts
+// longer. A rendezvous that can never work, such as
 // a path that is not a named pipe of our own user, is refused at once with
 // ErrBadRendezvous, and nothing is touched. When Dial fails, it leaves nothing
 // open and may be called again.
@@ -78,10 +81,13 @@ func newPacing(timeout time.Duration) *pacing {
 // wait pauses before the next try. The last pause ends at the deadline, so that
 // the last try is never early; lastErr is why the try before failed.
 func (p *pacing) wait(ctx context.Context, lastErr error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return calledOff(ctx, lastErr)
 	}
 	left := time.Until(p.deadline)
+	if left <= 0 && p.timeout == 0 {
+		return wrapError(CodeTimeout, lastErr, "nobody is there")
+	}
 	if left <= 0 {
 		return wrapError(CodeTimeout, lastErr, "nobody came within %v", p.timeout)
 	}
@@ -92,6 +98,12 @@ func (p *pacing) wait(ctx context.Context, lastErr error) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return calledOff(ctx, lastErr)
 	}
+}
+
+// calledOff returns the error of a Dial whose context has ended, with what was in
+// the way.
+func calledOff(ctx context.Context, lastErr error) error {
+	return fmt.Errorf("ipcchannel: %w before the server came: %w", ctx.Err(), lastErr)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,8 +98,8 @@ func TestRefusedPaths(t *testing.T) {
 		{"regular file out, in missing", filepath.Join(dir, "missing"), file, "not a named pipe"},
 		{"directory", dir, out, "not a named pipe"},
 		{"device", in, "/dev/null", "not a named pipe"},
-		{"symbolic link in", link, out, "not a named pipe"},
-		{"symbolic link out", out, link, "not a named pipe"},
+		{"symbolic link in", link, out, "a symbolic link, not a named pipe"},
+		{"symbolic link out", out, link, "a symbolic link, not a named pipe"},
 		{"file as directory", filepath.Join(file, "in"), out, "not a directory"},
 		{"same pipe by two names", in, hard, "same named pipe"},
 		{"name too long", filepath.Join(dir, strings.Repeat("x", 300)), out, "name too long"},
@@ -165,12 +166,26 @@ func TestDialTimeout(t *testing.T) {
 				if !errors.Is(err, ErrTimeout) || !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Fatalf("error is %v", err)
 				}
+				var asNet net.Error
+				if !errors.As(err, &asNet) || !asNet.Timeout() || !os.IsTimeout(err) {
+					t.Fatalf("%v is no timeout", err)
+				}
 				if passed < timeout || passed > generous/2 {
 					t.Fatalf("Dial took %v with a timeout of %v", passed, timeout)
 				}
 				t.Logf("%v with a timeout of %v: %v", passed, timeout, err)
 			}
 		})
+	}
+}
+
+// Whoever calls a Dial off is told what was in the way.
+func TestCalledOffDialSaysWhy(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := newPacing(time.Hour).wait(ctx, errNotYet)
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, errNotYet) {
+		t.Fatalf("error is %v", err)
 	}
 }
 
@@ -188,12 +203,12 @@ func TestDialCancelled(t *testing.T) {
 				return err
 			})
 			cancel()
-			if err := wait(t, dialled); err != context.Canceled {
+			if err := wait(t, dialled); !errors.Is(err, context.Canceled) {
 				t.Fatalf("error is %v", err)
 			}
 			short, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 			defer cancel()
-			if _, err := Dial(short, where[0], where[1], nil); err != context.DeadlineExceeded {
+			if _, err := Dial(short, where[0], where[1], nil); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("error is %v", err)
 			}
 		})

@@ -72,7 +72,7 @@ func TestTCPFullBacklog(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 		defer cancel()
-		if _, err := Dial(ctx, l.port, l.port, nil); err != context.DeadlineExceeded {
+		if _, err := Dial(ctx, l.port, l.port, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("error is %v", err)
 		}
 		return

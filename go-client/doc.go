@@ -37,7 +37,8 @@
 //
 // A session ends once, and every read after that reports the same end, which
 // [Channel.EndReason] names. Messages that arrived whole before the end are
-// delivered first.
+// delivered first. Only reads see the end of the peer: a program that only writes
+// learns of it by ErrPeerGone or ErrReset.
 //
 //	seen                                       error of ReadMessage      EndReason
 //	close frame                                io.EOF                    EndClean

@@ -23,7 +23,7 @@ const (
 	CodeBadRendezvous   Code = "bad-rendezvous"    // the rendezvous can never work
 	CodeEmptyMessage    Code = "empty-message"     // an empty message was to be sent
 	CodeMessageTooLarge Code = "message-too-large" // a message over the limit was to be sent
-	CodeBadOption       Code = "bad-option"        // an option is out of range
+	CodeBadOption       Code = "bad-option"        // an option is out of range; only where an int has 32 bits
 	CodeTimeout         Code = "timeout"           // nobody came, or took the output, in time
 )
 
@@ -73,6 +73,13 @@ func (e *Error) Error() string {
 	}
 	return "ipcchannel: " + e.Detail + ": " + e.Err.Error()
 }
+
+// Timeout reports whether the code is timeout. With it and Temporary an *Error
+// is a net.Error, as the errors of package net are.
+func (e *Error) Timeout() bool { return e.Code == CodeTimeout }
+
+// Temporary is Timeout, as in package net, which deprecates it.
+func (e *Error) Temporary() bool { return e.Timeout() }
 
 // Unwrap returns the cause, or nil.
 func (e *Error) Unwrap() error { return e.Err }

@@ -21,7 +21,7 @@ const leastLinger = 10 * time.Millisecond
 // default, and a nil *Options means the defaults throughout.
 type Options struct {
 	// Timeout is how long Dial waits for the server. Zero means
-	// DefaultTimeout (10 s). A negative value means one try, without waiting;
+	// DefaultTimeout (10 s), math.MaxInt64 without limit. A negative value means one try, without waiting;
 	// over named pipes that finds only a server that holds both already.
 	// The context that is given to Dial can end the wait earlier.
 	Timeout time.Duration
@@ -34,7 +34,8 @@ type Options struct {
 	MaxMessageSize uint32
 
 	// Linger is how long Close waits for a peer that does not read, counted
-	// anew whenever it takes some output. Zero means DefaultLinger (1 s). A negative value means hardly at all (10 ms):
+	// anew whenever it takes some output. Zero means DefaultLinger (1 s),
+	// math.MaxInt64 without limit. A negative value means hardly at all (10 ms):
 	// what the operating system has not accepted by then is lost.
 	Linger time.Duration
 }

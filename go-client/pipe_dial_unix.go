@@ -168,6 +168,9 @@ func lookAt(path string, st *syscall.Stat_t) error {
 
 // checkPipe refuses everything but a named pipe of our own user.
 func checkPipe(path string, st *syscall.Stat_t) error {
+	if st.Mode&syscall.S_IFMT == syscall.S_IFLNK {
+		return newError(CodeBadRendezvous, "%q is a symbolic link, not a named pipe", path)
+	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
 		return newError(CodeBadRendezvous, "%q is not a named pipe", path)
 	}

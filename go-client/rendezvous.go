@@ -33,13 +33,16 @@ func parseRendezvous(in, out string) (endpoint, error) {
 		return parsePaths(in, out)
 	case inPath || outPath:
 		return endpoint{}, newError(CodeBadRendezvous, "one of in %q and out %q is a path and the other is not", in, out)
-	case in != out:
+	}
+	for _, address := range []string{in, out} {
+		if _, err := parseAddress(address); err != nil {
+			return endpoint{}, err
+		}
+	}
+	if in != out {
 		return endpoint{}, newError(CodeBadRendezvous, "in %q and out %q must be the same string for TCP", in, out)
 	}
-	addr, err := parseAddress(in)
-	if err != nil {
-		return endpoint{}, err
-	}
+	addr, _ := parseAddress(in)
 	return endpoint{addr: addr}, nil
 }
 

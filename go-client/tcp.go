@@ -26,7 +26,7 @@ func dialTCP(ctx context.Context, addr netip.AddrPort, wait *pacing) (stream, er
 		var timeout net.Error
 		if !isNobodyThere(err) && !errors.Is(err, errSelf) && !(errors.As(err, &timeout) && timeout.Timeout()) {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return nil, calledOff(ctx, err)
 			}
 			return nil, err
 		}
