@@ -1,3 +1,4 @@
+/// <reference types="node" />
 import type { Duplex } from 'node:stream';
 
 /** What is wrong; see the table of errors in the README. */
@@ -19,18 +20,19 @@ export type EndReason = 'clean' | 'eof' | 'truncated' | 'reset' | 'too_large' | 
 
 export interface Options {
   /**
-   * How long to wait for the server, in milliseconds. Default 10000. 0 means one try, Infinity no limit.
+   * How long to wait for the server, in milliseconds. Default 10000. 0 means one try, which over FIFOs
+   * finds only a server that holds both; Infinity means no limit.
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Aborts the connect (not the channel that comes of it). */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** The longest message in bytes, for sending and receiving. Default 67108864, at most 4294967295. */
-  maxMessageSize?: number;
+  maxMessageSize?: number | undefined;
   /**
-   * How long close() waits for a peer that does not read, in milliseconds. Default 1000. Infinity
-   * means no limit.
+   * How long close() waits for a peer that takes no output, in milliseconds, anew whenever it takes
+   * some. Default 1000. Infinity means no limit.
    */
-  linger?: number;
+  linger?: number | undefined;
 }
 
 export interface ConnectOptions extends Options {
@@ -42,7 +44,7 @@ export interface ConnectOptions extends Options {
 
 export interface CallOptions {
   /** Aborts the call with an AbortError. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -78,7 +80,7 @@ export class Channel implements AsyncIterable<Buffer> {
    * again. Until then it must not change. Frames go out in the order of the calls.
    *
    * An abort before the kernel was given any of it takes the message back; later it only ends the
-   * waiting, and the message goes out whole.
+   * waiting, and the message goes out whole. The AbortError does not tell which of the two it was.
    *
    * Rejects with `wrong-type` (a TypeError), `empty-message`, `message-too-large` and sends nothing;
    * with `peer-gone`, `reset`, `too-large` or `closed` when nothing can be sent any more.
@@ -86,8 +88,8 @@ export class Channel implements AsyncIterable<Buffer> {
   write(message: NodeJS.ArrayBufferView | ArrayBuffer, options?: CallOptions): Promise<void>;
 
   /**
-   * Sends what was written, then the close frame, waits for at most `linger` until the peer has taken
-   * it, and frees everything. Never rejects; may be called at any time and any number of times. A read
+   * Sends what was written, then the close frame, waits until the peer has taken it or has taken
+   * nothing for `linger`, and frees everything. Never rejects; may be called at any time and any number of times. A read
    * that waits gets null; a write that could not be completed gets `closed`.
    */
   close(): Promise<void>;

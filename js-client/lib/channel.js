@@ -1,7 +1,8 @@
-import { checkSignal } from './options.js';
-import { duplexOver } from './stream.js';
+import { setMaxListeners } from 'node:events';
 
-/** @typedef {import('./session.js').Session} Session */
+import { checkSignal } from './options.js';
+import { Session } from './session.js';
+import { duplexOver } from './stream.js';
 
 /** A connected channel; `connect` and `connectFromEnv` make it. */
 export class Channel {
@@ -11,6 +12,7 @@ export class Channel {
 
   /** @param {Session} session */
   constructor(session) {
+    if (!(session instanceof Session)) throw new TypeError('connect() makes channels');
     this.#session = session;
   }
 
@@ -66,14 +68,20 @@ export class Channel {
    * @returns {AsyncIterableIterator<Buffer>}
    */
   [Symbol.asyncIterator]() {
-    const read = () => this.read();
+    const leaving = new AbortController();
+    setMaxListeners(0, leaving.signal); // one for each `next` that waits
+    const read = () => this.read({ signal: leaving.signal });
     return {
       async next() {
-        const value = await read();
+        const value = await read().catch((error) => {
+          if (leaving.signal.aborted) return null; // it takes no message any more
+          throw error;
+        });
         return value === null ? { done: true, value: undefined } : { done: false, value };
       },
-      async return() {
-        return { done: true, value: undefined };
+      async return(value) {
+        leaving.abort();
+        return { done: true, value };
       },
       [Symbol.asyncIterator]() {
         return this;

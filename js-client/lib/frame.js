@@ -30,6 +30,10 @@ export function payloadOf(message, maxMessageSize) {
  * @returns {Uint8Array}
  */
 function bytesOf(message) {
+  const buffer = ArrayBuffer.isView(message) ? message.buffer : message;
+  if (types.isArrayBuffer(buffer) && isDetached(buffer)) {
+    throw new WrongTypeError('the memory of the message was transferred to somebody else');
+  }
   if (ArrayBuffer.isView(message)) {
     return new Uint8Array(message.buffer, message.byteOffset, message.byteLength);
   }
@@ -37,6 +41,21 @@ function bytesOf(message) {
   throw new WrongTypeError(
     `a message must be a Buffer, a typed array, a DataView or an ArrayBuffer, not ${kindOf(message)}`,
   );
+}
+
+/**
+ * `ArrayBuffer.prototype.detached` is younger than Node 20.
+ *
+ * @param {ArrayBuffer | ArrayBufferLike} buffer
+ */
+function isDetached(buffer) {
+  if (buffer.byteLength > 0) return false;
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** @param {unknown} value */

@@ -1,7 +1,7 @@
 import { IPCChannelError } from './errors.js';
 import { closeEnd, hasReader, inodeAt, openFifo, readNow, sameInode } from './fifo.js';
 import { NamedPipeConnection } from './named-pipe-connection.js';
-import { retry } from './retry.js';
+import { Missed, retry } from './retry.js';
 
 /**
  * @typedef {import('./fifo.js').FifoEnd} FifoEnd
@@ -53,17 +53,22 @@ class Meeting {
 
   /**
    * @param {boolean} last
-   * @returns {NamedPipeConnection | null}
+   * @returns {NamedPipeConnection | Missed}
    */
   attempt(last) {
     this.#open();
-    if (this.#in === null) return null;
+    if (this.#in === null) return new Missed(`${this.#inPath} or ${this.#outPath} does not exist`);
     if (this.#seesServer(last)) return this.#handOver();
-    if (!this.#isElsewhere()) return null;
+    const missed = new Missed(
+      this.#out === null
+        ? `${this.#outPath} does not exist, or nobody reads it`
+        : `nobody has both pipes open, ${this.#outPath} to read and ${this.#inPath} to write`,
+    );
+    if (!this.#isElsewhere()) return missed;
     // The server may have come, written and left, with its names, meanwhile.
     if (this.#seesServer(last)) return this.#handOver();
     this.close();
-    return null;
+    return missed;
   }
 
   close() {

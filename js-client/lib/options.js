@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 import { IPCChannelError } from './errors.js';
 
 export const DEFAULT_TIMEOUT = 10_000;
@@ -10,7 +12,7 @@ const LARGEST_MESSAGE_SIZE = 2 ** 32 - 1;
  */
 export function checkOptions(options) {
   if (typeof options !== 'object' || options === null) {
-    throw badOption(`options must be an object, not ${String(options)}`);
+    throw badOption(`options must be an object, not ${inspect(options)}`);
   }
   const {
     timeout = DEFAULT_TIMEOUT,
@@ -31,7 +33,7 @@ export function checkOptions(options) {
  */
 function checkMilliseconds(name, value) {
   if (typeof value === 'number' && value >= 0) return value;
-  throw badOption(`${name} must be a number of milliseconds from 0 up, not ${String(value)}`);
+  throw badOption(`${name} must be a number of milliseconds from 0 up, not ${inspect(value)}`);
 }
 
 /** @param {unknown} value */
@@ -40,7 +42,7 @@ function checkMaxMessageSize(value) {
     return Number(value);
   }
   const range = `a whole number from 1 to ${LARGEST_MESSAGE_SIZE}`;
-  throw badOption(`maxMessageSize must be ${range}, not ${String(value)}`);
+  throw badOption(`maxMessageSize must be ${range}, not ${inspect(value)}`);
 }
 
 /**

@@ -6,6 +6,18 @@ import { IPCChannelError } from './errors.js';
 const FIRST_PAUSE = 1;
 const LONGEST_PAUSE = 20;
 
+/** Why an attempt did not succeed, which a later one may. */
+export class Missed {
+  /**
+   * @param {string} text
+   * @param {unknown} [cause]
+   */
+  constructor(text, cause) {
+    this.text = text;
+    this.cause = cause;
+  }
+}
+
 /** A point in time, on a clock that nobody sets. */
 export class Deadline {
   #at;
@@ -24,17 +36,22 @@ export class Deadline {
     return this.remaining === 0;
   }
 
-  /** The error of a connect that nobody came to. */
-  missed() {
-    return new IPCChannelError('timeout', `nobody came within ${this.timeout} ms`);
+  /**
+   * The error of a connect that nobody came to.
+   *
+   * @param {Missed} why
+   */
+  missed({ text, cause }) {
+    const who = this.timeout === 0 ? 'nobody is there' : `nobody came within ${this.timeout} ms`;
+    return new IPCChannelError('timeout', `${who}: ${text}`, { cause });
   }
 }
 
 /**
  * Calls `attempt` until it gives a connection; the last time at the deadline.
  *
- * @template T
- * @param {(last: boolean) => T | null | Promise<T | null>} attempt
+ * @template {object} T
+ * @param {(last: boolean) => T | Missed | Promise<T | Missed>} attempt
  * @param {Deadline} deadline
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<T>}
@@ -44,9 +61,9 @@ export async function retry(attempt, deadline, signal) {
   for (;;) {
     throwIfAborted(signal);
     const last = deadline.passed;
-    const connection = await attempt(last);
-    if (connection !== null) return connection;
-    if (last) throw deadline.missed();
+    const result = await attempt(last);
+    if (!(result instanceof Missed)) return result;
+    if (last) throw deadline.missed(result);
     await sleep(Math.min(pause, deadline.remaining), signal);
     pause = Math.min(pause * 2, LONGEST_PAUSE);
   }

@@ -90,7 +90,7 @@ export class Session {
     throwIfAborted(signal);
     if (this.#closing !== null) throw closedError();
     if (this.#sender.error !== null) throw this.#sender.error;
-    if (this.#sender.finishing) throw closedError();
+    if (this.#sender.finishing) throw closedError('this end has finished sending');
     const end = this.#decoder.end;
     // A peer that breaks the limit may believe anything; one that cut its stream may still read.
     if (end?.reason === 'too_large' && end.error !== null) throw end.error;
@@ -215,8 +215,8 @@ export class Session {
   }
 }
 
-function closedError() {
-  return new IPCChannelError('closed', 'the channel was closed at this end');
+function closedError(text = 'the channel was closed at this end') {
+  return new IPCChannelError('closed', text);
 }
 
 /**

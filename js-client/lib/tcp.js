@@ -1,6 +1,6 @@
 import { onAbort } from './abort.js';
 import { IPCChannelError, systemCode } from './errors.js';
-import { retry } from './retry.js';
+import { Missed, retry } from './retry.js';
 import { TCPConnection } from './tcp-connection.js';
 
 /** @typedef {import('./retry.js').Deadline} Deadline */
@@ -30,7 +30,7 @@ export function connectTCP(address, deadline, signal) {
  * @param {{host: string, port: number}} address
  * @param {Deadline} deadline
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<TCPConnection | null>}
+ * @returns {Promise<TCPConnection | Missed>}
  */
 async function attempt(address, deadline, signal) {
   const connection = new TCPConnection();
@@ -40,18 +40,21 @@ async function attempt(address, deadline, signal) {
     expired = true;
     void connection.destroy();
   });
+  const where = `${address.host}:${address.port}`;
+  let missed = new Missed(`${where} was free, and the socket met itself`);
   try {
     await connection.open(address);
     if (!connection.toItself) return connection;
   } catch (error) {
-    refuse(error, `${address.host}:${address.port}`);
+    refuse(error, where);
+    missed = new Missed(`${where}: ${systemCode(error) ?? 'no answer'}`, error);
   } finally {
     release();
     cancel();
   }
   await connection.destroy();
-  if (expired) throw deadline.missed();
-  return null;
+  if (expired) throw deadline.missed(missed);
+  return missed;
 }
 
 /**

@@ -89,6 +89,31 @@ for (const { name, meet } of TRANSPORTS) {
       for await (const message of channel) assert.fail(String(message));
     });
 
+    it('gives nothing more to a loop that was left', async (t) => {
+      const { channel, peer } = await meet(t);
+      await peer.send(Buffer.concat([frame('one'), frame('two')]));
+      const messages = channel[Symbol.asyncIterator]();
+      assert.equal(String((await messages.next()).value), 'one');
+      assert.deepEqual(await messages.return?.(7), { done: true, value: 7 });
+      assert.deepEqual(await messages.next(), { done: true, value: undefined });
+      const others = channel[Symbol.asyncIterator]();
+      assert.equal(String((await others.next()).value), 'two');
+      const waiting = Array.from({ length: 20 }, () => others.next());
+      await others.return?.();
+      for (const one of waiting) assert.deepEqual(await one, { done: true, value: undefined });
+      await peer.send(frame('three'));
+      assert.equal(String(await channel.read()), 'three');
+    });
+
+    it('tells a loop of an error', async (t) => {
+      const { channel, peer } = await meet(t);
+      await peer.send(Buffer.from([0, 0]));
+      const next = channel[Symbol.asyncIterator]().next();
+      const told = assert.rejects(next, { code: 'truncated' });
+      await peer.destroy();
+      await told;
+    });
+
     it('can leave the loop and go on', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.concat([frame('one'), frame('two')]));

@@ -17,6 +17,18 @@ describe('frame', () => {
     assert.equal(payloadOf(buffer, 100).length, 3);
   });
 
+  it('refuses memory that was transferred', () => {
+    const buffer = new ArrayBuffer(8);
+    const view = new Uint8Array(buffer);
+    structuredClone(buffer, { transfer: [buffer] });
+    for (const gone of [buffer, view]) {
+      assert.throws(() => payloadOf(gone, 100), { code: 'wrong-type', message: /transferred/ });
+    }
+    assert.throws(() => payloadOf(new ArrayBuffer(0), 100), { code: 'empty-message' });
+    const none = new Uint8Array(8).subarray(3, 3);
+    assert.throws(() => payloadOf(none, 100), { code: 'empty-message' });
+  });
+
   it('says what it was given instead', () => {
     for (const [wrong, text] of /** @type {const} */ ([
       ['text', /a string \(use Buffer.from\(text\)\)/],

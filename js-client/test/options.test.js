@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { inspect } from 'node:util';
 
 import { connect } from '../lib/connect.js';
 import { checkOptions } from '../lib/options.js';
@@ -27,7 +28,7 @@ describe('options', () => {
 
   it('refuse the rest and say what it was', async () => {
     for (const bad of [-1, NaN, '5', null]) {
-      const error = { code: 'bad-option', message: new RegExp(String(bad)) };
+      const error = { code: 'bad-option', message: new RegExp(inspect(bad)) };
       assert.throws(() => checkOptions({ timeout: bad }), error);
       assert.throws(() => checkOptions({ linger: bad }), error);
     }
@@ -38,7 +39,7 @@ describe('options', () => {
       assert.throws(() => checkOptions({ signal: bad }), { code: 'bad-option' });
     }
     for (const bad of [undefined, null, '5000', 5]) {
-      const error = { code: 'bad-option', message: new RegExp(`an object, not ${bad}`) };
+      const error = { code: 'bad-option', message: new RegExp(`an object, not ${inspect(bad)}`) };
       assert.throws(() => checkOptions(/** @type {any} */ (bad)), error);
       await assert.rejects(connect(/** @type {any} */ (bad)), error);
     }

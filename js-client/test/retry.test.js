@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { Deadline, retry } from '../lib/retry.js';
+import { Deadline, Missed, retry } from '../lib/retry.js';
+
+const WHY = new Error('why');
+const MISSED = new Missed('it is not there', WHY);
 
 describe('retry', () => {
   it('tries exactly once with timeout 0', async () => {
@@ -9,19 +12,24 @@ describe('retry', () => {
     const tries = [];
     const attempt = (/** @type {boolean} */ last) => {
       tries.push(last);
-      return null;
+      return MISSED;
     };
-    await assert.rejects(retry(attempt, new Deadline(0), undefined), { code: 'timeout' });
+    await assert.rejects(retry(attempt, new Deadline(0), undefined), {
+      code: 'timeout',
+      message: 'nobody is there: it is not there',
+      cause: WHY,
+    });
     assert.deepEqual(tries, [true]);
   });
 
   it('tries until it succeeds', async () => {
+    const there = {};
     let tries = 0;
     const attempt = () => {
       tries += 1;
-      return tries === 4 ? 'there' : null;
+      return tries === 4 ? there : MISSED;
     };
-    assert.equal(await retry(attempt, new Deadline(Infinity), undefined), 'there');
+    assert.equal(await retry(attempt, new Deadline(Infinity), undefined), there);
   });
 
   it('tries a last time at the deadline, never before', async () => {
@@ -29,9 +37,12 @@ describe('retry', () => {
     let lastAt = 0;
     const attempt = (/** @type {boolean} */ last) => {
       if (last) lastAt = performance.now() - start;
-      return null;
+      return MISSED;
     };
-    await assert.rejects(retry(attempt, new Deadline(25), undefined), { code: 'timeout' });
+    await assert.rejects(retry(attempt, new Deadline(25), undefined), {
+      code: 'timeout',
+      message: 'nobody came within 25 ms: it is not there',
+    });
     assert.ok(lastAt >= 25, `${lastAt}`);
   });
 
@@ -48,7 +59,7 @@ describe('retry', () => {
     const attempt = () => {
       tries += 1;
       if (tries === 3) setImmediate(() => controller.abort());
-      return null;
+      return MISSED;
     };
     const retrying = retry(attempt, new Deadline(Infinity), controller.signal);
     await assert.rejects(retrying, { name: 'AbortError' });
