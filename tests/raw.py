@@ -45,6 +45,10 @@ class Raw:
     """Two blocking descriptors, or one socket, and what can be done to them."""
 
     def __init__(self, in_fd: int, out_fd: int, sock: socket.socket | None = None) -> None:
+        if sock is not None:
+            # Or else the system lets it grow with what is read, to 32 MiB and more, and
+            # nothing that a test sends is too much.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)
         self.in_fd: int | None = in_fd
         self.out_fd: int | None = out_fd
         self.sock = sock
