@@ -31,8 +31,8 @@ export class Channel {
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<Buffer | null>}
    */
-  async read({ signal } = {}) {
-    return this.#session.read(checkSignal(signal));
+  async read(options) {
+    return this.#session.read(checkSignal(options?.signal));
   }
 
   /**
@@ -42,8 +42,8 @@ export class Channel {
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<void>}
    */
-  async write(message, { signal } = {}) {
-    return this.#session.write(message, checkSignal(signal));
+  async write(message, options) {
+    return this.#session.write(message, checkSignal(options?.signal));
   }
 
   /**

@@ -32,5 +32,6 @@ export async function connect(options) {
  * @returns {Promise<Channel>}
  */
 export async function connectFromEnv(options = {}) {
+  checkOptions(options);
   return connect({ ...options, ...fromEnvironment(process.env) });
 }

@@ -77,6 +77,7 @@ export function reopenToRead(end, path) {
  *
  * @param {FifoEnd} end
  * @param {string} path
+ * @returns {boolean | null} null if it cannot be told
  */
 export function hasReader(end, path) {
   try {
@@ -84,7 +85,7 @@ export function hasReader(end, path) {
     return true;
   } catch (error) {
     // Anything else, such as EMFILE, tells nothing.
-    return !NOT_YET.has(systemCode(error) ?? '');
+    return NOT_YET.has(systemCode(error) ?? '') ? false : null;
   }
 }
 

@@ -39,6 +39,7 @@ export class NamedPipeConnection {
   #sawByte = false;
   #referenced = true;
   #destroyed = false;
+  #ended = false;
   /** @type {NodeJS.Timeout | undefined} */
   #look;
 
@@ -58,7 +59,7 @@ export class NamedPipeConnection {
     if (leftovers.length > 0) this.#take(leftovers);
     if (inEnded) {
       closeEnd(this.#in);
-      handler.onEnd();
+      this.#end();
     } else {
       this.#startReader();
     }
@@ -122,18 +123,27 @@ export class NamedPipeConnection {
    */
   #streamEnded() {
     if (this.#destroyed) return;
-    const gone = this.#sawByte || this.#peerGone();
-    if (gone && !this.#sawByte) this.#takeRest();
-    if (gone || !this.#reopenIn()) this.#handler?.onEnd();
+    clearTimeout(this.#look);
+    const gone = this.#sawByte || (this.#peerGone() && this.#takeRest());
+    if (gone || !this.#reopenIn()) this.#end();
     else this.#lookAfter(1);
   }
 
-  /** Since the end was seen the peer may have come, written and left. */
+  #end() {
+    this.#ended = true;
+    this.#handler?.onEnd();
+  }
+
+  /**
+   * Since the end was seen the peer may have come and written.
+   *
+   * @returns {boolean} whether it has left as well
+   */
   #takeRest() {
     for (;;) {
       const buffer = Buffer.allocUnsafe(64 * 1024);
       const count = readNow(this.#in.fd, buffer);
-      if (!count) return;
+      if (!count) return count === 0;
       this.#take(buffer.subarray(0, count));
     }
   }
@@ -141,7 +151,7 @@ export class NamedPipeConnection {
   #peerGone() {
     const { outEnd, outPath } = this.#pipes;
     if (outEnd === null || this.#writer === null || this.#writer.destroyed) return true;
-    return !hasReader(outEnd, outPath);
+    return hasReader(outEnd, outPath) === false;
   }
 
   /** Opens the FIFO anew before the old descriptor goes: what a writer puts in meanwhile stays. */
@@ -167,7 +177,7 @@ export class NamedPipeConnection {
 
   /** @param {number} delay */
   #lookForPeer(delay) {
-    if (this.#destroyed || this.#sawByte) return;
+    if (this.#destroyed || this.#ended || this.#sawByte) return;
     if (this.#peerGone()) this.#takeLastWords();
     else this.#lookAfter(Math.min(delay * 2, LONGEST_LOOK));
   }
@@ -176,7 +186,7 @@ export class NamedPipeConnection {
   #takeLastWords() {
     const buffer = Buffer.allocUnsafe(1);
     const count = readNow(this.#in.fd, buffer);
-    if (count === 0) this.#handler?.onEnd();
+    if (count === 0) this.#end();
     else if (count !== null) this.#take(buffer);
     else this.#lookAfter(LONGEST_LOOK);
   }

@@ -88,7 +88,7 @@ class Meeting {
     if (inInode === null || outInode === null) return;
     this.#refuseSame(inInode, outInode);
     this.#in ??= openFifo(this.#inPath, 'read');
-    if (this.#in === null) return;
+    if (this.#in === null || this.#isElsewhere()) return;
     this.#takeLeftovers();
     if (!this.#inEnded) this.#out = openFifo(this.#outPath, 'write');
   }
@@ -110,7 +110,7 @@ class Meeting {
    * @param {boolean} last
    */
   #seesServer(last) {
-    const isRead = this.#out !== null && hasReader(this.#out, this.#outPath);
+    const isRead = this.#out !== null && hasReader(this.#out, this.#outPath) === true;
     const hasWriter = this.#takeLeftovers();
     if (this.#leftovers.length === 0) return isRead && hasWriter;
     // Bytes and a writer that does not read: odd, but at the deadline better handed over than lost.
@@ -131,15 +131,17 @@ class Meeting {
   #takeLeftovers() {
     const { fd } = /** @type {FifoEnd} */ (this.#in);
     let total = this.#leftovers.reduce((sum, part) => sum + part.length, 0);
-    while (total < MOST_LEFTOVERS) {
-      const buffer = Buffer.allocUnsafe(64 * 1024);
+    for (;;) {
+      // When there is no room for more, the next byte still tells whether it is the end.
+      const isFull = total >= MOST_LEFTOVERS;
+      const buffer = Buffer.allocUnsafe(isFull ? 1 : 64 * 1024);
       const count = readNow(fd, buffer);
       if (count === 0) this.#inEnded = total > 0;
       if (!count) return count === null;
       this.#leftovers.push(buffer.subarray(0, count));
       total += count;
+      if (isFull) return true;
     }
-    return true;
   }
 
   #handOver() {

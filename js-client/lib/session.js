@@ -41,6 +41,16 @@ export class Session {
   #peerEnded = new Promise((resolve) => {
     this.#resolvePeerEnded = resolve;
   });
+  /** whether close waits for nothing but the peer */
+  #waiting = false;
+  /** @type {Timer | null} */
+  #quiet = null;
+  /** @type {() => void} */
+  #resolvePeerQuiet = () => {};
+  /** @type {Promise<void>} */
+  #peerQuiet = new Promise((resolve) => {
+    this.#resolvePeerQuiet = resolve;
+  });
 
   /**
    * @param {Connection} connection
@@ -97,15 +107,27 @@ export class Session {
     await this.#sender.send(payload, signal);
   }
 
-  /** Sends the close frame and goes on reading. */
-  async finish() {
-    await this.#sender.finish();
-    this.#connection.shutdown();
+  /**
+   * Throws what `write` would reject with, if the message cannot be sent.
+   *
+   * @param {unknown} message
+   */
+  check(message) {
+    payloadOf(message, this.#maxMessageSize);
+  }
+
+  /**
+   * Sends the close frame and goes on reading. The stream itself ends with `close`: on a socket that is
+   * shut down, the kernel no longer tells a reset from an end.
+   */
+  finish() {
+    return this.#sender.finish();
   }
 
   /** @returns {Promise<void>} */
   close() {
     this.#closing ??= this.#close();
+    this.#updateReference();
     return this.#closing;
   }
 
@@ -130,9 +152,18 @@ export class Session {
 
   /** @param {Promise<void>} lingerOver */
   async #waitForPeer(lingerOver) {
-    const quiet = startTimer(this.#decoder.end?.reason === 'clean' ? QUIET : Infinity);
-    await Promise.race([this.#peerEnded, quiet.over, lingerOver]);
-    quiet.cancel();
+    this.#waiting = true;
+    this.#startQuiet();
+    await Promise.race([this.#peerEnded, this.#peerQuiet, lingerOver]);
+    this.#quiet?.cancel();
+  }
+
+  /** Begins to wait for silence, anew each time, once the peer has sent its close frame. */
+  #startQuiet() {
+    if (this.#decoder.end?.reason !== 'clean') return;
+    this.#quiet?.cancel();
+    this.#quiet = startTimer(QUIET);
+    void this.#quiet.over.then(this.#resolvePeerQuiet);
   }
 
   /** @param {Buffer} chunk */
@@ -140,6 +171,7 @@ export class Session {
     if (this.#closing !== null) {
       // Still decoded, to see the close frame; not kept.
       this.#decoder.push(chunk, () => {});
+      if (this.#waiting) this.#startQuiet();
       return true;
     }
     this.#decoder.push(chunk, (message) => this.#inbox.push(message));

@@ -24,7 +24,12 @@ export function duplexOver(session) {
       session.write(message, undefined).then(() => done(), done);
     },
     writev(chunks, done) {
-      const writes = chunks.map(({ chunk }) => session.write(chunk, undefined));
+      // Nothing may follow a message that is refused.
+      const writes = [];
+      for (const { chunk } of chunks) {
+        writes.push(session.write(chunk, undefined));
+        if (!canBeSent(session, chunk)) break;
+      }
       Promise.all(writes).then(() => done(), done);
     },
     final(done) {
@@ -35,7 +40,23 @@ export function duplexOver(session) {
       );
     },
     destroy(error, done) {
-      session.close().then(() => done(error), done);
+      const closing = session.close();
+      // An error must not wait for a peer that takes nothing.
+      if (error) done(error);
+      else closing.then(() => done(null), done);
     },
   });
+}
+
+/**
+ * @param {Session} session
+ * @param {unknown} message
+ */
+function canBeSent(session, message) {
+  try {
+    session.check(message);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
 import { startCode } from '../testing/process.js';
-import { CLOSE_FRAME, frame, makeFifos, meetOverPipes, openToRead, turn } from '../testing/rig.js';
+import {
+  CLOSE_FRAME,
+  frame,
+  makeFifos,
+  meetOverPipes,
+  openToRead,
+  turn,
+  until,
+} from '../testing/rig.js';
 
 const { O_WRONLY, O_NONBLOCK } = fs.constants;
 
@@ -97,6 +106,52 @@ describe('a session over named pipes', () => {
     assert.equal(await channel.read(), null);
   });
 
+  it('looks no more after an end', async (t) => {
+    const { channel, readFd, inPath } = await halfMet(t);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    await new Promise((resolve) => setTimeout(resolve, 150)); // by now it looks every 100 ms
+    fs.closeSync(readFd);
+    fs.closeSync(writeFd);
+    assert.equal(await channel.read(), null);
+    // What is open under the same number now is not ours.
+    const file = path.join(path.dirname(inPath), 'file');
+    fs.writeFileSync(file, 'ABCDEF');
+    const fds = Array.from({ length: 20 }, () => fs.openSync(file, 'r'));
+    await new Promise((resolve) => setTimeout(resolve, 250)); // longer than between two looks
+    for (const fd of fds) {
+      assert.equal(fs.readFileSync(fd, 'utf8'), 'ABCDEF');
+      fs.closeSync(fd);
+    }
+  });
+
+  it('takes nobody for gone who came as it looked', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const readFd = openToRead(outPath);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    const passer = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    const channel = await connecting;
+    t.after(() => channel.close());
+    let server = -1;
+    const exists = t.mock.method(fs, 'existsSync', (/** @type {string} */ name) => {
+      exists.mock.restore();
+      server = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+      fs.writeSync(server, frame('half').subarray(0, 6));
+      return fs.existsSync(name);
+    });
+    const read = channel.read();
+    fs.closeSync(readFd);
+    fs.closeSync(passer);
+    await until(() => server >= 0, 'a look whether somebody reads');
+    const reader = openToRead(outPath);
+    fs.writeSync(server, frame('half').subarray(6));
+    assert.equal(String(await read), 'half');
+    fs.closeSync(server);
+    assert.equal(await channel.read(), null);
+    fs.closeSync(reader);
+  });
+
   it('ends at the close frame although a third writer stays', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     await peer.send(Buffer.concat([frame('one'), CLOSE_FRAME]));
@@ -130,6 +185,7 @@ describe('a session over named pipes', () => {
       const paths = makeFifos(t);
       const code = `
         import fs from 'node:fs';
+import path from 'node:path';
         const [inPath, outPath, hex] = process.argv.slice(1);
         const readFd = fs.openSync(outPath, 'r');
         fs.writeSync(fs.openSync(inPath, 'w'), Buffer.from(hex, 'hex'));

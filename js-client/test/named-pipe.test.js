@@ -15,9 +15,11 @@ import {
   pipePeer,
   readToEnd,
   turn,
+  until,
 } from '../testing/rig.js';
 
 const { O_WRONLY, O_NONBLOCK } = fs.constants;
+const { openSync } = fs;
 
 // A raw server that opens its ends with blocking calls, in the order given, and echoes one chunk.
 const BLOCKING_SERVER = `
@@ -169,6 +171,66 @@ describe('connecting over named pipes', () => {
     });
   }
 
+  it('delivers a full pipe whose writer has left', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    const writer = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    resize(writer, 1024 * 1024);
+    const wire = frame(Buffer.alloc(1024 * 1024 - 4, 7));
+    for (let sent = 0; sent < wire.length; ) sent += fs.writeSync(writer, wire, sent);
+    fs.closeSync(writer);
+    fs.rmSync(inPath);
+    fs.rmSync(outPath);
+    const channel = await connecting;
+    assert.ok((await channel.read())?.equals(wire.subarray(4)));
+    assert.equal(await channel.read(), null);
+    await channel.close();
+  });
+
+  it('does not write to the next session while it holds the pipe of the last', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    const old = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    fs.writeSync(old, frame('old'));
+    fs.rmSync(inPath);
+    fs.rmSync(outPath);
+    execFileSync('mkfifo', ['-m', '600', inPath, outPath]);
+    const reader = openToRead(outPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath }, reader);
+    const channel = await connecting;
+    await peer.send(frame('new'));
+    assert.equal(String(await channel.read()), 'new');
+    fs.closeSync(old);
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('takes nobody for a reader whom it cannot see', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const reader = openToRead(outPath);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn(); // both are open
+    fs.closeSync(reader);
+    const open = t.mock.method(fs, 'openSync', (/** @type {any[]} */ ...args) => {
+      if (!String(args[0]).startsWith('/proc/')) return Reflect.apply(openSync, fs, args);
+      throw Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+    });
+    const writer = openSync(inPath, O_WRONLY | O_NONBLOCK);
+    let settled = false;
+    void connecting.then(() => (settled = true));
+    await until(() => open.mock.callCount() >= 3, 'looks for a reader');
+    assert.equal(settled, false);
+    open.mock.restore();
+    const peer = openToRead(outPath);
+    const channel = await connecting;
+    fs.closeSync(writer);
+    fs.closeSync(peer);
+    await channel.close();
+  });
+
   it('hands over at the deadline what it has taken out of the pipe', async (t) => {
     const paths = makeFifos(t);
     const connecting = connect({ ...paths, timeout: 50 });
@@ -288,7 +350,7 @@ describe('connecting over named pipes', () => {
     // Linux gives new pipes so little once a user has many; here the peer asks for it.
     const paths = makeFifos(t);
     const readFd = openToRead(paths.outPath);
-    shrink(readFd);
+    resize(readFd, 4096);
     const { channel, peer } = await meetAt(paths, {}, readFd);
     const message = Buffer.alloc(1024 * 1024, 5);
     const write = channel.write(message);
@@ -319,8 +381,9 @@ async function untilRead(fifo) {
  * Node cannot set a pipe's capacity; a child that inherits the descriptor can.
  *
  * @param {number} fd
+ * @param {number} size
  */
-function shrink(fd) {
-  const code = 'import fcntl; fcntl.fcntl(0, 1031, 4096)';
+function resize(fd, size) {
+  const code = `import fcntl; fcntl.fcntl(0, 1031, ${size})`;
   execFileSync('python3', ['-c', code], { stdio: [fd, 'ignore', 'inherit'] });
 }

@@ -83,6 +83,30 @@ for (const { name, meet } of TRANSPORTS) {
       await sending;
     });
 
+    it('sends nothing after a message that was refused', async (t) => {
+      const { channel, peer } = await meet(t);
+      const stream = channel.stream();
+      const refused = once(stream, 'error');
+      stream.cork();
+      for (const message of [Buffer.from('one'), 'wrong', Buffer.from('two')])
+        stream.write(message);
+      process.nextTick(() => stream.uncork());
+      assert.equal((await refused)[0].code, 'wrong-type');
+      assert.deepEqual(await peer.readAll(), Buffer.concat([frame('one'), CLOSE_FRAME]));
+      await peer.destroy();
+    });
+
+    it('tells of an error at once, whatever the peer does', async (t) => {
+      const { channel, peer } = await meet(t, { linger: Infinity });
+      const stream = channel.stream();
+      const filler = channel.write(pattern(32 * 1024 * 1024)).catch(() => {});
+      const refused = once(stream, 'error');
+      stream.write('wrong');
+      assert.equal((await refused)[0].code, 'wrong-type');
+      await peer.destroy();
+      await filler;
+    });
+
     it('closes the channel when it is destroyed', async (t) => {
       const { channel, peer } = await meet(t, { linger: 10 });
       const stream = channel.stream();

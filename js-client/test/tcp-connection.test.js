@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { describe, it } from 'node:test';
 
-import { CLOSE_FRAME, frame, meetOverTCP, pattern, turn } from '../testing/rig.js';
+import { startCode } from '../testing/process.js';
+import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern, turn } from '../testing/rig.js';
 
 describe('a session over TCP', () => {
   it('ends our direction at close and waits for the peer to end its own', async (t) => {
@@ -23,6 +25,49 @@ describe('a session over TCP', () => {
     await peer.send(CLOSE_FRAME);
     assert.equal(await channel.read(), null);
     await channel.close();
+  });
+
+  it('does not wait long for a peer that answers its close frame and stays', async (t) => {
+    const { channel, peer } = await meetOverTCP(t, { linger: Infinity });
+    const closing = channel.close();
+    assert.deepEqual(await peer.readAll(), CLOSE_FRAME);
+    await peer.send(Buffer.concat([frame('and one more'), CLOSE_FRAME]));
+    await closing;
+  });
+
+  it('tells a reset from an end after its stream was ended', async (t) => {
+    for (let round = 0; round < 10; round += 1) {
+      const { channel, peer } = await meetOverTCP(t);
+      channel.stream().end();
+      assert.deepEqual(await peer.read(4), CLOSE_FRAME);
+      await peer.send(frame('last'));
+      peer.reset();
+      assert.equal(String(await channel.read()), 'last');
+      await assert.rejects(channel.read(), { code: 'reset' });
+    }
+  });
+
+  it('keeps the process alive while it closes, whatever went before', async (t) => {
+    const { server, address } = await listen(t);
+    const accepted = once(server, 'connection');
+    const code = `
+      import { connect } from '${new URL('../index.js', import.meta.url)}';
+      const channel = await connect({ inPath: process.argv[1], outPath: process.argv[1], linger: Infinity });
+      const stream = channel.stream();
+      await new Promise((resolve) => stream.end(resolve));
+      setImmediate(async () => {
+        console.log('closing');
+        await channel.close();
+        console.log('closed');
+      });
+    `;
+    const { said, ended } = startCode(t, code, address);
+    const [socket] = await accepted;
+    await said('closing');
+    socket.end();
+    socket.resume();
+    const { code: status, output } = await ended;
+    assert.deepEqual([status, output], [0, 'closing\nclosed\n']);
   });
 
   it('waits no longer than the linger for a peer that stays', async (t) => {
