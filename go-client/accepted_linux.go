@@ -19,17 +19,18 @@ func isAccepted(local, remote netip.AddrPort) bool {
 	}
 	table, err := os.Open(name)
 	if err != nil {
-		return true // it cannot be known
+		return false // it cannot be known
 	}
 	defer table.Close()
 	ends := [2]string{inTable(remote), inTable(local)} // as the server has them
-	for rows := bufio.NewScanner(table); rows.Scan(); {
+	rows := bufio.NewScanner(table)
+	for rows.Scan() {
 		row := strings.Fields(rows.Text())
 		if len(row) > 9 && row[1] == ends[0] && row[2] == ends[1] {
 			return row[9] != "0" // the inode
 		}
 	}
-	return true // it has gone
+	return rows.Err() == nil // it has gone
 }
 
 // inTable returns an address as the table has it: words of 32 bits in the

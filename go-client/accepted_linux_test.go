@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -38,5 +39,22 @@ func TestCloseStaysUntilAccepted(t *testing.T) {
 		if want := string(frameOf([]byte("short visit"))) + "\x00\x00\x00\x00"; string(got) != want {
 			t.Fatalf("got %q, not %q", got, want)
 		}
+	}
+}
+
+// Where it cannot be seen whether the server has let the client in, it stays.
+func TestAcceptedIsUnknown(t *testing.T) {
+	l := listen(t, 1)
+	c := mustDial(t, l.port, l.port, nil)
+	defer l.accept()
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	low := limit
+	low.Cur = 3 // all of them are in use
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
+	accepted := c.stream.isAccepted()
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if accepted {
+		t.Fatal("accepted by nobody")
 	}
 }

@@ -47,7 +47,8 @@ type Channel struct {
 	mu       sync.Mutex
 	reason   EndReason
 	endErr   error // what reads return since the session has ended
-	sendErr  error // why nothing more can be sent
+	sendErr  error // why writes are refused
+	outErr   error // why not even the close frame can be sent any more
 	wasReset bool  // whether a write has seen the reset, which is shown once only
 }
 
@@ -89,12 +90,15 @@ func (c *Channel) end(reason EndReason, err error) error {
 	if c.reason != EndNone {
 		return c.endErr
 	}
-	if c.wasReset && reason != EndClean && reason != EndTooLarge {
+	if c.wasReset && reason != EndClean && reason != EndTooLarge && reason != EndLocal {
 		reason, err = EndReset, ErrReset
 	}
 	c.reason, c.endErr = reason, err
 	if reason == EndReset || reason == EndTooLarge {
 		c.sendErr = err
+	}
+	if reason == EndReset {
+		c.outErr = err
 	}
 	return err
 }

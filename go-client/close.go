@@ -11,9 +11,10 @@ import (
 const quiet = 50 * time.Millisecond
 
 // Close ends the session: it sends what was accepted for sending, then a close
-// frame, waits for the peer to take it, and frees every descriptor. It gives up once the
-// peer has taken nothing for [Options.Linger]. Reads and writes under way return ErrClosed; input that is unread
-// is discarded.
+// frame, waits for the peer to take it, and frees every descriptor. It gives up
+// once the peer has taken nothing for [Options.Linger]. Reads and writes under way
+// return ErrClosed, unless they have come to another end; input that is unread is
+// discarded.
 //
 // Close may be called in any state, any number of times and by several
 // goroutines; each call returns when the channel is closed. It returns nil if
@@ -36,21 +37,20 @@ func (c *Channel) shutDown() error {
 	// Neither turn is ever given back.
 	c.reading <- struct{}{}
 	c.readAlarm.clear()
-	drained := make(chan struct{})
+	drained := make(chan error, 1)
 	outputEnded := make(chan struct{})
-	go func() {
-		defer close(drained)
-		c.drain(outputEnded)
-	}()
+	go func() { drained <- c.drain(outputEnded) }()
 	c.writing <- struct{}{}
 	c.writeAlarm.clear()
 	err := c.sendClose()
 	if err == nil && c.stream.mustDrain() {
 		close(outputEnded)
+		err = <-drained
+		c.stream.Close()
+	} else {
+		c.stream.Close()
 		<-drained
 	}
-	c.stream.Close()
-	<-drained
 	if errors.Is(err, ErrTimeout) {
 		return err
 	}
@@ -60,9 +60,9 @@ func (c *Channel) shutDown() error {
 // sendClose sends the close frame and ends the output.
 func (c *Channel) sendClose() error {
 	c.mu.Lock()
-	err := c.sendErr
+	err := c.outErr
 	c.mu.Unlock()
-	if err != nil && !errors.Is(err, ErrTooLarge) {
+	if err != nil {
 		return err
 	}
 	c.out.load(nil)
@@ -78,8 +78,9 @@ func (c *Channel) sendClose() error {
 // reset, at which the peer loses output that it has not read.
 //
 // Until outputEnded it goes on for as long as the stream is open, and then until
-// the peer has ended, has everything and is quiet, or takes nothing any more.
-func (c *Channel) drain(outputEnded <-chan struct{}) {
+// the peer has ended, has everything and is quiet, or takes nothing any more. In
+// the last case it returns a timeout if there is anything left to take.
+func (c *Channel) drain(outputEnded <-chan struct{}) error {
 	scrap := make([]byte, readAhead)
 	peer := patience{limit: c.linger}
 	heard := time.Now()
@@ -88,11 +89,12 @@ func (c *Channel) drain(outputEnded <-chan struct{}) {
 		deadline := now.Add(quiet)
 		if isClosed(outputEnded) {
 			unsent := c.stream.unsent()
-			if peer.isOver(now, unsent) {
-				return
+			isOver := peer.isOver(now, unsent)
+			if isOver && (unsent > 0 || !c.stream.isAccepted()) {
+				return c.tookNothing()
 			}
-			if unsent == 0 && now.Sub(heard) >= quiet && c.stream.isAccepted() {
-				return
+			if isOver || unsent == 0 && now.Sub(heard) >= quiet && c.stream.isAccepted() {
+				return nil
 			}
 			deadline = earlier(deadline, peer.until)
 		}
@@ -101,9 +103,13 @@ func (c *Channel) drain(outputEnded <-chan struct{}) {
 		if n > 0 {
 			heard = time.Now()
 		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return
+			return nil
 		}
 	}
+}
+
+func (c *Channel) tookNothing() error {
+	return newError(CodeTimeout, "the peer took no output for %v", c.linger)
 }
 
 // patience is the wait for a peer that has output to take. It counts anew

@@ -175,7 +175,7 @@ func (p *payload) keep() {
 // and makes p ready for the next one.
 func (p *payload) take(dst []byte) []byte {
 	message := p.last
-	if p.old > 0 {
+	if isElsewhere := !p.lent && cap(dst) >= p.size; p.old > 0 || isElsewhere {
 		message = withRoom(dst, p.size)
 		for _, part := range append(p.parts, p.last) {
 			message = append(message, part...)

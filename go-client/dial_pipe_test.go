@@ -402,3 +402,122 @@ func TestReplacedWhileOpening(t *testing.T) {
 		})
 	}
 }
+
+// A server may write before it opens what it reads: it is met when it has both.
+func TestServerWritesFirst(t *testing.T) {
+	in, out := makePipes(t)
+	d := newPipeDial(in, out)
+	defer d.release()
+	syscall.Close(mustOpenAfterTry(t, d)) // a passer-by: nothing but a hang-up is left
+	mustNotYet(t, d)
+	p := &peer{t: t, r: -1, w: mustOpen(t, in, syscall.O_WRONLY)}
+	defer func() { p.close() }()
+	p.mustWrite(frameOf([]byte("x")))
+	mustNotYet(t, d)
+	p.r = mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+	must(t, d.try())
+	if d.out < 0 {
+		t.Fatal("connected without an output")
+	}
+}
+
+// mustOpenAfterTry opens in for writing once a try has opened it for reading.
+func mustOpenAfterTry(t *testing.T, d *pipeDial) int {
+	t.Helper()
+	mustNotYet(t, d)
+	return mustOpen(t, d.inPath, syscall.O_WRONLY|syscall.O_NONBLOCK)
+}
+
+// What an old server has written is not read beside the output to a new one.
+func TestOldInputIsNotPaired(t *testing.T) {
+	checkLeaks(t)
+	in, out := makePipes(t)
+	d := newPipeDial(in, out)
+	defer d.release()
+	old := mustOpenAfterTry(t, d)
+	defer syscall.Close(old)
+	_, err := syscall.Write(old, frameOf([]byte("old")))
+	must(t, err)
+	for _, path := range []string{in, out} {
+		must(t, syscall.Mkfifo(path+".new", 0o600))
+		must(t, os.Rename(path+".new", path))
+	}
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+	defer func() { p.close() }()
+	mustNotYet(t, d)
+	p.w = mustOpenAfterTry(t, d)
+	must(t, d.try())
+}
+
+// A byte that was found in looking is one of the stream, whatever follows.
+func TestOnlyTheFirstByte(t *testing.T) {
+	in, out := makePipes(t)
+	d := newPipeDial(in, out)
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+	defer func() { p.close() }()
+	p.w = mustOpenAfterTry(t, d)
+	p.mustWrite([]byte{0})
+	if !d.hasWriter() {
+		t.Fatal("nobody writes")
+	}
+	s, err := d.stream()
+	must(t, err)
+	opts, _ := (*Options)(nil).resolved()
+	c := newChannel(s, opts)
+	p.closeWrite() // it goes on reading
+	mustEndWith(t, c, EndTruncated, ErrTruncated)
+	must(t, c.Close())
+}
+
+// The path may lead elsewhere by the time that it is opened.
+func TestOpenedIsNoPipe(t *testing.T) {
+	checkLeaks(t)
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	if _, err := openPipe(file, syscall.O_RDONLY); !errors.Is(err, ErrBadRendezvous) {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestErrorsOfPaths(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		var coded *Error
+		if err := pathError("open", "/x", errno); errors.Is(err, errNotYet) || errors.As(err, &coded) || !errors.Is(err, errno) {
+			t.Errorf("%v gives %v", errno, err)
+		}
+	}
+	for _, errno := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.ELOOP, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
+		if err := pathError("open", "/x", errno); !errors.Is(err, ErrBadRendezvous) {
+			t.Errorf("%v gives %v", errno, err)
+		}
+	}
+	if sameFile(&syscall.Stat_t{Dev: 1, Ino: 5}, &syscall.Stat_t{Dev: 2, Ino: 5}) {
+		t.Error("files of two devices are the same")
+	}
+}
+
+func TestErrorsOfAddresses(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.ENETUNREACH, syscall.EAFNOSUPPORT, syscall.EACCES, syscall.EPERM} {
+		if !isNever(errno) || isNobodyThere(errno) {
+			t.Errorf("%v is worth another try", errno)
+		}
+	}
+	for _, errno := range []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ETIMEDOUT} {
+		if isNever(errno) || !isNobodyThere(errno) {
+			t.Errorf("%v is not worth another try", errno)
+		}
+	}
+}
+
+func TestDialWithEndedContext(t *testing.T) {
+	in, out := makePipes(t)
+	l := listen(t, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, where := range [][2]string{{in, out}, {l.port, l.port}} {
+		if c, err := Dial(ctx, where[0], where[1], nil); err != context.Canceled {
+			c.Close()
+			t.Errorf("error is %v", err)
+		}
+	}
+}

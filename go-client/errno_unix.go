@@ -16,9 +16,19 @@ func isReset(err error) bool {
 func isPeerGone(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
 // isNobodyThere reports whether a failed connect is worth another try: nobody
-// listens yet, or the listener went away during the handshake, or all local
-// ports are taken for the moment.
+// listens yet, or the listener went away during the handshake.
 func isNobodyThere(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || isReset(err) ||
-		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ETIMEDOUT)
+	return errors.Is(err, syscall.ECONNREFUSED) || isReset(err) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// isNever reports whether this system has no such address, or does not let us
+// use it.
+func isNever(err error) bool {
+	for _, never := range []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.ENETUNREACH,
+		syscall.EAFNOSUPPORT, syscall.EACCES, syscall.EPERM} {
+		if errors.Is(err, never) {
+			return true
+		}
+	}
+	return false
 }

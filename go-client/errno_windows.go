@@ -7,7 +7,10 @@ import (
 
 // Numbers of Windows Sockets that the package syscall does not name.
 const (
+	wsaeAccess       syscall.Errno = 10013
+	wsaeAFNoSupport  syscall.Errno = 10047
 	wsaeAddrNotAvail syscall.Errno = 10049
+	wsaeNetUnreach   syscall.Errno = 10051
 	wsaeShutdown     syscall.Errno = 10058
 	wsaeTimedOut     syscall.Errno = 10060
 	wsaeConnRefused  syscall.Errno = 10061
@@ -23,6 +26,16 @@ func isPeerGone(err error) bool { return errors.Is(err, wsaeShutdown) }
 
 // isNobodyThere reports whether a failed connect is worth another try.
 func isNobodyThere(err error) bool {
-	return errors.Is(err, wsaeConnRefused) || isReset(err) ||
-		errors.Is(err, wsaeAddrNotAvail) || errors.Is(err, wsaeTimedOut)
+	return errors.Is(err, wsaeConnRefused) || isReset(err) || errors.Is(err, wsaeTimedOut)
+}
+
+// isNever reports whether this system has no such address, or does not let us
+// use it.
+func isNever(err error) bool {
+	for _, never := range []syscall.Errno{wsaeAccess, wsaeAFNoSupport, wsaeAddrNotAvail, wsaeNetUnreach} {
+		if errors.Is(err, never) {
+			return true
+		}
+	}
+	return false
 }

@@ -51,8 +51,11 @@ func (d *pipeDial) try() error {
 	if err != nil && !errors.Is(err, errNotYet) {
 		return err
 	}
-	if d.in < 0 || d.seesServer() {
+	if d.in < 0 {
 		return err
+	}
+	if d.seesServer() {
+		return nil
 	}
 	if err == nil {
 		err = fmt.Errorf("%w: nobody writes to %q", errNotYet, d.inPath)
@@ -83,6 +86,9 @@ func (d *pipeDial) open() error {
 		if d.in, err = openPipe(d.inPath, syscall.O_RDONLY); err != nil {
 			return err
 		}
+	}
+	if d.isElsewhere() {
+		return fmt.Errorf("%w: %q was replaced", errNotYet, d.inPath)
 	}
 	d.out, err = openPipe(d.outPath, syscall.O_WRONLY)
 	return err
@@ -190,6 +196,11 @@ func openPipe(path string, mode int) (int, error) {
 	})
 	if err != nil {
 		return -1, pathError("open", path, err)
+	}
+	if fd <= 2 {
+		// In the place of standard output: a write that fails there ends the process.
+		defer syscall.Close(fd)
+		return openPipe(path, mode)
 	}
 	// Again, on what is open: the path may have changed hands since.
 	var st syscall.Stat_t

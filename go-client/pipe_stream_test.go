@@ -105,6 +105,24 @@ func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 	must(t, wait(t, ended))
 }
 
+// The poller reports an error of a full pipe once; by then somebody else may read
+// it, and leave again.
+func TestPeerIsFollowedByPasserBy(t *testing.T) {
+	checkLeaks(t)
+	c, p, _ := openSilent(t)
+	out := c.stream.(*pipeStream).out.Name()
+	fillPipe(t, out)
+	p.closeRead()
+	p.r = mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+	ended := background(func() error {
+		mustEndWith(t, c, EndEOF, io.EOF)
+		return nil
+	})
+	eventually(t, "the reader waits", func() bool { return len(c.reading) == 1 })
+	p.closeRead()
+	must(t, wait(t, ended))
+}
+
 func TestCloseDuringFalseEnd(t *testing.T) {
 	checkLeaks(t)
 	c, p, _ := openSilent(t)

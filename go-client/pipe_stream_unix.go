@@ -3,6 +3,7 @@
 package ipcchannel
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -43,6 +44,7 @@ type pipeStream struct {
 	started  bool        // whether a byte has arrived
 	watching sync.Once   // starts watchPeer
 	peerGone atomic.Bool // whether the peer has closed its end of out
+	closed   atomic.Bool
 }
 
 // newPipeStream takes over the descriptors; out is -1 if there is none. What was
@@ -150,11 +152,23 @@ func (s *pipeStream) sawPeerLeave() bool {
 // descriptor alike, so it waits as a reader of out and is in no writer's way.
 func (s *pipeStream) watchPeer() {
 	gone := func(fd uintptr) bool { return readersGone(int(fd)) }
-	_ = s.outRaw.Read(gone) // the poller's error, too, means: look
-	if s.sawPeerLeave() {
-		s.in.SetReadDeadline(past)
+	for {
+		err := s.outRaw.Read(gone) // the poller's error, too, means: look
+		if s.sawPeerLeave() {
+			s.in.SetReadDeadline(past)
+			return
+		}
+		if s.closed.Load() || errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		// The poller has seen an error that has passed, since somebody else reads
+		// now, and it waits for none any more.
+		time.Sleep(longestLook)
 	}
 }
+
+// longestLook is the time between two looks at what the poller does not report.
+const longestLook = 100 * time.Millisecond
 
 func (s *pipeStream) Write(p []byte) (int, error) {
 	if s.out == nil {
@@ -196,6 +210,7 @@ func (s *pipeStream) unsent() int { return 0 }
 func (s *pipeStream) isAccepted() bool { return true }
 
 func (s *pipeStream) Close() error {
+	s.closed.Store(true)
 	if s.out != nil {
 		s.out.Close()
 	}

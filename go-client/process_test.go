@@ -136,3 +136,42 @@ func TestThroughCat(t *testing.T) {
 		cmd.Wait() // over pipes it sends the close frame back to nobody
 	})
 }
+
+// A helper may have closed its standard output, whose number a pipe gets then: a
+// write that fails there must not end the process.
+func TestPipeAsStandardOutput(t *testing.T) {
+	const variable = "IPCCHANNEL_TEST_OUTPUT"
+	if os.Getenv(variable) != "" {
+		for _, fd := range []int{0, 1} {
+			syscall.Close(fd)
+		}
+		c, err := DialEnv(context.Background(), nil)
+		if err != nil {
+			os.Exit(10)
+		}
+		for err == nil {
+			_, err = c.ReadMessage(context.Background())
+		}
+		if err != io.EOF {
+			os.Exit(11)
+		}
+		for err = nil; err == nil; {
+			err = c.WriteMessage(context.Background(), []byte("x"))
+		}
+		if !errors.Is(err, ErrPeerGone) {
+			os.Exit(12)
+		}
+		os.Exit(13)
+	}
+	in, out := makePipes(t)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestPipeAsStandardOutput$")
+	cmd.Env = append(os.Environ(), variable+"=1", EnvIn+"="+in, EnvOut+"="+out)
+	must(t, cmd.Start())
+	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY), w: mustOpen(t, in, syscall.O_WRONLY)}
+	p.mustWrite(frameOf([]byte("hello")))
+	p.close()
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 13 {
+		t.Fatalf("it ended with %v", err)
+	}
+}

@@ -4,12 +4,14 @@ package ipcchannel
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"runtime"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestSizes(t *testing.T) {
@@ -203,4 +205,28 @@ func TestReadIntoReusesMemory(t *testing.T) {
 			t.Fatalf("%s, %v", brief(got), err)
 		}
 	})
+}
+
+// Lent memory is used, although the message has begun to arrive without it.
+func TestReadIntoAfterCancelledRead(t *testing.T) {
+	c, p := openTCP(t, nil)
+	message := pattern(300_000, 2)
+	wire := frameOf(message)
+	p.mustWrite(wire[:50_000])
+	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := c.ReadMessage(short); err != context.DeadlineExceeded {
+		t.Fatalf("error is %v", err)
+	}
+	sent := background(func() error { return p.write(wire[50_000:]) })
+	buf := make([]byte, 0, 400_000)
+	got, err := c.ReadMessageInto(testContext(t), buf)
+	must(t, err)
+	must(t, wait(t, sent))
+	if !bytes.Equal(got, message) {
+		t.Fatal("another message")
+	}
+	if &got[0] != &buf[:1][0] {
+		t.Fatal("in other memory")
+	}
 }

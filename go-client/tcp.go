@@ -23,6 +23,9 @@ func dialTCP(ctx context.Context, addr netip.AddrPort, wait *pacing) (stream, er
 		if err == nil {
 			return tcpStream{conn}, nil
 		}
+		if isNever(err) {
+			return nil, wrapError(CodeBadRendezvous, err, "%v cannot be reached", addr)
+		}
 		var timeout net.Error
 		if !isNobodyThere(err) && !errors.Is(err, errSelf) && !(errors.As(err, &timeout) && timeout.Timeout()) {
 			if ctx.Err() != nil {

@@ -95,17 +95,24 @@ func (c *Channel) flush() error {
 	for len(c.out.next()) > 0 {
 		// In this order: if Close comes in between, its alarm rings after.
 		c.stream.SetWriteDeadline(time.Time{})
+		isLast := false
 		if c.isClosing() {
 			now := time.Now()
-			if peer.isOver(now, c.out.left()+c.stream.unsent()) {
-				return c.cannotSendAfter(newError(CodeTimeout, "the peer took no output for %v", c.linger))
+			isLast = peer.isOver(now, c.out.left()+c.stream.unsent())
+			if isLast { // one more try: it may be this process that stood still
+				c.stream.SetWriteDeadline(now.Add(leastLinger))
+			} else {
+				c.stream.SetWriteDeadline(earlier(now.Add(quiet), peer.until))
 			}
-			c.stream.SetWriteDeadline(earlier(now.Add(quiet), peer.until))
 		}
 		n, err := c.stream.Write(c.out.next())
 		c.out.sent(n)
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return c.sendFailed(err)
+		}
+		if isLast && n == 0 {
+			c.cannotSendAfter(c.tookNothing())
+			return c.tookNothing()
 		}
 	}
 	return nil
@@ -123,13 +130,16 @@ func (c *Channel) sendFailed(err error) error {
 	return c.cannotSendAfter(wrapError(CodeReset, err, "connection lost"))
 }
 
-// cannotSendAfter notes why nothing more can be sent, and returns the first
-// such reason.
+// cannotSendAfter notes why nothing more can be sent, and returns why writes are
+// refused, which may have been so before.
 func (c *Channel) cannotSendAfter(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sendErr == nil {
 		c.sendErr = err
+	}
+	if c.outErr == nil {
+		c.outErr = err
 	}
 	return c.sendErr
 }

@@ -177,6 +177,39 @@ func TestResetSeenByWrite(t *testing.T) {
 	mustEndWith(t, c, EndReset, ErrReset)
 }
 
+// What came before a reset that a write has met is read first, and what it says
+// of the end holds.
+func TestEndBeforeReset(t *testing.T) {
+	for _, v := range []struct {
+		wire   []byte
+		reason EndReason
+		err    error
+	}{
+		{make([]byte, 4), EndClean, io.EOF},
+		{nil, EndReset, ErrReset},
+		{[]byte{255, 255, 255, 255}, EndTooLarge, ErrTooLarge},
+	} {
+		c, p := openTCP(t, nil)
+		wire := append(frameOf([]byte("one")), v.wire...)
+		p.mustWrite(wire)
+		eventually(t, "all has come", func() bool { return pending(t, c) == len(wire) })
+		p.reset()
+		eventually(t, "a write fails", func() bool { return c.WriteMessage(testContext(t), []byte("x")) != nil })
+		mustRead(t, c, []byte("one"))
+		mustEndWith(t, c, v.reason, v.err)
+		must(t, c.Close())
+	}
+}
+
+// An own close is the end, although a write has met a reset before.
+func TestCloseAfterReset(t *testing.T) {
+	c, p := openTCP(t, nil)
+	p.reset()
+	eventually(t, "a write fails", func() bool { return c.WriteMessage(testContext(t), []byte("x")) != nil })
+	must(t, c.Close())
+	mustEndWith(t, c, EndLocal, ErrClosed)
+}
+
 func TestIdleReaderGone(t *testing.T) {
 	checkLeaks(t)
 	c, p := openPipes(t, nil)

@@ -10,7 +10,7 @@ import { TCPConnection } from './tcp-connection.js';
 const LEAST_PATIENCE = 20;
 const MOST_PATIENCE = 2 ** 31 - 1;
 // No such address here (IPv6 switched off): no waiting will help.
-const NEVER = new Set(['EAFNOSUPPORT', 'ENETUNREACH', 'EACCES', 'EPERM']);
+const NEVER = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'ENETUNREACH', 'EACCES', 'EPERM']);
 // The process or the user has run out of something: not for us to wait out.
 const OUT_OF = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
 

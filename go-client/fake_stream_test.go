@@ -1,0 +1,295 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fakeStream is a stream with a script: what the real ones do at moments that
+// cannot be had from outside.
+type fakeStream struct {
+	mu                              sync.Mutex
+	calls                           []string
+	read, write                     func(p []byte) (int, error)
+	onReadDeadline, onWriteDeadline func(time.Time)
+	left                            func() int
+	accepted                        bool
+}
+
+func newFakeStream() *fakeStream {
+	return &fakeStream{
+		read:            func([]byte) (int, error) { return 0, io.EOF },
+		write:           func(p []byte) (int, error) { return len(p), nil },
+		onReadDeadline:  func(time.Time) {},
+		onWriteDeadline: func(time.Time) {},
+		left:            func() int { return 0 },
+		accepted:        true,
+	}
+}
+
+func (f *fakeStream) channel(options *Options) *Channel {
+	opts, _ := options.resolved()
+	return newChannel(f, opts)
+}
+
+func (f *fakeStream) note(call string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call)
+}
+
+func (f *fakeStream) Read(p []byte) (int, error) { return f.read(p) }
+
+func (f *fakeStream) Write(p []byte) (int, error) {
+	f.note("write")
+	return f.write(p)
+}
+
+func (f *fakeStream) SetReadDeadline(t time.Time) error {
+	f.onReadDeadline(t)
+	return nil
+}
+
+func (f *fakeStream) SetWriteDeadline(t time.Time) error {
+	f.onWriteDeadline(t)
+	return nil
+}
+
+func (f *fakeStream) CloseWrite() error {
+	f.note("close write")
+	return nil
+}
+
+func (f *fakeStream) mustDrain() bool { return true }
+
+func (f *fakeStream) unsent() int { return f.left() }
+
+func (f *fakeStream) isAccepted() bool { return f.accepted }
+
+func (f *fakeStream) Close() error {
+	f.note("close")
+	return nil
+}
+
+// busy is a Read or Write at which nothing happens until its deadline.
+func busy([]byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	return 0, os.ErrDeadlineExceeded
+}
+
+// A frame that was sent in part and given up is the last thing that is sent,
+// whatever reads have seen meanwhile.
+func TestNothingFollowsTornFrame(t *testing.T) {
+	for name, input := range map[string][]byte{"no input": nil, "too large": {255, 255, 255, 255}} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeStream()
+			torn := make(chan struct{})
+			first := true
+			f.write = func(p []byte) (int, error) {
+				if first {
+					first = false
+					close(torn)
+					return 1, os.ErrDeadlineExceeded
+				}
+				if len(p) == headerSize {
+					t.Error("sent a close frame")
+				}
+				return busy(p)
+			}
+			f.read = func(p []byte) (int, error) {
+				n := copy(p, input)
+				input = nil
+				if n > 0 {
+					return n, nil
+				}
+				return 0, io.EOF
+			}
+			c := f.channel(&Options{Linger: -1})
+			written := background(func() error { return c.WriteMessage(testContext(t), []byte("message")) })
+			<-torn
+			if input != nil {
+				mustEndWith(t, c, EndTooLarge, ErrTooLarge)
+			}
+			if err := wait(t, background(c.Close)); !errors.Is(err, ErrTimeout) {
+				t.Errorf("Close returned %v", err)
+			}
+			wait(t, written)
+		})
+	}
+}
+
+// A peer that never takes the rest is given up, and Close says so.
+func TestCloseTellsWhatWasNotTaken(t *testing.T) {
+	for name, test := range map[string]struct {
+		left     int
+		accepted bool
+		lost     bool
+	}{
+		"some left":    {left: 1, accepted: true, lost: true},
+		"not accepted": {left: 0, accepted: false, lost: true},
+		"unknown":      {left: -1, accepted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeStream()
+			f.read, f.accepted = busy, test.accepted
+			f.left = func() int { return test.left }
+			c := f.channel(&Options{Linger: -1})
+			err := wait(t, background(c.Close))
+			if errors.Is(err, ErrTimeout) != test.lost {
+				t.Errorf("Close returned %v", err)
+			}
+			if calls := sprint(f.calls); calls != "[write close write close]" {
+				t.Error(calls)
+			}
+		})
+	}
+}
+
+// What the peer reads of a TCP connection counts before there is room again.
+func TestUnsentCountsForLinger(t *testing.T) {
+	f := newFakeStream()
+	left := 20
+	f.left = func() int { return left }
+	f.write = func(p []byte) (int, error) {
+		if left > 0 {
+			left--
+			time.Sleep(leastLinger / 2)
+			return 0, os.ErrDeadlineExceeded
+		}
+		return len(p), nil
+	}
+	c := f.channel(&Options{Linger: leastLinger * 10})
+	must(t, wait(t, background(c.Close)))
+}
+
+// A process that stood still for longer than the linger makes a last try.
+func TestOwnStallIsNotThePeers(t *testing.T) {
+	f := newFakeStream()
+	stood := false
+	f.write = func(p []byte) (int, error) {
+		if !stood {
+			stood = true
+			time.Sleep(2 * leastLinger)
+			return 0, os.ErrDeadlineExceeded
+		}
+		return len(p), nil
+	}
+	must(t, wait(t, background(f.channel(&Options{Linger: -1}).Close)))
+}
+
+// While output waits, input is read and dropped, for however long that takes.
+func TestCloseReadsWhileOutputWaits(t *testing.T) {
+	f := newFakeStream()
+	enough := make(chan struct{})
+	reads := 0
+	f.read = func([]byte) (int, error) {
+		if reads++; reads == 5 {
+			close(enough)
+		}
+		if reads > 5 {
+			return 0, io.EOF
+		}
+		time.Sleep(quiet)
+		return 0, os.ErrDeadlineExceeded
+	}
+	f.write = func(p []byte) (int, error) {
+		select {
+		case <-enough:
+			return len(p), nil
+		case <-time.After(generous):
+			return 0, io.ErrClosedPipe
+		}
+	}
+	must(t, wait(t, background(f.channel(&Options{Linger: generous}).Close)))
+	if reads < 5 {
+		t.Fatalf("stopped reading after %d reads", reads)
+	}
+}
+
+// A context that ends just as a stale deadline is taken away still ends the wait.
+func TestContextEndsAsDeadlineIsReset(t *testing.T) {
+	for _, what := range []string{"read", "write"} {
+		t.Run(what, func(t *testing.T) {
+			f := newFakeStream()
+			ctx, cancel := context.WithCancel(context.Background())
+			rung := make(chan struct{})
+			var ring sync.Once
+			var mu sync.Mutex
+			changed := sync.NewCond(&mu)
+			isPast, isFirst, isArmed := true, true, true // there is a stale deadline
+			set := func(deadline time.Time) {
+				mu.Lock()
+				wasArmed := isArmed && deadline.IsZero()
+				isArmed = isArmed && !wasArmed
+				mu.Unlock()
+				if wasArmed {
+					cancel()
+					<-rung
+				}
+				mu.Lock()
+				isPast = deadline.Equal(past)
+				changed.Broadcast()
+				mu.Unlock()
+				if deadline.Equal(past) {
+					ring.Do(func() { close(rung) })
+				}
+			}
+			call := func([]byte) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				for ; !isPast && !isFirst; changed.Wait() {
+				}
+				isFirst = false
+				return 0, os.ErrDeadlineExceeded
+			}
+			f.read, f.write, f.onReadDeadline, f.onWriteDeadline = call, call, set, set
+			c := f.channel(nil)
+			err := wait(t, background(func() error {
+				if what == "write" {
+					return c.WriteMessage(ctx, []byte("x"))
+				}
+				_, err := c.ReadMessage(ctx)
+				return err
+			}))
+			if err != context.Canceled {
+				t.Fatalf("error is %v", err)
+			}
+		})
+	}
+}
+
+// countedContext counts who waits for it.
+type countedContext struct {
+	context.Context
+	done    chan struct{}
+	waiting int
+}
+
+func (c *countedContext) Done() <-chan struct{} { return c.done }
+
+func (c *countedContext) AfterFunc(func()) func() bool {
+	c.waiting++
+	return func() bool { c.waiting--; return true }
+}
+
+func TestCloseLetsContextsGo(t *testing.T) {
+	c := newFakeStream().channel(nil)
+	reading := &countedContext{Context: context.Background(), done: make(chan struct{})}
+	writing := &countedContext{Context: context.Background(), done: make(chan struct{})}
+	c.ReadMessage(reading)
+	must(t, c.WriteMessage(writing, []byte("x")))
+	if reading.waiting != 1 || writing.waiting != 1 {
+		t.Fatal("nobody waits for the contexts")
+	}
+	must(t, c.Close())
+	if reading.waiting != 0 || writing.waiting != 0 {
+		t.Fatal("the channel still waits for the contexts")
+	}
+}
