@@ -7,6 +7,7 @@ import contextlib
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -249,4 +250,9 @@ async def _end(process: asyncio.subprocess.Process, patience: float, grace: floa
 
 def _signal(process: asyncio.subprocess.Process, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
+        if sys.platform == "win32":
+            process.send_signal(number)
+        else:
+            # Popen looks first whether the process has ended, and takes its status
+            # away from asyncio, which would report 255.
+            os.kill(process.pid, number)
