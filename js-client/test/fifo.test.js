@@ -11,7 +11,7 @@ import {
   reopenToRead,
   sameInode,
 } from '../lib/fifo.js';
-import { makeFifos } from '../testing/rig.js';
+import { makeFifos, openDescriptors } from '../testing/rig.js';
 
 /** @typedef {import('../lib/fifo.js').FifoEnd} FifoEnd */
 
@@ -47,6 +47,43 @@ describe('fifo', () => {
     assert.equal(fs.fstatSync(again.fd).ino, fs.fstatSync(reader.fd).ino);
     closeEnd(again);
     closeEnd(reader);
+  });
+
+  it('refuses what took the place of a FIFO as it was opened', async (t) => {
+    const { inPath } = makeFifos(t);
+    const before = await openDescriptors();
+    const open = t.mock.method(fs, 'openSync', (/** @type {any[]} */ ...args) => {
+      open.mock.restore();
+      fs.rmSync(inPath);
+      fs.writeFileSync(inPath, 'precious');
+      return Reflect.apply(fs.openSync, fs, args);
+    });
+    assert.throws(() => openFifo(inPath, 'read'), {
+      code: 'bad-rendezvous',
+      message: /not a FIFO/,
+    });
+    assert.equal(await openDescriptors(), before);
+    assert.equal(fs.readFileSync(inPath, 'utf8'), 'precious');
+  });
+
+  it('tells what can never be from what may come', (t) => {
+    const { directory } = makeFifos(t);
+    assert.equal(inodeAt(`${directory}/missing`), null);
+    assert.throws(() => inodeAt(`${directory}/${'x'.repeat(300)}`), { code: 'bad-rendezvous' });
+  });
+
+  it('knows nothing of a reader without a descriptor to look', (t) => {
+    const { inPath } = makeFifos(t);
+    const reader = mustOpen(inPath, 'read');
+    const writer = mustOpen(inPath, 'write');
+    const open = t.mock.method(fs, 'openSync', () => {
+      throw Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+    });
+    assert.equal(hasReader(writer, inPath), null);
+    assert.equal(reopenToRead(reader, inPath), null);
+    open.mock.restore();
+    closeEnd(reader);
+    closeEnd(writer);
   });
 
   it('tells nothing there from nothing left', (t) => {

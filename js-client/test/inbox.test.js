@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, it } from 'node:test';
 
 import { EOF, LOCAL, reset } from '../lib/end.js';
@@ -28,6 +29,16 @@ describe('inbox', () => {
     for (const read of [...waiting, inbox.take(undefined)]) {
       await assert.rejects(read, { code: 'reset' });
     }
+  });
+
+  it('lets the signal of a read go that it has given the end', async () => {
+    const inbox = new Inbox(() => {});
+    const { signal } = new AbortController();
+    const read = inbox.take(signal);
+    assert.equal(getEventListeners(signal, 'abort').length, 1);
+    inbox.finish(EOF);
+    assert.equal(await read, null);
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 
   it('counts tiny messages for what they cost', () => {

@@ -330,6 +330,41 @@ describe('connecting over named pipes', () => {
     await channel.close();
   });
 
+  it('lets go of a pipe whose name has gone', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    fs.renameSync(inPath, `${inPath}.old`);
+    await until(() => !isRead(`${inPath}.old`), 'nobody reads the old pipe');
+    fs.renameSync(`${inPath}.old`, inPath);
+    const reader = openToRead(outPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath }, reader);
+    const channel = await connecting;
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('brings nothing of an old pipe along', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    const old = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    fs.writeSync(old, frame('old'));
+    await turn();
+    fs.renameSync(inPath, `${inPath}.old`);
+    await until(() => !isRead(`${inPath}.old`), 'nobody reads the old pipe');
+    fs.closeSync(old);
+    execFileSync('mkfifo', ['-m', '600', inPath]);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath }, openToRead(outPath));
+    await peer.send(frame('new'));
+    const channel = await connecting;
+    assert.equal(String(await channel.read()), 'new');
+    await peer.destroy();
+    await channel.close();
+  });
+
   it('serves five channels at once without a thread of the pool', async (t) => {
     const meetings = await Promise.all(
       Array.from({ length: 5 }, async () => {
@@ -361,20 +396,19 @@ describe('connecting over named pipes', () => {
   });
 });
 
-/**
- * Waits until somebody has the FIFO open to read.
- *
- * @param {string} fifo
- */
-async function untilRead(fifo) {
-  for (;;) {
-    try {
-      fs.closeSync(fs.openSync(fifo, O_WRONLY | O_NONBLOCK));
-      return;
-    } catch {
-      await turn();
-    }
+/** @param {string} fifo */
+function isRead(fifo) {
+  try {
+    fs.closeSync(fs.openSync(fifo, O_WRONLY | O_NONBLOCK));
+    return true;
+  } catch {
+    return false;
   }
+}
+
+/** @param {string} fifo */
+function untilRead(fifo) {
+  return until(() => isRead(fifo), 'somebody reads a FIFO');
 }
 
 /**

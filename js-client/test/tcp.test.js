@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import { describe, it } from 'node:test';
@@ -39,6 +39,31 @@ describe('connecting over TCP', () => {
     socket.end(frame('here'));
     assert.equal(String(await channel.read()), 'here');
     await channel.close();
+  });
+
+  for (const [system, code] of [
+    ['EADDRNOTAVAIL', 'bad-rendezvous'],
+    ['ENETUNREACH', 'bad-rendezvous'],
+    ['EACCES', 'bad-rendezvous'],
+    ['EMFILE', 'EMFILE'],
+  ]) {
+    it(`gives ${code} for ${system} at once`, async (t) => {
+      /** @this {net.Socket} */
+      function fail() {
+        const error = Object.assign(new Error(system), { code: system });
+        process.nextTick(() => this.destroy(error));
+        return this;
+      }
+      t.mock.method(net.Socket.prototype, 'connect', fail);
+      await assert.rejects(connect({ ...at(5000), timeout: Infinity }), { code });
+    });
+  }
+
+  it('listens to a signal no longer than it waits', async (t) => {
+    const port = await freePort(t);
+    const { signal } = new AbortController();
+    await assert.rejects(connect({ ...at(port), timeout: 30, signal }), { code: 'timeout' });
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 
   for (const timeout of [0, 30]) {
