@@ -108,12 +108,16 @@ export class Session {
   }
 
   /**
-   * Throws what `write` would reject with, if the message cannot be sent.
+   * Whether it is a message, which `write` would not refuse.
    *
    * @param {unknown} message
    */
-  check(message) {
-    payloadOf(message, this.#maxMessageSize);
+  canSend(message) {
+    try {
+      return payloadOf(message, this.#maxMessageSize).length > 0;
+    } catch {
+      return false;
+    }
   }
 
   /**

@@ -24,11 +24,10 @@ export function duplexOver(session) {
       session.write(message, undefined).then(() => done(), done);
     },
     writev(chunks, done) {
-      // Nothing may follow a message that is refused.
       const writes = [];
       for (const { chunk } of chunks) {
         writes.push(session.write(chunk, undefined));
-        if (!canBeSent(session, chunk)) break;
+        if (!session.canSend(chunk)) break; // nothing may follow a message that is refused
       }
       Promise.all(writes).then(() => done(), done);
     },
@@ -46,17 +45,4 @@ export function duplexOver(session) {
       else closing.then(() => done(null), done);
     },
   });
-}
-
-/**
- * @param {Session} session
- * @param {unknown} message
- */
-function canBeSent(session, message) {
-  try {
-    session.check(message);
-    return true;
-  } catch {
-    return false;
-  }
 }

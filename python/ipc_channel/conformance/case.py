@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from ipc_channel.conformance.trial import Trial
 
+_T = TypeVar("_T")
 Level = Literal["MUST", "SHOULD"]
 Body = Callable[["Trial"], Awaitable[None]]
 TRANSPORTS = ("named_pipe", "tcp")
@@ -27,6 +29,15 @@ class CaseFailedError(Exception):
         if self.expected is None and self.actual is None:
             return self.what
         return f"{self.what}: expected {self.expected}, got {self.actual}"[:1000]
+
+
+async def in_time(patience: float, awaitable: Awaitable[_T], what: str) -> _T:
+    """Wait for what the testee has to do within ``patience`` seconds, or fail the case."""
+    try:
+        async with asyncio.timeout(patience):
+            return await awaitable
+    except TimeoutError:
+        raise CaseFailedError(f"the testee has not {what} in {patience} s") from None
 
 
 class NotApplicableError(Exception):

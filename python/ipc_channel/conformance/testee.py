@@ -148,7 +148,7 @@ class Testee:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._exit(_KILLED)
-        self._process._transport.close()  # type: ignore[attr-defined]  # whoever else holds them
+        self._process._transport.close()  # type: ignore[attr-defined]  # no public way, and others may hold its pipes
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
         if not self._greeted.done():

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ipc_channel import IPCChannel, make_ipc_channel
-from ipc_channel.conformance.case import CaseFailedError, NotApplicableError
+from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
 from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee, TesteeError
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.wire import RawServer, Wire, open_for_writing
@@ -170,11 +170,8 @@ class Trial:
 
     async def open_for_writing(self) -> int:
         """Open the pipe to the testee, as a passer-by does, once the testee reads it."""
-        try:
-            async with asyncio.timeout(self.patience):
-                return await open_for_writing(self.server.testee_in)
-        except TimeoutError:
-            raise CaseFailedError("the testee has not opened its reading end") from None
+        opening = open_for_writing(self.server.testee_in)
+        return await self.in_time(opening, "opened its reading end")
 
     async def connecting(self, **options: Any) -> Pending:
         """Tell the testee to connect to the raw server, and go on."""
@@ -207,28 +204,19 @@ class Trial:
                 await asyncio.wait({task})
 
     async def in_time(self, awaitable: Awaitable[_T], what: str) -> _T:
-        """Wait for something of the Python channel that needs the testee."""
-        try:
-            async with asyncio.timeout(self.patience):
-                return await awaitable
-        except TimeoutError:
-            raise CaseFailedError(
-                f"the testee has not {what} in {self.patience} s"
-            ) from None
+        """Wait for something of the server's end that needs the testee."""
+        return await in_time(self.patience, awaitable, what)
 
     async def open_blocking(self, path: str, flags: int) -> int:
         """Open a named pipe as a server does that blocks in it."""
         opening = asyncio.ensure_future(asyncio.to_thread(os.open, path, flags))
         try:
-            async with asyncio.timeout(self.patience):
-                return await asyncio.shield(opening)
-        except TimeoutError:
+            return await self.in_time(asyncio.shield(opening), "opened its end of a pipe")
+        except CaseFailedError:
             other = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # which lets the thread go
             os.close(await opening)
             os.close(other)
-            raise CaseFailedError(
-                f"the testee has not opened its end of a pipe in {self.patience} s"
-            ) from None
+            raise
 
     async def accept(self) -> Wire:
         wire = await self.server.accept()

@@ -13,11 +13,12 @@ import select
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from ipc_channel.conformance.case import CaseFailedError
+from ipc_channel.conformance.case import CaseFailedError, in_time
 from ipc_channel.conformance.trace import FrameLog, Trace
 
+_T = TypeVar("_T")
 CLOSE = bytes(4)
 _CHUNK = 2**18
 _PAUSE = 0.002  # seconds between two looks at a named pipe
@@ -176,14 +177,8 @@ class Wire:
                 os.close(fd)
         self.in_fd = self.out_fd = -1
 
-    async def _in_time(self, awaitable: Awaitable[Any], what: str) -> Any:
-        try:
-            async with asyncio.timeout(self.patience):
-                return await awaitable
-        except TimeoutError:
-            raise CaseFailedError(
-                f"the testee has not {what} in {self.patience} s"
-            ) from None
+    async def _in_time(self, awaitable: Awaitable[_T], what: str) -> _T:
+        return await in_time(self.patience, awaitable, what)
 
     async def _receive_into(self, data: bytearray, size: int) -> None:
         while len(data) < size:
@@ -285,20 +280,15 @@ class RawServer:
 
     async def accept(self) -> Wire:
         """Wait for the testee, until both directions stand."""
-        try:
-            async with asyncio.timeout(self._patience):
-                if self._listener is not None:
-                    loop = asyncio.get_running_loop()
-                    sock, _ = await loop.sock_accept(self._listener)
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self._trace.add("server  accepted a connection")
-                    fd = sock.fileno()
-                    return Wire(fd, fd, sock, self._trace, self._patience)
-                return await self._open_pipes()
-        except TimeoutError:
-            raise CaseFailedError(
-                f"the testee has not connected in {self._patience} s"
-            ) from None
+        return await in_time(self._patience, self._accept(), "connected")
+
+    async def _accept(self) -> Wire:
+        if self._listener is None:
+            return await self._open_pipes()
+        sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._trace.add("server  accepted a connection")
+        return Wire(sock.fileno(), sock.fileno(), sock, self._trace, self._patience)
 
     async def has_another(self) -> bool:
         """Whether one more connection waits to be accepted (TCP)."""
