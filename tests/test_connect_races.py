@@ -355,6 +355,25 @@ async def test_a_client_notices_new_pipes_while_nobody_reads_its_own(
     await client.close()
 
 
+@pytest.mark.covers("RDV-23")
+async def test_no_new_pipe_is_opened_beside_an_old_one(paths: tuple[str, str]) -> None:
+    """Even while somebody still writes to the old one."""
+    client = make_ipc_channel_client(*paths)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    old = await asyncio.to_thread(open_nonblocking, paths[0], os.O_WRONLY)
+    for path in paths:
+        os.mkfifo(path + ".new")
+        os.rename(path + ".new", path)
+    reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
+    writer = await asyncio.to_thread(open_nonblocking, paths[0], os.O_WRONLY)
+    assert await connecting
+    os.write(writer, frame(b"of the new pair"))
+    assert await client.read() == b"of the new pair"
+    for fd in (old, reader, writer):
+        os.close(fd)
+    await client.close()
+
+
 def _once_read(path: str) -> None:
     """Wait until somebody reads ``path``."""
     os.close(open_nonblocking(path, os.O_WRONLY))

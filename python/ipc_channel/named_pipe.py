@@ -44,7 +44,8 @@ class _Opening:
             self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
         if self._in == NONE:
             return None
-        if self._out == NONE and not self._has_left():
+        # No new `out` beside an old `in`: they are not a pair.
+        if self._out == NONE and not self._has_left() and not self._is_elsewhere():
             self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
         if not self._sees_peer():
             if not self._is_elsewhere():
