@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _NO_USER = 2**32 - 1  # which system calls take for "leave it as it is"
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
 _NEVER = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES)
 
 
@@ -288,9 +289,14 @@ class TCPSocketChannelClient(Endpoint):
         sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         sock.setblocking(False)
         try:
-            # On loopback it is mostly done at once, without a turn of the loop.
-            if sock.connect_ex(address) and sock.connect_ex(address):
+            code = sock.connect_ex(address)
+            if code in _UNDER_WAY:
+                # On loopback it is mostly done by now, without a turn of the loop.
+                code = sock.connect_ex(address)
+            if code in _UNDER_WAY:
                 await loop.sock_connect(sock, address)
+            elif code not in (0, errno.EISCONN):
+                raise OSError(code, os.strerror(code))
             # A connection to a free port can meet itself.
             if sock.getsockname() != sock.getpeername():
                 return sock
