@@ -3,6 +3,7 @@ package ipcchannel
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"time"
 )
@@ -45,7 +46,7 @@ func Dial(ctx context.Context, in, out string, options *Options) (*Channel, erro
 	wait := newPacing(opts.Timeout)
 	var s stream
 	if where.isTCP() {
-		s, err = dialTCP(ctx, where.addr, wait)
+		s, err = dialTCP(ctx, net.Dialer{}, where.addr, wait)
 	} else {
 		s, err = dialPipes(ctx, where.in, where.out, wait)
 	}

@@ -17,11 +17,22 @@ type pipeDial struct {
 	inPath, outPath string
 	in, out         int    // descriptors, -1 if not open
 	early           []byte // what was read on finding that somebody writes
-	unseen          func() // for tests: called when the server was not seen
+
+	// For tests: called between two system calls, where a server may act.
+	between func(moment)
 }
 
+// moment is one between two system calls.
+type moment string
+
+const (
+	afterOpening moment = "after opening"
+	afterOut     moment = "after a look at out"
+	afterUnseen  moment = "after the server was not seen"
+)
+
 func newPipeDial(inPath, outPath string) *pipeDial {
-	return &pipeDial{inPath: inPath, outPath: outPath, in: -1, out: -1, unseen: func() {}}
+	return &pipeDial{inPath: inPath, outPath: outPath, in: -1, out: -1, between: func(moment) {}}
 }
 
 // errNotYet is the error of a try that may succeed when it is made again.
@@ -54,13 +65,14 @@ func (d *pipeDial) try() error {
 	if d.in < 0 {
 		return err
 	}
+	d.between(afterOpening)
 	if d.seesServer() {
 		return nil
 	}
 	if err == nil {
 		err = fmt.Errorf("%w: nobody writes to %q", errNotYet, d.inPath)
 	}
-	d.unseen()
+	d.between(afterUnseen)
 	if d.isElsewhere() {
 		// The server may have come, written and left, with its names, meanwhile.
 		if d.seesServer() {
@@ -121,6 +133,7 @@ func (d *pipeDial) seesServer() bool {
 		return poll(d.in, pollIn)&both == both
 	}
 	isRead := !readersGone(d.out)
+	d.between(afterOut)
 	if len(d.early) > 0 || poll(d.in, pollIn)&pollIn != 0 {
 		return true
 	}

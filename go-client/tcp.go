@@ -16,10 +16,14 @@ const handshakeGrace = 20 * time.Millisecond
 // questions already.
 type tcpStream struct{ *net.TCPConn }
 
-// dialTCP connects to a server that may not listen yet.
-func dialTCP(ctx context.Context, addr netip.AddrPort, wait *pacing) (stream, error) {
+// dialTCP connects to a server that may not listen yet. The dialer needs no
+// settings.
+func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *pacing) (stream, error) {
+	dialer.Deadline = wait.deadline.Add(handshakeGrace)
+	dialer.KeepAlive = -1 // probes have no use on the loopback interface
+	dialer.SetMultipathTCP(false)
 	for {
-		conn, err := connectOnce(ctx, addr, wait.deadline.Add(handshakeGrace))
+		conn, err := connectOnce(ctx, &dialer, addr)
 		if err == nil {
 			return tcpStream{conn}, nil
 		}
@@ -44,24 +48,19 @@ func dialTCP(ctx context.Context, addr netip.AddrPort, wait *pacing) (stream, er
 // give a client that very port, and TCP then connects the socket to itself.
 var errSelf = errors.New("the socket was connected to itself")
 
-func connectOnce(ctx context.Context, addr netip.AddrPort, deadline time.Time) (*net.TCPConn, error) {
-	// Keep-alive probes have no use on the loopback interface.
-	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
-	dialer.SetMultipathTCP(false)
+func connectOnce(ctx context.Context, dialer *net.Dialer, addr netip.AddrPort) (*net.TCPConn, error) {
 	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, err
 	}
 	tcp := conn.(*net.TCPConn)
-	if isSelf(tcp.LocalAddr(), tcp.RemoteAddr()) {
+	if tcp.LocalAddr().String() == tcp.RemoteAddr().String() {
 		tcp.Close()
 		return nil, errSelf
 	}
 	tcp.SetNoDelay(true)
 	return tcp, nil
 }
-
-func isSelf(local, remote net.Addr) bool { return local.String() == remote.String() }
 
 func (s tcpStream) mustDrain() bool { return true }
 

@@ -1,0 +1,39 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+)
+
+func TestErrorsOfPaths(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		var coded *Error
+		if err := pathError("open", "/x", errno); errors.Is(err, errNotYet) || errors.As(err, &coded) || !errors.Is(err, errno) {
+			t.Errorf("%v gives %v", errno, err)
+		}
+	}
+	for _, errno := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.ELOOP, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
+		if err := pathError("open", "/x", errno); !errors.Is(err, ErrBadRendezvous) {
+			t.Errorf("%v gives %v", errno, err)
+		}
+	}
+	if sameFile(&syscall.Stat_t{Dev: 1, Ino: 5}, &syscall.Stat_t{Dev: 2, Ino: 5}) {
+		t.Error("files of two devices are the same")
+	}
+}
+
+func TestErrorsOfAddresses(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.ENETUNREACH, syscall.EAFNOSUPPORT, syscall.EACCES, syscall.EPERM} {
+		if !isNever(errno) || isNobodyThere(errno) {
+			t.Errorf("%v is worth another try", errno)
+		}
+	}
+	for _, errno := range []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ETIMEDOUT} {
+		if isNever(errno) || !isNobodyThere(errno) {
+			t.Errorf("%v is not worth another try", errno)
+		}
+	}
+}
