@@ -21,8 +21,9 @@ def test_tries_begin_close_together_and_slow_down() -> None:
 
 def test_the_last_try_is_at_the_deadline() -> None:
     assert list(backoff(time.monotonic())) == []
-    tries = backoff(time.monotonic() + 0.0005)
-    assert next(tries) <= 0.0005
+    assert next(backoff(time.monotonic() + 0.0005)) == 0.001
+    *_, fourth = itertools.islice(backoff(time.monotonic() + 0.005), 4)
+    assert fourth <= 0.005
 
 
 async def test_input_is_no_failure() -> None:

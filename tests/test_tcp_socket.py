@@ -115,9 +115,7 @@ async def test_a_client_does_not_try_all_the_time(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(client, "_attempt", attempt)
     assert not await client.connect(0.2)
-    assert 2 <= tries <= 1 + 5 + 10 + 1, (
-        "after 0, 1, 3, 7, 15, 31 ms, every 20 ms, at the end"
-    )
+    assert 2 <= tries <= 25, "after 0, 1, 3, 7, 15, 31 ms, every 20 ms, at the end: 15"
     await client.close()
 
 

@@ -105,14 +105,14 @@ class Stream(ABC):
 def backoff(deadline: float) -> Iterator[float]:
     """Yield the pauses between tries, in seconds: 1 ms, doubling to 20 ms.
 
-    The last ends at ``deadline``, in terms of ``time.monotonic``.
+    The last ends at ``deadline``, in terms of ``time.monotonic``, or within 1 ms.
 
     A try costs microseconds, so that the first ones may come quickly; 20 ms
     keep a long wait cheap and still meet a peer within 25 ms.
     """
-    pause = 0.001
+    least = pause = 0.001  # with less, uvloop does not pause at all
     while (remaining := deadline - time.monotonic()) > 0:
-        yield min(pause, remaining)
+        yield max(min(pause, remaining), least)
         pause = min(2 * pause, 0.02)
 
 
