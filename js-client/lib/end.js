@@ -1,4 +1,4 @@
-import { IPCChannelError } from './errors.js';
+import { IPCChannelError, systemCode } from './errors.js';
 
 /**
  * How a session ended for its reader: the reason that `endReason` gives, and the error that a read
@@ -53,6 +53,8 @@ export function doesNotFit(length, cause) {
  * @returns {End}
  */
 export function reset(cause) {
-  const error = new IPCChannelError('reset', 'connection reset by the peer', { cause });
+  const isPeers = systemCode(cause) === 'ECONNRESET';
+  const text = isPeers ? 'connection reset by the peer' : `the connection failed: ${cause}`;
+  const error = new IPCChannelError('reset', text, { cause });
   return { reason: 'reset', error };
 }

@@ -61,14 +61,10 @@ export function openFifo(path, end) {
  *
  * @param {FifoEnd} end
  * @param {string} path
- * @returns {FifoEnd | null} null if that fails; it must not throw into an event handler
+ * @returns {FifoEnd | null} null if it cannot be found any more
  */
 export function reopenToRead(end, path) {
-  try {
-    return { fd: openAgain(end, path, O_RDONLY), inode: end.inode };
-  } catch {
-    return null;
-  }
+  return unlessNotYet(path, () => ({ fd: openAgain(end, path, O_RDONLY), inode: end.inode }));
 }
 
 /**

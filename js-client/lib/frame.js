@@ -37,7 +37,8 @@ function bytesOf(message) {
   if (ArrayBuffer.isView(message)) {
     return new Uint8Array(message.buffer, message.byteOffset, message.byteLength);
   }
-  if (types.isArrayBuffer(message)) return new Uint8Array(message);
+  // With a length: without, the view would grow with a buffer that can.
+  if (types.isArrayBuffer(message)) return new Uint8Array(message, 0, message.byteLength);
   throw new WrongTypeError(
     `a message must be a Buffer, a typed array, a DataView or an ArrayBuffer, not ${kindOf(message)}`,
   );

@@ -125,8 +125,14 @@ export class NamedPipeConnection {
     if (this.#destroyed) return;
     clearTimeout(this.#look);
     const gone = this.#sawByte || (this.#peerGone() && this.#takeRest());
-    if (gone || !this.#reopenIn()) this.#end();
-    else this.#lookAfter(1);
+    try {
+      if (gone || !this.#reopenIn()) this.#end();
+      else this.#lookAfter(1);
+    } catch (error) {
+      // No descriptor is left to go on with. That is no end of the peer's.
+      this.#ended = true;
+      this.#handler?.onError(/** @type {Error} */ (error));
+    }
   }
 
   #end() {

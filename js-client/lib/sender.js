@@ -1,4 +1,5 @@
 import { onAbort } from './abort.js';
+import { IPCChannelError, WrongTypeError } from './errors.js';
 import { HEADER_SIZE } from './frame.js';
 import { Queue } from './queue.js';
 
@@ -15,6 +16,7 @@ const BATCH_SIZE = 64 * 1024;
 class Frame {
   started = false;
   #length;
+  #left;
   #rest;
   /** @type {(() => void)} */
   resolve = () => {};
@@ -25,11 +27,17 @@ class Frame {
   /** @param {Uint8Array} payload empty for the close frame */
   constructor(payload) {
     this.#length = payload.length;
+    this.#left = payload.length;
     this.#rest = payload;
   }
 
   get complete() {
-    return this.started && this.#rest.length === 0;
+    return this.started && this.#left === 0;
+  }
+
+  /** Whether the memory is no longer there: transferred to a worker, or made smaller. */
+  get lost() {
+    return this.#rest.length !== this.#left;
   }
 
   /**
@@ -45,12 +53,13 @@ class Frame {
     const part = this.#rest.subarray(0, target.length - offset);
     target.set(part, offset);
     this.#rest = this.#rest.subarray(part.length);
+    this.#left -= part.length;
     return offset + part.length;
   }
 
   /** Makes the rest of the payload independent of the caller's memory. */
   detach() {
-    this.#rest = new Uint8Array(this.#rest);
+    if (!this.lost) this.#rest = new Uint8Array(this.#rest);
   }
 }
 
@@ -163,7 +172,9 @@ export class Sender {
     if (this.#busy || this.#error !== null || this.#waiting.size === 0) return;
     this.#busy = true;
     this.#changed();
-    this.#write(this.#fill(), (error) => this.#written(error));
+    const batch = this.#fill();
+    if (batch.length > 0) this.#write(batch, (error) => this.#written(error));
+    else if (this.#error === null) this.#written(null);
   }
 
   /** Fills the batch with as many frames, or parts of one, as fit. */
@@ -173,12 +184,33 @@ export class Sender {
     for (let frame = this.#waiting.peek(); frame; frame = this.#waiting.peek()) {
       // A header is never cut: many a peer reads it in one piece.
       if (used + HEADER_SIZE > BATCH_SIZE) break;
+      if (frame.lost) {
+        this.#drop(frame);
+        continue;
+      }
       used = frame.copyTo(this.#batch, used);
       if (!frame.complete) break;
       this.#inBatch.push(frame);
       this.#waiting.shift();
     }
     return this.#batch.subarray(0, used);
+  }
+
+  /**
+   * Gives up the first frame that waits. If some of it is out, nothing can follow.
+   *
+   * @param {Frame} frame
+   */
+  #drop(frame) {
+    this.#waiting.shift();
+    settle(
+      frame,
+      new WrongTypeError('the memory of the message was transferred before it was sent'),
+    );
+    if (frame.started) {
+      const text = 'the memory of a message was transferred while it was sent';
+      this.fail(new IPCChannelError('closed', text));
+    }
   }
 
   /** @param {Error | null} error */

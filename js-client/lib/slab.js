@@ -1,3 +1,5 @@
+import { markAsUntransferable } from 'node:worker_threads';
+
 // Large enough that an allocation is rare, small enough that a message which the application keeps for
 // long holds little else. Node's own pool would do, but holds 64 KiB from Node 24 on.
 const SLAB_SIZE = 8 * 1024;
@@ -27,6 +29,8 @@ export class Slab {
     if (size > LARGEST_SHARE) return Buffer.allocUnsafeSlow(size);
     if (this.#used + size > this.#memory.length) {
       this.#memory = Buffer.allocUnsafeSlow(SLAB_SIZE);
+      // Whoever transfers one message to a worker would take its neighbours away, too.
+      markAsUntransferable(this.#memory.buffer);
       this.#used = 0;
     }
     const start = this.#used;

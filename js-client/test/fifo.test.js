@@ -80,7 +80,7 @@ describe('fifo', () => {
       throw Object.assign(new Error('too many open files'), { code: 'EMFILE' });
     });
     assert.equal(hasReader(writer, inPath), null);
-    assert.equal(reopenToRead(reader, inPath), null);
+    assert.throws(() => reopenToRead(reader, inPath), { code: 'EMFILE' });
     open.mock.restore();
     closeEnd(reader);
     closeEnd(writer);

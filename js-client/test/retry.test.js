@@ -46,6 +46,23 @@ describe('retry', () => {
     assert.ok(lastAt >= 25, `${lastAt}`);
   });
 
+  it('pauses for longer and longer, up to 20 ms', async (t) => {
+    /** @type {number[]} */
+    const pauses = [];
+    const there = {};
+    const attempt = () => (pauses.length === 7 ? there : MISSED);
+    t.mock.method(
+      globalThis,
+      'setTimeout',
+      (/** @type {() => void} */ resume, /** @type {number} */ pause) => {
+        pauses.push(pause);
+        setImmediate(resume);
+      },
+    );
+    await retry(attempt, new Deadline(Infinity), undefined);
+    assert.deepEqual(pauses, [1, 2, 4, 8, 16, 20, 20]);
+  });
+
   it('passes on what an attempt throws', async () => {
     const attempt = () => {
       throw new Error('never');

@@ -100,6 +100,13 @@ describe('sender', () => {
   });
 });
 
+/** @param {Uint8Array} message */
+function transfer(message) {
+  const { buffer } = message;
+  assert.ok(buffer instanceof ArrayBuffer);
+  structuredClone(buffer, { transfer: [buffer] });
+}
+
 for (const { name, meet } of TRANSPORTS) {
   describe(`writing over ${name}`, () => {
     it('never mixes concurrent writes', async (t) => {
@@ -174,6 +181,54 @@ for (const { name, meet } of TRANSPORTS) {
       );
       assert.equal(channel.endReason, 'eof');
     });
+
+    it('leaves out a message whose memory went before its turn', async (t) => {
+      const { channel, peer } = await meet(t);
+      const first = channel.write(pattern(8 * MIB));
+      const gone = new Uint8Array(1000);
+      const second = assert.rejects(channel.write(gone), { code: 'wrong-type' });
+      const third = channel.write(Buffer.from('third'));
+      transfer(gone);
+      assert.ok((await peer.readFrame()).equals(pattern(8 * MIB)));
+      assert.equal(String(await peer.readFrame()), 'third');
+      await Promise.all([first, second, third]);
+      // With nothing else to send in its turn:
+      const before = channel.write(pattern(5));
+      const last = new Uint8Array(1000);
+      const lost = assert.rejects(channel.write(last), { code: 'wrong-type' });
+      transfer(last);
+      await peer.readFrame();
+      await Promise.all([before, lost]);
+      await channel.write(Buffer.from('still there'));
+      assert.equal(String(await peer.readFrame()), 'still there');
+    });
+
+    for (const aborted of [false, true]) {
+      const what = aborted ? 'and whose write is aborted' : 'under way';
+      it(`ends the stream inside a message whose memory went ${what}`, async (t) => {
+        const { channel, peer } = await meet(t);
+        const controller = new AbortController();
+        const message = new Uint8Array(32 * MIB).fill(7);
+        const write = channel.write(message, { signal: controller.signal });
+        const next = channel.write(Buffer.from('next'));
+        transfer(message);
+        if (aborted) controller.abort();
+        const refused = Promise.all([
+          assert.rejects(write, aborted ? { name: 'AbortError' } : { code: 'wrong-type' }),
+          assert.rejects(next, { code: 'closed', message: /transferred/ }),
+        ]);
+        const header = await peer.read(4);
+        assert.equal(header.readUInt32BE(), 32 * MIB);
+        await peer.read(1000);
+        const rest = peer.readAll();
+        await refused;
+        await assert.rejects(channel.write(Buffer.from('later')), { code: 'closed' });
+        await channel.close();
+        const more = await rest;
+        assert.ok(more.length < 32 * MIB - 1000);
+        assert.ok(more.every((byte) => byte === 7));
+      });
+    }
 
     it('survives 200 aborted writes to a peer that does not read', async (t) => {
       const { channel, peer } = await meet(t);

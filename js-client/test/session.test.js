@@ -181,6 +181,23 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await peer.destroy();
     });
 
+    for (const linger of [2 ** 31, Infinity]) {
+      it(`waits for a peer that does not read for ${linger} ms`, async (t) => {
+        const { channel, peer } = await meet(t, { linger });
+        const write = channel.write(pattern(32 * 2 ** 20));
+        let closed = false;
+        const closing = channel.close().then(() => {
+          closed = true;
+        });
+        await new Promise((resolve) => setTimeout(resolve, 50)); // Node makes 1 ms of such times
+        assert.equal(closed, false);
+        assert.equal((await peer.readFrame()).length, 32 * 2 ** 20);
+        assert.deepEqual(await peer.readAll(), CLOSE_FRAME);
+        peer.destroy();
+        await Promise.all([write, closing]);
+      });
+    }
+
     it('counts the linger anew while the peer takes output', async (t) => {
       const { channel, peer } = await meet(t, { linger: 1000 });
       const message = Buffer.alloc(8 * MIB, 6);

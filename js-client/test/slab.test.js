@@ -24,4 +24,17 @@ describe('slab', () => {
     assert.equal(slab.copy(source, 0, 10).buffer, slab.copy(source, 0, 2048).buffer);
     assert.equal(slab.copy(source, 0, 2049).buffer.byteLength, 2049);
   });
+
+  it('keeps its memory when one copy is transferred', () => {
+    const slab = new Slab();
+    const source = pattern(100);
+    const [copy, neighbour] = [slab.copy(source, 0, 50), slab.copy(source, 50, 100)];
+    try {
+      structuredClone(copy, { transfer: [/** @type {ArrayBuffer} */ (copy.buffer)] });
+    } catch (error) {
+      // Node 20 copies instead.
+      assert.equal(/** @type {Error} */ (error).name, 'DataCloneError');
+    }
+    assert.ok(neighbour.equals(source.subarray(50)));
+  });
 });

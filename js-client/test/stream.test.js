@@ -29,6 +29,11 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(channel.stream(), channel.stream());
     });
 
+    it('does not read ahead, as the channel does', async (t) => {
+      const { channel } = await meet(t);
+      assert.equal(channel.stream().readableHighWaterMark, 1);
+    });
+
     it('goes on reading after it was ended', async (t) => {
       const { channel, peer } = await meet(t);
       const stream = channel.stream();

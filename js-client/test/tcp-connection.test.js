@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
 
+import { TCPConnection } from '../lib/tcp-connection.js';
 import { startCode } from '../testing/process.js';
 import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern, turn } from '../testing/rig.js';
 
@@ -86,6 +87,19 @@ describe('a session over TCP', () => {
     }
   });
 
+  it('reports a reset that came together with data while a write of ours waits', async (t) => {
+    for (let round = 0; round < 20; round += 1) {
+      const { channel, peer } = await meetOverTCP(t);
+      const write = assert.rejects(channel.write(pattern(32 * 1024 * 1024)), { code: 'reset' });
+      await turn();
+      await peer.send(frame('last'));
+      peer.reset();
+      assert.equal(String(await channel.read()), 'last');
+      await assert.rejects(channel.read(), { code: 'reset' });
+      await write;
+    }
+  });
+
   it('calls an end an end while a write of ours waits', async (t) => {
     const { channel, peer } = await meetOverTCP(t);
     const write = channel.write(pattern(32 * 1024 * 1024));
@@ -95,4 +109,25 @@ describe('a session over TCP', () => {
     assert.equal((await peer.readFrame()).length, 32 * 1024 * 1024);
     await write;
   });
+});
+
+describe('a TCP connection', () => {
+  for (const [localAddress, toItself] of /** @type {const} */ ([
+    ['127.0.0.1', true],
+    ['127.0.0.2', false],
+  ])) {
+    it(`from ${localAddress} and the port that it goes to ${toItself ? 'meets' : 'does not meet'} itself`, async (t) => {
+      const { server, port } = await listen(t);
+      if (toItself) {
+        server.close();
+        await once(server, 'close');
+      }
+      const connection = new TCPConnection();
+      t.after(() => connection.destroy());
+      // `localPort` makes happen what happens by chance otherwise.
+      const address = { host: '127.0.0.1', port, localAddress, localPort: port };
+      await connection.open(address);
+      assert.equal(connection.toItself, toItself);
+    });
+  }
 });
