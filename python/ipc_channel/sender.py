@@ -27,7 +27,7 @@ WRITE_AHEAD = 64 * 2**10
 _AT_ONCE = 3
 _AT_MOST = 2**20  # bytes at a time, so that a fast reader does not hold up the loop
 _GATHER = 64  # buffers of one system call
-_JOIN = 4096  # a payload up to this size is joined with its header
+_JOIN = 4096  # a payload up to this size is joined with what is beside it
 
 
 class Sender:
@@ -42,7 +42,8 @@ class Sender:
         self._stream = stream
         self._on_reset = on_reset
         self._queue: deque[bytes | memoryview] = deque()
-        self._size = 0  # bytes in the queue
+        self._small: list[bytes] = []  # what comes behind, to be joined
+        self._size = 0  # bytes in both
         self._turns: deque[tuple[asyncio.Future[None], bytes]] = deque()
         self._sent: list[asyncio.Future[None]] = []  # wait for the queue to be short
         self._at_once = _AT_ONCE  # frames of this turn that may still go at once
@@ -77,7 +78,7 @@ class Sender:
         emptied: asyncio.Future[None] = self._stream.loop.create_future()
         self._emptied = emptied
         self.refuse(ChannelClosedError("the channel was closed"))
-        self._queue.append(CLOSE_FRAME)
+        self._small.append(CLOSE_FRAME)
         self._size += len(CLOSE_FRAME)
         self._flush()
         return emptied
@@ -95,6 +96,7 @@ class Sender:
         """Refuse writers, and give up what is not sent."""
         self.refuse(error)
         self._queue.clear()
+        self._small.clear()
         self._size = 0
         self._watch()
 
@@ -127,11 +129,22 @@ class Sender:
     def _enqueue(self, payload: bytes) -> None:
         size = len(payload)
         header = encode_header(size)
-        if size <= _JOIN:
-            self._queue.append(header + payload)
-        else:
+        if size > _JOIN:
+            self._join()
             self._queue += header, payload
+        elif self._size:
+            small = self._small
+            small.append(header)
+            small.append(payload)
+        else:
+            self._queue.append(header + payload)
         self._size += HEADER_SIZE + size
+
+    def _join(self) -> None:
+        """Make one buffer of many: that costs less than to pass each to the kernel."""
+        if self._small:
+            self._queue.append(b"".join(self._small))
+            self._small.clear()
 
     def _write_at_once(self) -> None:
         self._at_once -= 1
@@ -146,7 +159,9 @@ class Sender:
     def _flush(self) -> None:
         """Give the kernel what it takes, and watch for room if something is left."""
         queue, room = self._queue, _AT_MOST
-        while queue and room > 0:
+        while self._size and room > 0:
+            if self._small:
+                self._join()
             try:
                 count = self._stream.write(
                     queue if len(queue) == 1 else list(islice(queue, _GATHER))
@@ -160,7 +175,7 @@ class Sender:
             self._drop(count)
             if self._sent or self._turns:
                 self._admit()
-        if queue or self._watching or self._emptied is not None:
+        if self._size or self._watching or self._emptied is not None:
             self._watch()
 
     def _drop(self, count: int) -> None:
@@ -189,10 +204,10 @@ class Sender:
                 self._enqueue(payload)
 
     def _watch(self) -> None:
-        if self._queue and not self._watching:
+        if self._size and not self._watching:
             self._watching = True
             self._stream.start_writing(self._flush)
-        elif not self._queue:
+        elif not self._size:
             if self._watching:
                 self._watching = False
                 self._stream.stop_writing()
