@@ -304,6 +304,19 @@ async def test_ten_thousand_small_messages_in_one_turn(connect: Connect) -> None
         assert got == messages
 
 
+@pytest.mark.covers("SES-20")
+async def test_small_and_large_messages_of_one_turn_keep_their_order(
+    connect: Connect,
+) -> None:
+    sizes = [1, 2, 3, 4, 5, 5000, 6, 70_000, 7, 4096, 4097, 8, 9, 200_000, 10]
+    messages = [bytes([number]) * size for number, size in enumerate(sizes)]
+    async with connect() as (ours, peer):
+        writes = [asyncio.create_task(ours.write(message)) for message in messages]
+        for message in messages:
+            assert await asyncio.to_thread(peer.recv_frame) == message
+        await asyncio.gather(*writes)
+
+
 async def test_the_error_of_a_session_outlives_close(connect: Connect) -> None:
     async with connect() as (ours, peer):
         peer.close()

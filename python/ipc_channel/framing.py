@@ -32,7 +32,7 @@ DEFAULT_MAX_MESSAGE_SIZE = 64 * 2**20
 CLOSE_FRAME = bytes(HEADER_SIZE)
 """The frame that ends a direction."""
 
-# What a reader reserves for a payload before any of it has arrived (FRM-9 allows 1 MiB).
+# A reader reserves at most this much ahead of what has arrived (FRM-9 allows 1 MiB).
 _RESERVE = 512 * 2**10
 
 _header = struct.Struct("!I")
@@ -175,25 +175,22 @@ class Decoder:
 
 
 class Payload:
-    """A payload of which a part has arrived.
+    """A payload of which a part has arrived, in a buffer that grows as it arrives.
 
-    It has ``room`` until it is whole, or there is no memory left. At first the
-    room is small; when that much has arrived it is all that is needed.
+    It has ``room`` until it is whole, or there is no memory left.
 
     BytesIO is the one writable buffer that hands its content out as bytes
-    without another copy, which matters from about 1 MiB on. It keeps to the
-    bytes that it is given, whose pages take no memory until something arrives
-    in them: a buffer that grows would be moved again and again.
+    without another copy, which matters from about 1 MiB on.
     """
 
     __slots__ = ("_buffer", "filled", "room", "size")
+    room: memoryview
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.filled = 0
-        self.room = memoryview(b"")
         self._buffer = BytesIO()
-        self._reserve(min(size, _RESERVE))
+        self._reserve()
 
     def take(self, data: bytes) -> int:
         """Copy what belongs to this payload from ``data``; return how much it was."""
@@ -209,7 +206,7 @@ class Payload:
         self.filled += count
         self.room = self.room[count:]
         if not self.room and self.filled < self.size:
-            self._reserve(self.size)
+            self._reserve()
 
     def close(self) -> bytes:
         """Return what has arrived."""
@@ -217,12 +214,12 @@ class Payload:
         self._buffer.truncate(self.filled)
         return self._buffer.getvalue()
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self) -> None:
+        self.room = memoryview(b"")  # a buffer with a view on it cannot grow
+        reserved = min(self.size, self.filled + _RESERVE)
+        self._buffer.seek(reserved - 1)
         try:
-            buffer = BytesIO(bytes(size))
-        except (MemoryError, OverflowError):
-            return
-        self.room = buffer.getbuffer()
-        self.room[: self.filled] = self._buffer.getbuffer()
-        self.room = self.room[self.filled :]
-        self._buffer = buffer
+            self._buffer.write(b"\0")
+        except MemoryError:
+            return  # and touch the buffer no more: it may be gone
+        self.room = self._buffer.getbuffer()[self.filled :]
