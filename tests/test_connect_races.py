@@ -40,7 +40,8 @@ async def halfway(server: IPCChannel, half: str) -> tuple[asyncio.Task[bool], in
     path = server.out_path if half == "reader" else server.in_path
     mode = os.O_RDONLY if half == "reader" else os.O_WRONLY
     fd = await asyncio.to_thread(open_nonblocking, path, mode)
-    await asyncio.sleep(0.05)  # time to find it: without, the test proves less
+    pipes = server._pipes  # type: ignore[attr-defined]  # looks inside
+    await eventually(lambda: half == "writer" or pipes._is_read())
     return connecting, fd
 
 
@@ -159,7 +160,10 @@ async def test_an_error_that_nobody_waits_for_is_no_complaint(
         lambda _, what: complaints.append(what)
     )
 
+    begun = asyncio.Event()
+
     async def fail_late(_: float) -> None:
+        begun.set()
         try:
             await asyncio.sleep(PATIENCE)
         finally:
@@ -168,7 +172,7 @@ async def test_an_error_that_nobody_waits_for_is_no_complaint(
     server = make_ipc_channel(transport=transport)
     monkeypatch.setattr(server, "_open", fail_late)
     connecting = asyncio.create_task(server.connect(PATIENCE))
-    await asyncio.sleep(0.005)
+    await begun.wait()
     connecting.cancel()
     await asyncio.wait({connecting})
     await server.close()

@@ -35,13 +35,10 @@ async def test_a_passer_by_before_the_peer(passing: str) -> None:
     server = PosixNamedPipeChannel()
     connecting = asyncio.create_task(server.connect(PATIENCE))
     for _ in range(3):
-        await asyncio.sleep(0.005)
         if "r" in passing:
-            with open(server.out_path, "rb", buffering=0, opener=_nonblocking):
-                await asyncio.sleep(0.03)
+            await _pass_by(server.out_path, os.O_RDONLY)
         if "w" in passing:
-            with open(server.in_path, "wb", buffering=0, opener=_nonblocking):
-                await asyncio.sleep(0.03)
+            await _pass_by(server.in_path, os.O_WRONLY)
     assert not connecting.done(), "one direction alone is no peer"
     peer = await asyncio.to_thread(dial, server.out_path, server.in_path)
     assert await connecting
@@ -51,8 +48,10 @@ async def test_a_passer_by_before_the_peer(passing: str) -> None:
     await server.close()
 
 
-def _nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+async def _pass_by(path: str, mode: int) -> None:
+    fd = await asyncio.to_thread(open_nonblocking, path, mode)
+    await asyncio.sleep(0.03)  # time to take it for the peer
+    os.close(fd)
 
 
 @pytest.mark.covers("RDV-24", "RDV-26")
