@@ -83,7 +83,8 @@ export class Channel implements AsyncIterable<Buffer> {
    * waiting, and the message goes out whole. The AbortError does not tell which of the two it was.
    *
    * Rejects with `wrong-type` (a TypeError), `empty-message`, `message-too-large` and sends nothing;
-   * with `peer-gone`, `reset`, `too-large` or `closed` when nothing can be sent any more.
+   * with `peer-gone`, `reset`, `too-large` or `closed` when nothing can be sent any more. So it is once
+   * the memory of a message was transferred, or made smaller, while a part of it was out.
    */
   write(message: NodeJS.ArrayBufferView | ArrayBuffer, options?: CallOptions): Promise<void>;
 

@@ -14,6 +14,7 @@
  * @property {(bytes: Buffer, done: (error: Error | null) => void) => void} write one at a time;
  *   calls back once the kernel has the bytes
  * @property {() => void} shutdown ends our direction, as far as the transport can
+ * @property {() => void} cut ends our direction inside a frame
  * @property {(wanted: boolean) => void} setReferenced whether it keeps the process alive
  * @property {() => Promise<void>} destroy resolves when the descriptors are closed
  */

@@ -1,19 +1,18 @@
 import { Assembly } from './assembly.js';
 import { CLEAN, doesNotFit, EOF, tooLarge, truncated } from './end.js';
 import { HEADER_SIZE } from './frame.js';
-import { Slab } from './slab.js';
 
 /** @typedef {import('./end.js').End} End */
 
 /**
  * Makes messages out of the bytes of one direction, in whatever chunks they arrive. No I/O.
  *
- * Each message is copied out of the chunk, once. So the caller can read into one buffer for ever, and
- * a message that the application keeps does not hold the whole chunk in memory.
+ * Each message is copied out of the chunk, once, to memory of its own. So the caller can read into one
+ * buffer for ever, a message that the application keeps does not hold the whole chunk, and who transfers
+ * one to a worker takes no other with it.
  */
 export class Decoder {
   #limit;
-  #slab = new Slab();
   #headerSeen = 0;
   /** The header's value as far as it has arrived. */
   #length = 0;
@@ -97,11 +96,6 @@ export class Decoder {
    * @param {(message: Buffer) => void} deliver
    */
   #takePayload(chunk, offset, deliver) {
-    const stop = offset + this.#length;
-    if (this.#assembly === null && stop <= chunk.length) {
-      this.#deliver(this.#slab.copy(chunk, offset, stop), deliver);
-      return stop;
-    }
     const [next, message] = this.#assemble(chunk, offset);
     if (message !== null) this.#deliver(message, deliver);
     return next;

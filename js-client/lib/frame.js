@@ -31,17 +31,23 @@ export function payloadOf(message, maxMessageSize) {
  */
 function bytesOf(message) {
   const buffer = ArrayBuffer.isView(message) ? message.buffer : message;
-  if (types.isArrayBuffer(buffer) && isDetached(buffer)) {
-    throw new WrongTypeError('the memory of the message was transferred to somebody else');
-  }
+  if (types.isArrayBuffer(buffer) && isDetached(buffer)) throw lostMemory();
   if (ArrayBuffer.isView(message)) {
-    return new Uint8Array(message.buffer, message.byteOffset, message.byteLength);
+    try {
+      return new Uint8Array(message.buffer, message.byteOffset, message.byteLength);
+    } catch {
+      throw lostMemory(); // a DataView over a buffer that was made smaller
+    }
   }
   // With a length: without, the view would grow with a buffer that can.
   if (types.isArrayBuffer(message)) return new Uint8Array(message, 0, message.byteLength);
   throw new WrongTypeError(
     `a message must be a Buffer, a typed array, a DataView or an ArrayBuffer, not ${kindOf(message)}`,
   );
+}
+
+export function lostMemory() {
+  return new WrongTypeError('the memory of the message was transferred, or made smaller');
 }
 
 /**

@@ -81,12 +81,18 @@ export class NamedPipeConnection {
   /** The close frame has said it; the descriptor stays, as it tells whether the peer still reads. */
   shutdown() {}
 
+  cut() {
+    this.#writer?.destroy();
+  }
+
   /** @param {boolean} wanted */
   setReferenced(wanted) {
     this.#referenced = wanted;
     for (const socket of [this.#reader, this.#writer]) {
-      if (wanted) socket?.ref();
-      else socket?.unref();
+      // One that has ended would wait for a connection, once more each time.
+      if (socket === null || socket.destroyed) continue;
+      if (wanted) socket.ref();
+      else socket.unref();
     }
   }
 
@@ -106,7 +112,7 @@ export class NamedPipeConnection {
   /** @param {import('node:net').SocketConstructorOpts} options */
   #open(options) {
     const socket = new Socket(options, (chunk) => this.#take(chunk));
-    socket.on('error', (error) => this.#handler?.onError(error));
+    socket.on('error', (error) => this.#fail(error));
     if (!this.#referenced) socket.unref();
     return socket;
   }
@@ -130,9 +136,14 @@ export class NamedPipeConnection {
       else this.#lookAfter(1);
     } catch (error) {
       // No descriptor is left to go on with. That is no end of the peer's.
-      this.#ended = true;
-      this.#handler?.onError(/** @type {Error} */ (error));
+      this.#fail(/** @type {Error} */ (error));
     }
+  }
+
+  /** @param {Error} error */
+  #fail(error) {
+    this.#ended = true;
+    this.#handler?.onError(error);
   }
 
   #end() {

@@ -1,6 +1,6 @@
 import { onAbort } from './abort.js';
-import { IPCChannelError, WrongTypeError } from './errors.js';
-import { HEADER_SIZE } from './frame.js';
+import { IPCChannelError } from './errors.js';
+import { HEADER_SIZE, lostMemory } from './frame.js';
 import { Queue } from './queue.js';
 
 /**
@@ -11,6 +11,7 @@ import { Queue } from './queue.js';
 // What goes to the kernel in one system call: a default pipe's capacity. More frames than one if
 // they fit, which is what makes many small writes cheap.
 const BATCH_SIZE = 64 * 1024;
+const NOTHING = new Uint8Array(0);
 
 /** A frame on its way out: what of it was not copied yet, and who waits for it. */
 class Frame {
@@ -35,31 +36,47 @@ class Frame {
     return this.started && this.#left === 0;
   }
 
-  /** Whether the memory is no longer there: transferred to a worker, or made smaller. */
-  get lost() {
-    return this.#rest.length !== this.#left;
-  }
-
   /**
    * Copies as much of the rest as there is room for.
    *
    * @param {Buffer} target
    * @param {number} offset
-   * @returns {number} the offset behind what was copied
+   * @returns {number | null} the offset behind what was copied; null if the memory is no longer there
    */
   copyTo(target, offset) {
-    if (!this.started) offset = target.writeUInt32BE(this.#length, offset);
+    const start = this.started ? offset : offset + HEADER_SIZE;
+    const part = this.#next(Math.min(this.#left, target.length - start));
+    if (part === null) return null;
+    if (!this.started) target.writeUInt32BE(this.#length, offset);
     this.started = true;
-    const part = this.#rest.subarray(0, target.length - offset);
-    target.set(part, offset);
+    target.set(part, start);
     this.#rest = this.#rest.subarray(part.length);
     this.#left -= part.length;
-    return offset + part.length;
+    return start + part.length;
   }
 
-  /** Makes the rest of the payload independent of the caller's memory. */
+  /**
+   * Memory may be transferred to a worker, or be made smaller.
+   *
+   * @param {number} count
+   * @returns {Uint8Array | null}
+   */
+  #next(count) {
+    try {
+      const part = this.#rest.subarray(0, count);
+      return part.length === count ? part : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Makes the rest of the payload independent of the caller's memory; loses it if there is no other. */
   detach() {
-    if (!this.lost) this.#rest = new Uint8Array(this.#rest);
+    try {
+      this.#rest = new Uint8Array(this.#rest);
+    } catch {
+      this.#rest = NOTHING;
+    }
   }
 }
 
@@ -73,6 +90,7 @@ class Frame {
 export class Sender {
   #write;
   #changed;
+  #torn;
   /** @type {Queue<Frame>} */
   #waiting = new Queue();
   /** @type {Frame[]} those whose last byte is in the batch */
@@ -88,10 +106,12 @@ export class Sender {
   /**
    * @param {Write} write
    * @param {() => void} changed called when the sender becomes busy or idle
+   * @param {() => void} torn called when a frame that has begun cannot be completed
    */
-  constructor(write, changed) {
+  constructor(write, changed, torn) {
     this.#write = write;
     this.#changed = changed;
+    this.#torn = torn;
   }
 
   get busy() {
@@ -135,7 +155,7 @@ export class Sender {
    * @returns {Promise<void>}
    */
   finish() {
-    this.#finished ??= this.send(new Uint8Array(0));
+    this.#finished ??= this.send(NOTHING);
     return this.#finished;
   }
 
@@ -163,9 +183,9 @@ export class Sender {
    */
   #abandon(node, error) {
     const frame = node.value;
+    frame.reject(error);
     if (frame.started) frame.detach();
     else this.#waiting.delete(node);
-    frame.reject(error);
   }
 
   #pump() {
@@ -184,11 +204,12 @@ export class Sender {
     for (let frame = this.#waiting.peek(); frame; frame = this.#waiting.peek()) {
       // A header is never cut: many a peer reads it in one piece.
       if (used + HEADER_SIZE > BATCH_SIZE) break;
-      if (frame.lost) {
+      const end = frame.copyTo(this.#batch, used);
+      if (end === null) {
         this.#drop(frame);
         continue;
       }
-      used = frame.copyTo(this.#batch, used);
+      used = end;
       if (!frame.complete) break;
       this.#inBatch.push(frame);
       this.#waiting.shift();
@@ -203,14 +224,16 @@ export class Sender {
    */
   #drop(frame) {
     this.#waiting.shift();
-    settle(
-      frame,
-      new WrongTypeError('the memory of the message was transferred before it was sent'),
-    );
-    if (frame.started) {
-      const text = 'the memory of a message was transferred while it was sent';
-      this.fail(new IPCChannelError('closed', text));
+    const cause = lostMemory();
+    if (!frame.started) {
+      settle(frame, cause);
+      return;
     }
+    const text = 'the stream of messages was cut: the memory of one went while it was sent';
+    const error = new IPCChannelError('closed', text, { cause });
+    settle(frame, error);
+    this.fail(error);
+    this.#torn();
   }
 
   /** @param {Error | null} error */

@@ -69,6 +69,7 @@ export class Session {
           done(error && this.#writeFailed(error));
         }),
       () => this.#updateReference(),
+      () => connection.cut(),
     );
     connection.start({
       onBytes: (chunk) => this.#takeBytes(chunk),
@@ -143,7 +144,7 @@ export class Session {
     const linger = startTimer(this.#linger);
     this.#lingering = linger;
     await Promise.race([this.#sender.finish().catch(() => {}), linger.over]);
-    if (this.#connection.awaitsPeer && this.#sender.error === null) {
+    if (this.#connection.awaitsPeer) {
       this.#connection.shutdown();
       await this.#waitForPeer(linger.over);
     }
@@ -192,10 +193,12 @@ export class Session {
 
   /** @param {Error} error */
   #readFailed(error) {
-    this.#resetSeen ??= reset(error);
     this.#resolvePeerEnded();
-    this.#inbox.finish(this.#resetSeen);
-    this.#sender.fail(/** @type {Error} */ (this.#resetSeen.error));
+    const end = this.#resetSeen ?? reset(error);
+    this.#inbox.finish(end);
+    if (systemCode(error) !== 'ECONNRESET') return; // of reading alone
+    this.#resetSeen = end;
+    this.#sender.fail(/** @type {Error} */ (end.error));
   }
 
   /**

@@ -96,8 +96,13 @@ export class TCPConnection {
     this.#socket.end();
   }
 
+  cut() {
+    this.#socket.end();
+  }
+
   /** @param {boolean} wanted */
   setReferenced(wanted) {
+    if (this.#socket.destroyed) return;
     if (wanted) this.#socket.ref();
     else this.#socket.unref();
   }

@@ -103,9 +103,33 @@ describe('decoder', () => {
     assert.equal(assembled.buffer.byteLength, payload.length);
   });
 
-  it('does not keep a chunk for the sake of a message in it', () => {
-    const chunk = Buffer.concat([frame('a'), frame(Buffer.alloc(500_000))]);
-    const [message] = decode([chunk]).messages;
-    assert.ok(message.buffer.byteLength <= 8192);
+  it('gives every message memory of its own', () => {
+    const chunk = Buffer.concat([frame('a'), frame('bc'), frame(Buffer.alloc(500_000))]);
+    const [first, second] = decode([chunk]).messages;
+    assert.equal(first.buffer.byteLength, 1);
+    assert.equal(second.buffer.byteLength, 2);
   });
+
+  for (const [what, length, part] of /** @type {const} */ ([
+    ['at once', 100, 104],
+    ['in parts', 2 * MIB, 1000],
+  ])) {
+    it(`ends at a frame that came ${what} and for which there is no memory`, (t) => {
+      const decoder = new Decoder(2 ** 32 - 1);
+      const wire = Buffer.concat([frame('fits'), frame(Buffer.alloc(length))]);
+      /** @type {Buffer[]} */
+      const messages = [];
+      const take = (/** @type {Buffer} */ message) => messages.push(message);
+      decoder.push(wire.subarray(0, 8), take);
+      t.mock.method(Buffer, 'allocUnsafeSlow', () => {
+        throw new RangeError('Array buffer allocation failed');
+      });
+      decoder.push(wire.subarray(8, 8 + part), take);
+      assert.deepEqual(messages, [Buffer.from('fits')]);
+      assert.equal(decoder.end?.reason, 'too_large');
+      assert.equal(decoder.end?.error?.code, 'too-large');
+      decoder.push(wire.subarray(8 + part), take);
+      assert.equal(messages.length, 1);
+    });
+  }
 });

@@ -152,14 +152,38 @@ describe('a session over named pipes', () => {
     fs.closeSync(reader);
   });
 
-  it('takes a lack of descriptors for no end', async (t) => {
+  it('takes a lack of descriptors for no end, and can still write', async (t) => {
     const { channel, readFd } = await halfMet(t);
     const open = t.mock.method(fs, 'openSync', () => {
       throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
     });
     await assert.rejects(channel.read(), { code: 'reset', message: /too many open files/ });
     open.mock.restore();
+    await channel.write(Buffer.from('x'));
+    await channel.close();
+    const got = Buffer.alloc(100);
+    const count = fs.readSync(readFd, got);
+    assert.deepEqual(got.subarray(0, count), Buffer.concat([frame('x'), CLOSE_FRAME]));
     fs.closeSync(readFd);
+  });
+
+  it('goes on writing for long after the peer has ended its direction', async (t) => {
+    const { channel, peer } = await meetOverPipes(t);
+    /** @type {Error[]} */
+    const warnings = [];
+    const warn = (/** @type {Error} */ warning) => warnings.push(warning);
+    process.on('warning', warn);
+    await peer.send(frame('last'));
+    await peer.endWriting();
+    assert.equal(String(await channel.read()), 'last');
+    assert.equal(await channel.read(), null);
+    for (let count = 0; count < 30; count += 1) {
+      await channel.write(Buffer.from('x'));
+      await peer.readFrame();
+      await turn();
+    }
+    process.off('warning', warn);
+    assert.deepEqual(warnings, []);
   });
 
   it('ends at the close frame although a third writer stays', async (t) => {

@@ -93,6 +93,13 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       assert.equal(String(await peer.readFrame()), 'sorry?');
     });
 
+    it('gives later writes the reset that a read was told of', { skip: !tcp }, async (t) => {
+      const { channel, peer } = await meet(t);
+      peer.reset();
+      await assert.rejects(channel.read(), { code: 'reset' });
+      await assert.rejects(channel.write(Buffer.from('x')), { code: 'reset' });
+    });
+
     it('keeps messages that had arrived when a write fails', async (t) => {
       const { channel, peer } = await meet(t);
       // So many that the channel stops reading, and few enough bytes for any kernel.
