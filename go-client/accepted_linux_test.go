@@ -5,6 +5,9 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
+	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -57,4 +60,54 @@ func TestAcceptedIsUnknown(t *testing.T) {
 	if accepted {
 		t.Fatal("accepted by nobody")
 	}
+}
+
+// A peer that has sent something holds the connection, whatever can be seen.
+func TestWhoSpeaksHasAccepted(t *testing.T) {
+	for _, when := range []string{"before close", "after"} {
+		t.Run(when, func(t *testing.T) {
+			f := newFakeStream()
+			f.accepted = false
+			spoken := when == "after"
+			f.read = func(p []byte) (int, error) {
+				if spoken {
+					spoken = false
+					return copy(p, frameOf([]byte("hello"))), nil
+				}
+				return 0, os.ErrDeadlineExceeded
+			}
+			c := f.channel(&Options{Linger: time.Hour})
+			if when == "before close" {
+				spoken = true
+				mustRead(t, c, []byte("hello"))
+			}
+			must(t, wait(t, background(c.Close)))
+		})
+	}
+}
+
+// The connection of a listener for both versions is in the other table.
+func TestAcceptedByBothVersions(t *testing.T) {
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer syscall.Close(fd)
+	must(t, syscall.SetsockoptInt(fd, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, 0))
+	loopback := syscall.SockaddrInet6{Addr: netip.MustParseAddr("::ffff:127.0.0.1").As16()}
+	must(t, syscall.Bind(fd, &loopback))
+	must(t, syscall.Listen(fd, 1))
+	name, err := syscall.Getsockname(fd)
+	must(t, err)
+	port := strconv.Itoa(name.(*syscall.SockaddrInet6).Port)
+	c := mustDial(t, port, port, &Options{Linger: -1})
+	if c.stream.isAccepted() {
+		t.Fatal("accepted by nobody")
+	}
+	conn, _, err := syscall.Accept(fd)
+	must(t, err)
+	if !c.stream.isAccepted() {
+		t.Fatal("not accepted")
+	}
+	syscall.Close(conn)
 }

@@ -35,14 +35,17 @@ type Channel struct {
 	// because a goroutine that waits for a mutex cannot be called off.
 	reading    chan struct{}
 	decoder    decoder
+	heard      bool // whether the peer has sent anything
 	readAlarm  alarm
 	writing    chan struct{}
 	out        frame
 	writeAlarm alarm
+	inWrite    sync.Mutex // held from a Write of the stream until its error is noted
 
 	closeOnce sync.Once
 	closeErr  error
 	closing   chan struct{} // closed when Close begins
+	refused   chan struct{} // closed when the end of input makes writes fail
 
 	mu       sync.Mutex
 	reason   EndReason
@@ -60,6 +63,7 @@ func newChannel(s stream, opts Options) *Channel {
 		reading: make(chan struct{}, 1),
 		writing: make(chan struct{}, 1),
 		closing: make(chan struct{}),
+		refused: make(chan struct{}),
 		decoder: decoder{limit: opts.MaxMessageSize},
 	}
 	c.readAlarm.ring = func() { c.stream.SetReadDeadline(past) }
@@ -96,6 +100,8 @@ func (c *Channel) end(reason EndReason, err error) error {
 	c.reason, c.endErr = reason, err
 	if reason == EndReset || reason == EndTooLarge {
 		c.sendErr = err
+		close(c.refused)
+		c.writeAlarm.ring()
 	}
 	if reason == EndReset {
 		c.outErr = err
@@ -108,6 +114,11 @@ func (c *Channel) endOfInput(err error) error {
 	if !errors.Is(err, io.EOF) {
 		return c.end(EndReset, wrapError(CodeReset, err, "connection lost"))
 	}
+	if c.stream.isDead() {
+		// A reset is told once only, and perhaps to a Write that returns just now.
+		c.inWrite.Lock()
+		defer c.inWrite.Unlock()
+	}
 	if err := c.decoder.finish(); err != nil {
 		return c.end(EndTruncated, err)
 	}
@@ -117,9 +128,10 @@ func (c *Channel) endOfInput(err error) error {
 // isClosing reports whether Close has been called.
 func (c *Channel) isClosing() bool { return isClosed(c.closing) }
 
-// takeTurn waits for the turn to read or to write. Without an error the caller
-// gives the turn back by taking the token out.
-func (c *Channel) takeTurn(ctx context.Context, turn chan struct{}) error {
+// takeTurn waits for the turn to read or to write, unless that is refused
+// meanwhile. Without an error the caller gives the turn back by taking the token
+// out.
+func (c *Channel) takeTurn(ctx context.Context, turn chan struct{}, refused <-chan struct{}) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -130,6 +142,8 @@ func (c *Channel) takeTurn(ctx context.Context, turn chan struct{}) error {
 		return ctx.Err()
 	case <-c.closing:
 		return ErrClosed
+	case <-refused:
+		return c.cannotSend()
 	}
 }
 

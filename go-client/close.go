@@ -90,10 +90,10 @@ func (c *Channel) drain(outputEnded <-chan struct{}) error {
 		if isClosed(outputEnded) {
 			unsent := c.stream.unsent()
 			isOver := peer.isOver(now, unsent)
-			if isOver && (unsent > 0 || !c.stream.isAccepted()) {
+			if isOver && (unsent > 0 || !c.isAccepted()) {
 				return c.tookNothing()
 			}
-			if isOver || unsent == 0 && now.Sub(heard) >= quiet && c.stream.isAccepted() {
+			if isOver || unsent == 0 && now.Sub(heard) >= quiet && c.isAccepted() {
 				return nil
 			}
 			deadline = earlier(deadline, peer.until)
@@ -101,12 +101,15 @@ func (c *Channel) drain(outputEnded <-chan struct{}) error {
 		c.stream.SetReadDeadline(deadline)
 		n, err := c.stream.Read(scrap)
 		if n > 0 {
-			heard = time.Now()
+			heard, c.heard = time.Now(), true
 		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
 	}
 }
+
+// isAccepted reports whether the server has let us in, which it need not tell.
+func (c *Channel) isAccepted() bool { return c.heard || c.stream.isAccepted() }
 
 func (c *Channel) tookNothing() error {
 	return newError(CodeTimeout, "the peer took no output for %v", c.linger)

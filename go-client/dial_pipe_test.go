@@ -146,7 +146,12 @@ func TestOpenedIsNoPipe(t *testing.T) {
 	checkLeaks(t)
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
-	if _, err := openPipe(file, syscall.O_RDONLY); !errors.Is(err, ErrBadRendezvous) {
-		t.Fatalf("error is %v", err)
+	pipe, _ := makePipes(t)
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(pipe, link))
+	for _, path := range []string{file, link} {
+		if _, err := openPipe(path, syscall.O_RDONLY); !errors.Is(err, ErrBadRendezvous) {
+			t.Fatalf("error is %v", err)
+		}
 	}
 }

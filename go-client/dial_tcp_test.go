@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -126,4 +128,66 @@ func TestTCPWriteAfterPeerLeft(t *testing.T) {
 	if first == nil && second == nil {
 		t.Fatal("two writes succeeded")
 	}
+}
+
+// slowWrite tells of a failed Write only when a Read has failed.
+type slowWrite struct {
+	stream
+	failure    *sync.Once
+	readFailed chan struct{}
+}
+
+func (s slowWrite) Read(p []byte) (int, error) {
+	n, err := s.stream.Read(p)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.failure.Do(func() { close(s.readFailed) })
+	}
+	return n, err
+}
+
+func (s slowWrite) Write(p []byte) (int, error) {
+	n, err := s.stream.Write(p)
+	if err != nil {
+		<-s.readFailed
+	}
+	return n, err
+}
+
+// The system tells of a reset once, perhaps to a Write; the Read then sees an end.
+func TestTCPResetOfBoth(t *testing.T) {
+	for range 20 {
+		c, p := openTCP(t, nil)
+		c.stream = slowWrite{c.stream, new(sync.Once), make(chan struct{})}
+		written := background(func() error { return c.WriteMessage(testContext(t), make([]byte, 32<<20)) })
+		read := background(func() error {
+			_, err := c.ReadMessage(testContext(t))
+			return err
+		})
+		mustReadSome(t, p) // the writer waits, or is about to
+		p.reset()
+		if err := wait(t, read); !errors.Is(err, ErrReset) || c.EndReason() != EndReset {
+			t.Fatalf("error is %v, EndReason %q", err, c.EndReason())
+		}
+		if err := wait(t, written); !errors.Is(err, ErrReset) {
+			t.Fatalf("error is %v", err)
+		}
+	}
+}
+
+// A timeout of ours is not one of the caller's context.
+func TestTCPErrorsOfDial(t *testing.T) {
+	l := listen(t, 0)
+	defer func() { syscall.Close(l.fd); l.fd = -1 }()
+	for range 10 {
+		c, err := Dial(context.Background(), l.port, l.port, &Options{Timeout: 60 * time.Millisecond})
+		if err == nil {
+			defer c.Close()
+			continue
+		}
+		if !errors.Is(err, ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error is %v", err)
+		}
+		return
+	}
+	t.Fatal("the backlog is never full")
 }

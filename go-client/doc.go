@@ -14,7 +14,7 @@
 //	for {
 //		message, err := channel.ReadMessage(ctx)
 //		if err == io.EOF {
-//			return nil
+//			return channel.Close() // which tells whether the last answers were taken
 //		}
 //		if err != nil {
 //			return err

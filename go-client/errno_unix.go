@@ -15,6 +15,12 @@ func isReset(err error) bool {
 // isPeerGone reports whether err says that nobody reads what was written.
 func isPeerGone(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
+// isConnected reports whether a socket has a peer still.
+func isConnected(fd uintptr) bool {
+	_, err := syscall.Getpeername(int(fd))
+	return err == nil
+}
+
 // isNobodyThere reports whether a failed connect is worth another try: nobody
 // listens yet, or the listener went away during the handshake.
 func isNobodyThere(err error) bool {

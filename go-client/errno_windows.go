@@ -24,6 +24,12 @@ func isReset(err error) bool {
 // isPeerGone reports whether err says that nobody reads what was written.
 func isPeerGone(err error) bool { return errors.Is(err, wsaeShutdown) }
 
+// isConnected reports whether a socket has a peer still.
+func isConnected(fd uintptr) bool {
+	_, err := syscall.Getpeername(syscall.Handle(fd))
+	return err == nil
+}
+
 // isNobodyThere reports whether a failed connect is worth another try.
 func isNobodyThere(err error) bool {
 	return errors.Is(err, wsaeConnRefused) || isReset(err) || errors.Is(err, wsaeTimedOut)

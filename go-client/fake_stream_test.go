@@ -71,6 +71,8 @@ func (f *fakeStream) mustDrain() bool { return true }
 
 func (f *fakeStream) unsent() int { return f.left() }
 
+func (f *fakeStream) isDead() bool { return false }
+
 func (f *fakeStream) isAccepted() bool { return f.accepted }
 
 func (f *fakeStream) Close() error {

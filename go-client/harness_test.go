@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
@@ -183,6 +184,12 @@ func brief(b []byte) string {
 // checkLeaks fails the test if descriptors or goroutines are left at its end.
 func checkLeaks(t *testing.T) {
 	t.Helper()
+	// Finalizers would close what was forgotten.
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(1<<30)
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	})
 	// The first use of the poller opens descriptors of its own.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()

@@ -52,6 +52,12 @@ func (p *peer) Read(b []byte) (int, error) {
 }
 
 // readFrame returns the payload of the next frame, empty for a close frame.
+func mustReadSome(t *testing.T, p *peer) {
+	t.Helper()
+	_, err := io.ReadFull(p, make([]byte, 1000))
+	must(t, err)
+}
+
 func (p *peer) readFrame() ([]byte, error) {
 	var header [4]byte
 	if _, err := io.ReadFull(p, header[:]); err != nil {

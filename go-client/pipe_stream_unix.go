@@ -207,6 +207,8 @@ func (s *pipeStream) mustDrain() bool { return false }
 
 func (s *pipeStream) unsent() int { return 0 }
 
+func (s *pipeStream) isDead() bool { return false }
+
 func (s *pipeStream) isAccepted() bool { return true }
 
 func (s *pipeStream) Close() error {

@@ -58,7 +58,7 @@ func (c *Channel) readMessage(ctx context.Context, dst []byte) ([]byte, error) {
 	if c.stream == nil {
 		return nil, ErrNotConnected
 	}
-	if err := c.takeTurn(ctx, c.reading); err != nil {
+	if err := c.takeTurn(ctx, c.reading, nil); err != nil {
 		if err == ErrClosed {
 			err = c.ended() // there may have been another end before Close
 		}
@@ -98,6 +98,7 @@ func (c *Channel) fill(ctx context.Context) error {
 		n, err := c.stream.Read(c.decoder.space())
 		if n > 0 {
 			c.decoder.filled(n)
+			c.heard = true
 			return nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -131,3 +131,20 @@ func TestCancelledUnderLoad(t *testing.T) {
 		must(t, wait(t, sent))
 	})
 }
+
+// A context that has ended reads nothing, not even what is there.
+func TestEndedContextTakesNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		p.mustWrite(frameOf([]byte("one")), frameOf([]byte("two")))
+		mustRead(t, c, []byte("one"))
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := c.ReadMessage(ctx); err != context.Canceled {
+			t.Fatalf("error is %v", err)
+		}
+		mustRead(t, c, []byte("two"))
+		p.close()
+		must(t, c.Close())
+	})
+}

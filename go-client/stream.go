@@ -27,6 +27,9 @@ type stream interface {
 	// unsent returns how many bytes of output the peer's system does not have
 	// yet, or -1 if that cannot be known.
 	unsent() int
+	// isDead reports, after Read has come to the end, whether a Write would
+	// return at once because the connection is over in both directions.
+	isDead() bool
 	// isAccepted reports whether a process holds the other end, or has held it.
 	isAccepted() bool
 	// Close frees the descriptors and ends a Read or Write under way.

@@ -3,6 +3,7 @@ package ipcchannel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -30,12 +31,15 @@ func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *
 		if isNever(err) {
 			return nil, wrapError(CodeBadRendezvous, err, "%v cannot be reached", addr)
 		}
+		if ctx.Err() != nil {
+			return nil, calledOff(ctx, err)
+		}
 		var timeout net.Error
-		if !isNobodyThere(err) && !errors.Is(err, errSelf) && !(errors.As(err, &timeout) && timeout.Timeout()) {
-			if ctx.Err() != nil {
-				return nil, calledOff(ctx, err)
-			}
-			return nil, err
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			// Ours: it must not be taken for that of a context.
+			err = errors.New(err.Error())
+		} else if !isNobodyThere(err) && !errors.Is(err, errSelf) {
+			return nil, fmt.Errorf("ipcchannel: %w", err)
 		}
 		if err := wait.wait(ctx, err); err != nil {
 			return nil, err
@@ -74,6 +78,18 @@ func (s tcpStream) unsent() int {
 		return -1
 	}
 	return unsent
+}
+
+func (s tcpStream) isDead() bool {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return true
+	}
+	dead := true
+	if err := raw.Control(func(fd uintptr) { dead = !isConnected(fd) }); err != nil {
+		return true
+	}
+	return dead
 }
 
 func (s tcpStream) isAccepted() bool {

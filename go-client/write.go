@@ -31,7 +31,7 @@ func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 	if uint64(len(message)) > uint64(c.limit) {
 		return newError(CodeMessageTooLarge, "message of %d bytes exceeds the limit of %d", len(message), c.limit)
 	}
-	if err := c.takeTurn(ctx, c.writing); err != nil {
+	if err := c.takeTurn(ctx, c.writing, c.refused); err != nil {
 		return err
 	}
 	if err := c.cannotSend(); err != nil {
@@ -63,21 +63,35 @@ func (c *Channel) cannotSend() error {
 // send sends what is left of the frame, unless it is interrupted.
 func (c *Channel) send(ctx context.Context) (interrupted bool, err error) {
 	c.writeAlarm.set(ctx)
-	for len(c.out.next()) > 0 {
-		if err := c.interruption(ctx); err != nil {
+	for {
+		if err := ctx.Err(); err != nil {
 			return true, err
 		}
-		n, err := c.stream.Write(c.out.next())
-		c.out.sent(n)
-		if err == nil {
-			continue
+		if err := c.cannotSend(); err != nil {
+			return true, err
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return false, c.sendFailed(err)
+		if _, err := c.write(); err != nil {
+			return false, err
+		}
+		if len(c.out.next()) == 0 {
+			return false, nil
 		}
 		c.stream.SetWriteDeadline(time.Time{})
 	}
-	return false, nil
+}
+
+// write gives the stream what is left of the frame, and returns how much it took.
+// That may be less because of a deadline, which is no error; after one nothing
+// more can be sent.
+func (c *Channel) write() (int, error) {
+	c.inWrite.Lock()
+	defer c.inWrite.Unlock()
+	n, err := c.stream.Write(c.out.next())
+	c.out.sent(n)
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, nil
+	}
+	return n, c.sendFailed(err)
 }
 
 // sendRest completes a frame whose writer no longer waits, and gives the
@@ -105,10 +119,9 @@ func (c *Channel) flush() error {
 				c.stream.SetWriteDeadline(earlier(now.Add(quiet), peer.until))
 			}
 		}
-		n, err := c.stream.Write(c.out.next())
-		c.out.sent(n)
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return c.sendFailed(err)
+		n, err := c.write()
+		if err != nil {
+			return err
 		}
 		if isLast && n == 0 {
 			c.cannotSendAfter(c.tookNothing())

@@ -280,3 +280,22 @@ func TestEmptyDirectoryStaysEmpty(t *testing.T) {
 		t.Fatal(entries)
 	}
 }
+
+// A peer that breaks the limit may not read either, and nobody waits for it.
+func TestTooLargeWakesWriters(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, &Options{MaxMessageSize: 32 << 20, Linger: -1})
+		write := func() error { return c.WriteMessage(context.Background(), make([]byte, 32<<20)) }
+		first, second := background(write), background(write)
+		mustReadSome(t, p) // one of them has begun
+		p.mustWrite([]byte{0xff, 0, 0, 0})
+		mustEndWith(t, c, EndTooLarge, ErrTooLarge)
+		for _, written := range []<-chan error{first, second} {
+			if err := wait(t, written); !errors.Is(err, ErrTooLarge) {
+				t.Fatalf("error is %v", err)
+			}
+		}
+		c.Close()
+		p.close()
+	})
+}
