@@ -13,6 +13,16 @@ import (
 	"testing"
 )
 
+// testPipeDial returns a Dial at two pipes, in and out, and lets go of them at the end.
+func testPipeDial(t *testing.T) (d *pipeDial, in, out string) {
+	t.Helper()
+	checkLeaks(t)
+	in, out = makePipes(t)
+	d = newPipeDial(in, out)
+	t.Cleanup(d.release)
+	return d, in, out
+}
+
 func mustNotYet(t *testing.T, d *pipeDial) {
 	t.Helper()
 	if err := d.try(); !errors.Is(err, errNotYet) {
@@ -71,10 +81,7 @@ func TestServerCameAndLeft(t *testing.T) {
 
 // A server that replaces its pipes is met at the new ones.
 func TestReplacedPipes(t *testing.T) {
-	checkLeaks(t)
-	in, out := makePipes(t)
-	d := newPipeDial(in, out)
-	defer d.release()
+	d, in, out := testPipeDial(t)
 	mustNotYet(t, d)
 	replacePipe(t, in)
 	replacePipe(t, out)
@@ -88,10 +95,7 @@ func TestReplacedPipes(t *testing.T) {
 
 // A look whether somebody writes may find bytes, which must not be lost.
 func TestLookFindsFirstByte(t *testing.T) {
-	checkLeaks(t)
-	in, out := makePipes(t)
-	d := newPipeDial(in, out)
-	defer d.release()
+	d, in, out := testPipeDial(t)
 	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
 	mustNotYet(t, d)
 	p.w = mustOpen(t, in, syscall.O_WRONLY)
@@ -128,10 +132,7 @@ func TestOnlyTheFirstByte(t *testing.T) {
 
 // Two passers-by, one at each pipe, are not a server: who reads has left.
 func TestPassersByAtBothPipes(t *testing.T) {
-	checkLeaks(t)
-	in, out := makePipes(t)
-	d := newPipeDial(in, out)
-	defer d.release()
+	d, in, out := testPipeDial(t)
 	reader := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
 	mustNotYet(t, d)
 	syscall.Close(reader)
@@ -142,10 +143,7 @@ func TestPassersByAtBothPipes(t *testing.T) {
 
 // Whoever reads what we write, and leaves, is no server that has come and gone.
 func TestPasserByBeforeServer(t *testing.T) {
-	checkLeaks(t)
-	in, out := makePipes(t)
-	d := newPipeDial(in, out)
-	defer d.release()
+	d, in, out := testPipeDial(t)
 	for range 2 {
 		passer := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
 		mustNotYet(t, d)
@@ -270,9 +268,7 @@ func TestReplacedWhileOpening(t *testing.T) {
 
 // A server may write before it opens what it reads: it is met when it has both.
 func TestServerWritesFirst(t *testing.T) {
-	in, out := makePipes(t)
-	d := newPipeDial(in, out)
-	defer d.release()
+	d, in, out := testPipeDial(t)
 	syscall.Close(mustOpenAfterTry(t, d)) // a passer-by: nothing but a hang-up is left
 	mustNotYet(t, d)
 	p := &peer{t: t, r: -1, w: mustOpen(t, in, syscall.O_WRONLY)}
@@ -288,10 +284,7 @@ func TestServerWritesFirst(t *testing.T) {
 
 // What an old server has written is not read beside the output to a new one.
 func TestOldInputIsNotPaired(t *testing.T) {
-	checkLeaks(t)
-	in, out := makePipes(t)
-	d := newPipeDial(in, out)
-	defer d.release()
+	d, in, out := testPipeDial(t)
 	old := mustOpenAfterTry(t, d)
 	defer syscall.Close(old)
 	_, err := syscall.Write(old, frameOf([]byte("old")))

@@ -10,8 +10,10 @@ import (
 )
 
 // handshakeGrace is how much longer than the deadline a handshake may take, so
-// that the last try, which begins at the deadline, can succeed.
-const handshakeGrace = 20 * time.Millisecond
+// that the last try, which begins at the deadline, can succeed. The system
+// decides at once; the time is for this process, which may be busy. Only a full
+// backlog makes a Dial that fails late by it.
+const handshakeGrace = time.Second
 
 // tcpStream is a stream over a TCP connection, which has all but the drain
 // questions already.

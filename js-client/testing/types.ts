@@ -14,8 +14,8 @@ import {
 import type { Channel as Implementation } from '../lib/channel.js';
 
 const options: ConnectOptions = {
-  inPath: '/tmp/in',
-  outPath: '/tmp/out',
+  inPath: '/path/to/in',
+  outPath: '/path/to/out',
   timeout: 1000,
   linger: Infinity,
   maxMessageSize: 1024,
@@ -32,9 +32,9 @@ export async function use(): Promise<EndReason | null> {
   // @ts-expect-error a string is not a message
   await channel.write('text');
   // @ts-expect-error one must say where the server is
-  await connect({ inPath: '/tmp/in' });
+  await connect({ inPath: '/path/to/in' });
   // @ts-expect-error the environment says where
-  await connectFromEnv({ inPath: '/tmp/in' });
+  await connectFromEnv({ inPath: '/path/to/in' });
   // @ts-expect-error channels come from connect
   new Channel();
   // @ts-expect-error an end reason cannot be set
