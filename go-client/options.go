@@ -23,6 +23,7 @@ type Options struct {
 	// Timeout is how long Dial waits for the server. Zero means
 	// DefaultTimeout (10 s), math.MaxInt64 without limit. A negative value means one try, without waiting;
 	// over named pipes that finds only a server that holds both already.
+	// A server whose queue of TCP connections is full makes Dial up to 1 s late.
 	// The context that is given to Dial can end the wait earlier.
 	Timeout time.Duration
 
