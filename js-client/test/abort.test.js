@@ -22,6 +22,32 @@ describe('abort', () => {
     controller.abort();
   });
 
+  it('calls all who wait on one signal through one listener', async (t) => {
+    const { signal, controller } = newSignal();
+    const warned = t.mock.method(process, 'emitWarning', () => {});
+    const calls = Array.from({ length: 20 }, () => t.mock.fn());
+    const releases = calls.map((call) => onAbort(signal, call));
+    releases[3]?.();
+    assert.equal(getEventListeners(signal, 'abort').length, 1);
+    controller.abort('why');
+    const counts = calls.map((call) => call.mock.callCount());
+    assert.deepEqual(counts, [1, 1, 1, 0, ...Array(16).fill(1)]);
+    for (const release of releases) release();
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
+    assert.equal(warned.mock.callCount(), 0);
+  });
+
+  it('listens anew when all who waited have gone', () => {
+    const { signal, controller } = newSignal();
+    onAbort(signal, () => assert.fail())();
+    let called = 0;
+    onAbort(signal, () => {
+      called += 1;
+    });
+    controller.abort();
+    assert.equal(called, 1);
+  });
+
   it('leaves no listener on a signal that outlives the calls', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     const { signal } = new AbortController();
@@ -34,3 +60,8 @@ describe('abort', () => {
     assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 });
+
+function newSignal() {
+  const controller = new AbortController();
+  return { controller, signal: controller.signal };
+}

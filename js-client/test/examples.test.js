@@ -2,19 +2,10 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
-
+import { makeFifos, openToRead } from '../testing/fifos.js';
 import { startHelper } from '../testing/process.js';
-import {
-  CLOSE_FRAME,
-  frame,
-  listen,
-  makeFifos,
-  openToRead,
-  Peer,
-  pattern,
-  pipePeer,
-  until,
-} from '../testing/rig.js';
+import { CLOSE_FRAME, frame, listen, Peer, pattern, pipePeer } from '../testing/rig.js';
+import { until } from '../testing/wait.js';
 
 /** @typedef {import('node:test').TestContext} TestContext */
 

@@ -11,7 +11,8 @@ import {
   reopenToRead,
   sameInode,
 } from '../lib/fifo.js';
-import { makeFifos, openDescriptors } from '../testing/rig.js';
+import { makeFifos } from '../testing/fifos.js';
+import { openDescriptors } from '../testing/rig.js';
 
 /** @typedef {import('../lib/fifo.js').FifoEnd} FifoEnd */
 

@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 
 import { EOF, LOCAL, reset } from '../lib/end.js';
 import { Inbox } from '../lib/inbox.js';
-import { CLOSE_FRAME, frame, pattern, TRANSPORTS, turn } from '../testing/rig.js';
+import { CLOSE_FRAME, frame, pattern, TRANSPORTS } from '../testing/rig.js';
+import { turn } from '../testing/wait.js';
 
 const MIB = 1024 * 1024;
 

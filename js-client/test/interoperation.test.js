@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { makeFifos, pattern } from '../testing/rig.js';
+import { makeFifos } from '../testing/fifos.js';
+import { pattern } from '../testing/rig.js';
 
 const SERVER = `
 import os, sys

@@ -4,18 +4,10 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
+import { makeFifos, openToRead, openToWrite } from '../testing/fifos.js';
 import { startCode } from '../testing/process.js';
-import {
-  CLOSE_FRAME,
-  frame,
-  makeFifos,
-  meetOverPipes,
-  openToRead,
-  turn,
-  until,
-} from '../testing/rig.js';
-
-const { O_WRONLY, O_NONBLOCK } = fs.constants;
+import { CLOSE_FRAME, frame, meetOverPipes } from '../testing/rig.js';
+import { turn, until } from '../testing/wait.js';
 
 /**
  * A channel whose server has opened its read end and nothing else: it took a passer-by for the
@@ -28,7 +20,7 @@ async function halfMet(t) {
   const readFd = openToRead(paths.outPath);
   const connecting = connect({ ...paths, timeout: 60_000 });
   await turn();
-  const writeFd = fs.openSync(paths.inPath, O_WRONLY | O_NONBLOCK);
+  const writeFd = openToWrite(paths.inPath);
   const channel = await connecting;
   fs.closeSync(writeFd);
   t.after(() => channel.close());
@@ -37,7 +29,7 @@ async function halfMet(t) {
 
 /** @param {string} fifo */
 function passBy(fifo) {
-  fs.closeSync(fs.openSync(fifo, O_WRONLY | O_NONBLOCK));
+  fs.closeSync(openToWrite(fifo));
 }
 
 describe('a session over named pipes', () => {
@@ -45,7 +37,7 @@ describe('a session over named pipes', () => {
     const { channel, readFd, inPath } = await halfMet(t);
     const read = channel.read();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    const writeFd = openToWrite(inPath);
     fs.writeSync(writeFd, frame('late'));
     assert.equal(String(await read), 'late');
     fs.closeSync(writeFd);
@@ -62,7 +54,7 @@ describe('a session over named pipes', () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
       assert.equal(channel.endReason, null);
     }
-    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    const writeFd = openToWrite(inPath);
     fs.writeSync(writeFd, frame('here'));
     assert.equal(String(await read), 'here');
     fs.closeSync(writeFd);
@@ -95,7 +87,7 @@ describe('a session over named pipes', () => {
     passBy(inPath);
     await new Promise((resolve) => setTimeout(resolve, 20));
     await turn(); // the event loop comes to its timers before its sockets from here
-    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    const writeFd = openToWrite(inPath);
     fs.writeSync(writeFd, Buffer.concat([frame('last'), frame('words')]));
     fs.closeSync(writeFd);
     fs.closeSync(readFd);
@@ -109,7 +101,7 @@ describe('a session over named pipes', () => {
   it('looks no more after an end', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     await new Promise((resolve) => setTimeout(resolve, 20));
-    const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    const writeFd = openToWrite(inPath);
     await new Promise((resolve) => setTimeout(resolve, 150)); // by now it looks every 100 ms
     fs.closeSync(readFd);
     fs.closeSync(writeFd);
@@ -130,13 +122,13 @@ describe('a session over named pipes', () => {
     const readFd = openToRead(outPath);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
-    const passer = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+    const passer = openToWrite(inPath);
     const channel = await connecting;
     t.after(() => channel.close());
     let server = -1;
     const exists = t.mock.method(fs, 'existsSync', (/** @type {string} */ name) => {
       exists.mock.restore();
-      server = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+      server = openToWrite(inPath);
       fs.writeSync(server, frame('half').subarray(0, 6));
       return fs.existsSync(name);
     });
@@ -261,7 +253,7 @@ async function programWithChannel(t, code) {
   let writeFd = -1;
   await until(() => {
     try {
-      writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+      writeFd = openToWrite(inPath);
     } catch {
       // It has not come yet.
     }

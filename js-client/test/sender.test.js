@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
 import { Sender } from '../lib/sender.js';
-import { CLOSE_FRAME, frame, pattern, TRANSPORTS, turn } from '../testing/rig.js';
+import { CLOSE_FRAME, frame, pattern, TRANSPORTS } from '../testing/rig.js';
+import { turn } from '../testing/wait.js';
 
 const MIB = 1024 * 1024;
 

@@ -9,10 +9,9 @@ import {
   pattern,
   readToEnd,
   TRANSPORTS,
-  turn,
-  until,
 } from '../testing/rig.js';
 import { bytesOf, casesOf, messagesOf } from '../testing/vectors.js';
+import { turn, until } from '../testing/wait.js';
 
 const MIB = 1024 * 1024;
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 
 import { closeEnd, openFifo } from '../lib/fifo.js';
 import { Socket } from '../lib/socket.js';
-import { makeFifos } from '../testing/rig.js';
+import { makeFifos } from '../testing/fifos.js';
 
 /** @typedef {import('../lib/fifo.js').FifoEnd} FifoEnd */
 

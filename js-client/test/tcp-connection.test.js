@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 
 import { TCPConnection } from '../lib/tcp-connection.js';
 import { startCode } from '../testing/process.js';
-import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern, turn } from '../testing/rig.js';
+import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern } from '../testing/rig.js';
+import { turn } from '../testing/wait.js';
 
 describe('a session over TCP', () => {
   it('ends our direction at close and waits for the peer to end its own', async (t) => {

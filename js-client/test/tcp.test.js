@@ -9,7 +9,8 @@ import { connect } from '../index.js';
 import { Deadline } from '../lib/retry.js';
 import { connectTCP } from '../lib/tcp.js';
 import { startCode } from '../testing/process.js';
-import { frame, listen, openDescriptors, Peer, turn } from '../testing/rig.js';
+import { frame, listen, openDescriptors, Peer } from '../testing/rig.js';
+import { turn } from '../testing/wait.js';
 
 /**
  * A port of 127.0.0.1 where nobody listens.

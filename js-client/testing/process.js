@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-import { until } from './rig.js';
+import { until } from './wait.js';
 
 /** @typedef {import('node:test').TestContext} TestContext */
 

@@ -1,15 +1,12 @@
 // What the tests share: rendezvous of both kinds and raw peers, which speak bytes and know nothing of
 // frames. Real FIFOs, real sockets.
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
-import os from 'node:os';
-import path from 'node:path';
 
 import { connect } from '../index.js';
-
-const { O_RDONLY, O_WRONLY, O_NONBLOCK } = fs.constants;
+import { makeFifos, openToRead, openToWrite } from './fifos.js';
+import { turn } from './wait.js';
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -42,20 +39,6 @@ export async function openDescriptors() {
     count = now;
   }
   return count;
-}
-
-/**
- * A new directory with two FIFOs in it.
- *
- * @param {TestContext} t
- */
-export function makeFifos(t) {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'ipc-channel-test-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
-  const inPath = path.join(directory, 'in');
-  const outPath = path.join(directory, 'out');
-  execFileSync('mkfifo', ['-m', '600', inPath, outPath]);
-  return { directory, inPath, outPath };
 }
 
 /** The other end of a channel: bytes in, bytes out. Reads only when asked to. */
@@ -155,19 +138,14 @@ export class Peer {
 /**
  * The server's end of two FIFOs. Call it when the client has opened its own ends.
  *
- * @param {{inPath: string, outPath: string}} paths as the client sees them
+ * @param {import('./fifos.js').Paths} paths as the client sees them
  * @param {number} [readFd] the server's read end if it is open already
  */
 export function pipePeer({ inPath, outPath }, readFd = openToRead(outPath)) {
-  const writeFd = fs.openSync(inPath, O_WRONLY | O_NONBLOCK);
+  const writeFd = openToWrite(inPath);
   const reader = new net.Socket({ fd: readFd, readable: true, writable: false });
   reader.pause();
   return new Peer(reader, new net.Socket({ fd: writeFd, readable: false, writable: true }));
-}
-
-/** @param {string} fifo */
-export function openToRead(fifo) {
-  return fs.openSync(fifo, O_RDONLY | O_NONBLOCK);
 }
 
 /**
@@ -179,7 +157,7 @@ export function openToRead(fifo) {
 /**
  * A channel and the server's end of its FIFOs.
  *
- * @param {{inPath: string, outPath: string}} paths as the client sees them
+ * @param {import('./fifos.js').Paths} paths as the client sees them
  * @param {object} [options]
  * @param {number} [readFd] the server's read end if it is open already
  * @returns {Promise<Meeting>}
@@ -267,25 +245,6 @@ export async function readToEnd(channel) {
     return { messages, error: null };
   } catch (error) {
     return { messages, error: /** @type {any} */ (error).code };
-  }
-}
-
-/** Everything that is ready has happened. */
-export function turn() {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-/**
- * Waits for what has no event of its own.
- *
- * @param {() => boolean} condition
- * @param {string} what
- */
-export async function until(condition, what) {
-  const deadline = Date.now() + 20_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
 

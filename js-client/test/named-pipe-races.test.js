@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { describe, it } from 'node:test';
+
+import { connect } from '../index.js';
+import {
+  isRead,
+  makeAt,
+  makeFifos,
+  openToRead,
+  openToWrite,
+  remove,
+  replace,
+  resize,
+  untilRead,
+} from '../testing/fifos.js';
+import { frame, pipePeer, readToEnd } from '../testing/rig.js';
+import { turn, until } from '../testing/wait.js';
+
+const { openSync } = fs;
+
+describe('connecting over named pipes while their peer comes and goes', () => {
+  for (const next of [false, true]) {
+    const when = next ? ', with the next session at its names' : '';
+    it(`delivers what a server left that came, wrote and went before${when}`, async (t) => {
+      const paths = makeFifos(t);
+      const connecting = connect({ ...paths, timeout: 60_000 });
+      await turn(); // has opened its read end by now
+      const writeFd = openToWrite(paths.inPath);
+      fs.writeSync(writeFd, Buffer.concat([frame('one'), frame('two')]));
+      fs.closeSync(writeFd);
+      // A server that goes takes its names along.
+      remove(paths);
+      let reader = -1;
+      if (next) {
+        makeAt(paths.inPath, paths.outPath);
+        reader = openToRead(paths.outPath);
+      }
+      const channel = await connecting;
+      await assert.rejects(channel.write(Buffer.from('x')), { code: 'peer-gone' });
+      const { messages, error } = await readToEnd(channel);
+      assert.deepEqual(messages.map(String), ['one', 'two']);
+      assert.equal(error, null);
+      assert.equal(channel.endReason, 'eof');
+      await channel.close();
+      if (next) {
+        assert.equal(fs.readSync(reader, Buffer.alloc(100)), 0); // nothing for the next server
+        fs.closeSync(reader);
+      }
+    });
+  }
+
+  it('delivers a full pipe whose writer has left', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    const writer = openToWrite(inPath);
+    resize(writer, 1024 * 1024);
+    const wire = frame(Buffer.alloc(1024 * 1024 - 4, 7));
+    for (let sent = 0; sent < wire.length; ) sent += fs.writeSync(writer, wire, sent);
+    fs.closeSync(writer);
+    remove({ inPath, outPath });
+    const channel = await connecting;
+    assert.ok((await channel.read())?.equals(wire.subarray(4)));
+    assert.equal(await channel.read(), null);
+    await channel.close();
+  });
+
+  it('does not write to the next session while it holds the pipe of the last', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    const old = openToWrite(inPath);
+    fs.writeSync(old, frame('old'));
+    replace({ inPath, outPath });
+    const reader = openToRead(outPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath }, reader);
+    const channel = await connecting;
+    await peer.send(frame('new'));
+    assert.equal(String(await channel.read()), 'new');
+    fs.closeSync(old);
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('takes nobody for a reader whom it cannot see', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const reader = openToRead(outPath);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn(); // both are open
+    fs.closeSync(reader);
+    const open = t.mock.method(fs, 'openSync', (/** @type {any[]} */ ...args) => {
+      if (!String(args[0]).startsWith('/proc/')) return Reflect.apply(openSync, fs, args);
+      throw Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+    });
+    const writer = openToWrite(inPath);
+    let settled = false;
+    void connecting.then(() => (settled = true));
+    await until(() => open.mock.callCount() >= 3, 'looks for a reader');
+    assert.equal(settled, false);
+    open.mock.restore();
+    const peer = openToRead(outPath);
+    const channel = await connecting;
+    fs.closeSync(writer);
+    fs.closeSync(peer);
+    await channel.close();
+  });
+
+  it('hands over at the deadline what it has taken out of the pipe', async (t) => {
+    const paths = makeFifos(t);
+    const connecting = connect({ ...paths, timeout: 50 });
+    await turn();
+    const writeFd = openToWrite(paths.inPath);
+    fs.writeSync(writeFd, frame('odd'));
+    const channel = await connecting;
+    assert.equal(String(await channel.read()), 'odd');
+    fs.writeSync(writeFd, frame('more'));
+    assert.equal(String(await channel.read()), 'more');
+    fs.closeSync(writeFd);
+    assert.equal(await channel.read(), null);
+    await channel.close();
+  });
+
+  it('follows the names when the server replaces its FIFOs', async (t) => {
+    const { directory, inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    remove({ inPath, outPath });
+    await turn();
+    makeAt(inPath, outPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath });
+    const channel = await connecting;
+    await peer.send(frame('new'));
+    assert.equal(String(await channel.read()), 'new');
+    await peer.destroy();
+    await channel.close();
+    assert.ok(fs.existsSync(directory));
+  });
+
+  it('does not join a session whose names have changed', async (t) => {
+    // Only `in` is replaced; `out` still has a reader, so that both opens succeed.
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    fs.renameSync(inPath, `${inPath}.old`);
+    makeAt(inPath);
+    const reader = openToRead(outPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath }, reader);
+    const channel = await connecting;
+    assert.throws(() => openToWrite(`${inPath}.old`), { code: 'ENXIO' });
+    await peer.send(frame('right'));
+    assert.equal(String(await channel.read()), 'right');
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('takes nobody for the server who only reads, or has only read', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 100 });
+    const refused = assert.rejects(connecting, { code: 'timeout', message: /both pipes open/ });
+    const reader = openToRead(outPath);
+    await turn();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    fs.closeSync(reader);
+    const writer = openToWrite(inPath);
+    await refused;
+    fs.closeSync(writer);
+  });
+
+  it('meets the server after a passer-by at each pipe', async (t) => {
+    const paths = makeFifos(t);
+    const meeting = connect({ ...paths, timeout: 60_000 });
+    await turn();
+    fs.closeSync(openToRead(paths.outPath));
+    await untilRead(paths.inPath);
+    const peer = pipePeer(paths);
+    const channel = await meeting;
+    await peer.send(frame('here'));
+    assert.equal(String(await channel.read()), 'here');
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('delivers what a server left that came and went between two looks', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const reader = openToRead(outPath);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn(); // has opened both by now, and looks at the name of one of them from time to time
+    const lstat = t.mock.method(fs, 'lstatSync', (/** @type {any[]} */ ...args) => {
+      lstat.mock.restore();
+      const writer = openToWrite(inPath);
+      fs.writeSync(writer, frame('quick'));
+      fs.closeSync(writer);
+      fs.closeSync(reader);
+      remove({ inPath, outPath });
+      return Reflect.apply(fs.lstatSync, fs, args);
+    });
+    const channel = await connecting;
+    assert.equal(String(await channel.read()), 'quick');
+    assert.equal(await channel.read(), null);
+    await channel.close();
+  });
+
+  it('lets go of a pipe whose name has gone', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    fs.renameSync(inPath, `${inPath}.old`);
+    await until(() => !isRead(`${inPath}.old`), 'nobody reads the old pipe');
+    fs.renameSync(`${inPath}.old`, inPath);
+    const reader = openToRead(outPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath }, reader);
+    const channel = await connecting;
+    await peer.destroy();
+    await channel.close();
+  });
+
+  it('brings nothing of an old pipe along', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await turn();
+    const old = openToWrite(inPath);
+    fs.writeSync(old, frame('old'));
+    await turn();
+    fs.renameSync(inPath, `${inPath}.old`);
+    await until(() => !isRead(`${inPath}.old`), 'nobody reads the old pipe');
+    fs.closeSync(old);
+    makeAt(inPath);
+    await untilRead(inPath);
+    const peer = pipePeer({ inPath, outPath }, openToRead(outPath));
+    await peer.send(frame('new'));
+    const channel = await connecting;
+    assert.equal(String(await channel.read()), 'new');
+    await peer.destroy();
+    await channel.close();
+  });
+});
