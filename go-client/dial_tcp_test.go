@@ -95,6 +95,24 @@ func TestTCPSelfConnectionIsRefused(t *testing.T) {
 	}
 }
 
+// Binding to an address that nobody has gives the error of a connect for which
+// there is no port left, or no ::1.
+func TestTCPAddressNotAvailable(t *testing.T) {
+	for _, c := range []struct {
+		local, remote string
+		never         bool
+	}{
+		{"192.0.2.1:0", "127.0.0.1:5000", false},
+		{"[2001:db8::1]:0", "[::1]:5000", true},
+	} {
+		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.local))}
+		_, err := dialTCP(testContext(t), dialer, netip.MustParseAddrPort(c.remote), newPacing(time.Hour))
+		if !errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, ErrBadRendezvous) != c.never {
+			t.Errorf("from %s: error is %v", c.local, err)
+		}
+	}
+}
+
 func TestTCPNoDelay(t *testing.T) {
 	c, _ := openTCP(t, nil)
 	raw, err := c.stream.(tcpStream).SyscallConn()

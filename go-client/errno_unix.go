@@ -27,14 +27,17 @@ func isNobodyThere(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || isReset(err) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// isNever reports whether this system has no such address, or does not let us
-// use it.
+// isNever reports whether this system does not let us use an address.
 func isNever(err error) bool {
-	for _, never := range []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.ENETUNREACH,
-		syscall.EAFNOSUPPORT, syscall.EACCES, syscall.EPERM} {
+	for _, never := range []syscall.Errno{syscall.ENETUNREACH, syscall.EAFNOSUPPORT,
+		syscall.EACCES, syscall.EPERM} {
 		if errors.Is(err, never) {
 			return true
 		}
 	}
 	return false
 }
+
+// isNotAvailable reports whether there is no such address, or no port is left
+// to connect from.
+func isNotAvailable(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }

@@ -35,13 +35,16 @@ func isNobodyThere(err error) bool {
 	return errors.Is(err, wsaeConnRefused) || isReset(err) || errors.Is(err, wsaeTimedOut)
 }
 
-// isNever reports whether this system has no such address, or does not let us
-// use it.
+// isNever reports whether this system does not let us use an address.
 func isNever(err error) bool {
-	for _, never := range []syscall.Errno{wsaeAccess, wsaeAFNoSupport, wsaeAddrNotAvail, wsaeNetUnreach} {
+	for _, never := range []syscall.Errno{wsaeAccess, wsaeAFNoSupport, wsaeNetUnreach} {
 		if errors.Is(err, never) {
 			return true
 		}
 	}
 	return false
 }
+
+// isNotAvailable reports whether there is no such address, or no port is left
+// to connect from.
+func isNotAvailable(err error) bool { return errors.Is(err, wsaeAddrNotAvail) }

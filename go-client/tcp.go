@@ -30,7 +30,8 @@ func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *
 		if err == nil {
 			return tcpStream{conn}, nil
 		}
-		if isNever(err) {
+		if isNever(err) || isNotAvailable(err) && addr.Addr().Is6() {
+			// Every system has 127.0.0.1; ::1 is missing where IPv6 is switched off.
 			return nil, wrapError(CodeBadRendezvous, err, "%v cannot be reached", addr)
 		}
 		if ctx.Err() != nil {

@@ -142,26 +142,50 @@ async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.covers("RDV-11")
-@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.EACCES])
+@pytest.mark.parametrize(
+    ("code", "address"),
+    [
+        (errno.EADDRNOTAVAIL, "[::1]:5000"),
+        (errno.EAFNOSUPPORT, "[::1]:5000"),
+        (errno.ENETUNREACH, "5000"),
+        (errno.EACCES, "5000"),
+        (errno.EPERM, "5000"),
+    ],
+)
 async def test_an_address_that_can_never_work(
-    code: int, monkeypatch: pytest.MonkeyPatch
+    code: int, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine forbids it, or has no such address: no use in waiting."""
+    with pytest.raises(BadRendezvousError, match=f"5000.*{os.strerror(code)}"):
+        await connect_refused_with(code, address, monkeypatch)
+
+
+@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_machine_without_a_free_port_or_memory(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        await connect_refused_with(code, "5000", monkeypatch)
+    assert caught.value.errno == code
+
+
+async def connect_refused_with(
+    code: int, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
     class Forbidden(socket.socket):
         def connect_ex(self, address: Any) -> int:
             return code
 
-    client = TCPSocketChannelClient("5000", "5000")
+    client = TCPSocketChannelClient(address, address)
     before = open_descriptors()
     with monkeypatch.context() as patch:
         patch.setattr("ipc_channel.tcp_socket.socket.socket", Forbidden)
-        with pytest.raises(
-            BadRendezvousError, match="5000.*" + os.strerror(code)
-        ) as caught:
+        try:
             await client.connect(PATIENCE)
-    assert open_descriptors() == before, caught  # which holds on to all variables
-    await client.close()
+        finally:
+            assert open_descriptors() == before
+            await client.close()
 
 
 def test_pipe_strings_are_refused() -> None:

@@ -9,10 +9,10 @@ import { TCPConnection } from './tcp-connection.js';
 // on loopback the kernel answers at once, but the answer comes through the event loop.
 const LEAST_PATIENCE = 20;
 const MOST_PATIENCE = 2 ** 31 - 1;
-// No such address here (IPv6 switched off): no waiting will help.
-const NEVER = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'ENETUNREACH', 'EACCES', 'EPERM']);
+// No waiting will help.
+const NEVER = new Set(['EAFNOSUPPORT', 'ENETUNREACH', 'EACCES', 'EPERM']);
 // The process or the user has run out of something: not for us to wait out.
-const OUT_OF = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+const OUT_OF = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 
 /**
  * Meets the server at its port.
@@ -46,7 +46,7 @@ async function attempt(address, deadline, signal) {
     await connection.open(address);
     if (!connection.toItself) return connection;
   } catch (error) {
-    refuse(error, where);
+    refuse(error, address);
     missed = new Missed(`${where}: ${systemCode(error) ?? 'no answer'}`, error);
   } finally {
     release();
@@ -82,12 +82,14 @@ function after(milliseconds, action) {
 
 /**
  * @param {unknown} error
- * @param {string} address
+ * @param {{host: string, port: number}} address
  */
-function refuse(error, address) {
+function refuse(error, { host, port }) {
   const code = systemCode(error) ?? '';
-  if (NEVER.has(code)) {
-    const text = `${address} cannot be reached: ${code}`;
+  // Where IPv6 is switched off there is no ::1; over IPv4, no port is left to connect from.
+  const missing = code === 'EADDRNOTAVAIL' && host.includes(':');
+  if (missing || NEVER.has(code)) {
+    const text = `${host}:${port} cannot be reached: ${code}`;
     throw new IPCChannelError('bad-rendezvous', text, { cause: error });
   }
   if (OUT_OF.has(code)) throw error;

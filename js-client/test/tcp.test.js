@@ -24,7 +24,7 @@ async function freePort(t) {
   return port;
 }
 
-/** @param {number} port */
+/** @param {number | string} port */
 function at(port) {
   return { inPath: `${port}`, outPath: `${port}` };
 }
@@ -42,13 +42,14 @@ describe('connecting over TCP', () => {
     await channel.close();
   });
 
-  for (const [system, code] of [
-    ['EADDRNOTAVAIL', 'bad-rendezvous'],
+  for (const [system, code, host = ''] of [
+    ['EADDRNOTAVAIL', 'EADDRNOTAVAIL'],
+    ['EADDRNOTAVAIL', 'bad-rendezvous', '[::1]:'],
     ['ENETUNREACH', 'bad-rendezvous'],
     ['EACCES', 'bad-rendezvous'],
     ['EMFILE', 'EMFILE'],
   ]) {
-    it(`gives ${code} for ${system} at once`, async (t) => {
+    it(`gives ${code} for ${system} of ${host}5000 at once`, async (t) => {
       /** @this {net.Socket} */
       function fail() {
         const error = Object.assign(new Error(system), { code: system });
@@ -56,7 +57,7 @@ describe('connecting over TCP', () => {
         return this;
       }
       t.mock.method(net.Socket.prototype, 'connect', fail);
-      await assert.rejects(connect({ ...at(5000), timeout: Infinity }), { code });
+      await assert.rejects(connect({ ...at(`${host}5000`), timeout: Infinity }), { code });
     });
   }
 

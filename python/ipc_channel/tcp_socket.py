@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 _NO_USER = 2**32 - 1  # which system calls take for "leave it as it is"
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
-_NEVER = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES)
+_NEVER = (errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES, errno.EPERM)
+# Of the own side; the first of them means that no port is left to connect from.
+_LACKING = (errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 
 
 class TCPSocketProtocol:
@@ -301,13 +303,17 @@ class TCPSocketChannelClient(Endpoint):
             if sock.getsockname() != sock.getpeername():
                 return sock
         except OSError as error:
-            self._hindrance = os.strerror(error.errno or errno.ECONNREFUSED)
-            if error.errno in _NEVER:
-                sock.close()
+            sock.close()
+            no_ipv6 = error.errno == errno.EADDRNOTAVAIL and sock.family != socket.AF_INET
+            if no_ipv6 or error.errno in _NEVER:
                 text = f"bad rendezvous {address}: {error.strerror}"
                 raise BadRendezvousError(text) from error
+            if error.errno in _LACKING:
+                raise
+            self._hindrance = os.strerror(error.errno or errno.ECONNREFUSED)
+            return None
         except BaseException:
             sock.close()
             raise
-        sock.close()  # nobody listens, or not any more
+        sock.close()
         return None
