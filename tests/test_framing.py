@@ -146,6 +146,38 @@ def test_a_header_reserves_less_than_one_mebibyte() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("size", [2**16, 2**20 + 1, 5_000_003, 2**24])
+def test_a_payload_takes_no_more_than_its_size(size: int) -> None:
+    """More would be memory that the process has not got yet: slow, page by page."""
+    piece = bytes(2**16)
+    decoder = Decoder()
+    decoder.feed(encode_header(size) + b"x")
+    tracemalloc.start()
+    try:
+        while not decoder.messages:
+            payload = decoder.payload
+            assert payload is not None
+            count = min(len(payload.room), len(piece))
+            payload.room[:count] = memoryview(piece)[:count]
+            decoder.filled(count)
+        assert tracemalloc.get_traced_memory()[1] < size + 2**14
+    finally:
+        tracemalloc.stop()
+    assert decoder.messages[0] == b"x" + bytes(size - 1)
+
+
+def test_a_view_that_somebody_keeps_does_not_stop_a_payload() -> None:
+    """A traceback does: that of a signal handler that raised during a read."""
+    decoder = Decoder()
+    decoder.feed(encode_header(2**21) + b"x")
+    kept = []
+    while not decoder.messages:
+        assert decoder.payload is not None
+        kept.append(decoder.payload.room)
+        decoder.filled(min(100_000, len(kept[-1])))
+    assert len(decoder.messages[0]) == 2**21
+
+
 def test_what_may_be_sent() -> None:
     numbers = array.array("I", [1, 2, 3, 4])
     assert message_bytes(b"x", 1) == b"x"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -183,13 +184,15 @@ class Payload:
     without another copy, which matters from about 1 MiB on.
     """
 
-    __slots__ = ("_buffer", "filled", "room", "size")
+    __slots__ = ("_buffer", "_steps", "filled", "room", "size")
     room: memoryview
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.filled = 0
         self._buffer = BytesIO()
+        self._steps = list(_steps(size))
+        self.room = _NOTHING
         self._reserve()
 
     def take(self, data: bytes) -> int:
@@ -204,22 +207,49 @@ class Payload:
 
     def advance(self, count: int) -> None:
         self.filled += count
-        self.room = self.room[count:]
+        self._set_room(self.room[count:])
         if not self.room and self.filled < self.size:
             self._reserve()
 
     def close(self) -> bytes:
         """Return what has arrived."""
-        self.room = memoryview(b"")
+        self._set_room(_NOTHING)
         self._buffer.truncate(self.filled)
         return self._buffer.getvalue()
 
     def _reserve(self) -> None:
-        self.room = memoryview(b"")  # a buffer with a view on it cannot grow
-        reserved = min(self.size, self.filled + _RESERVE)
+        self._set_room(_NOTHING)  # a buffer with a view on it cannot grow
+        reserved = min(self._steps[-1], self.filled + _RESERVE)
+        if reserved == self._steps[-1]:
+            self._steps.pop()
         self._buffer.seek(reserved - 1)
         try:
             self._buffer.write(b"\0")
         except MemoryError:
             return  # and touch the buffer no more: it may be gone
-        self.room = self._buffer.getbuffer()[self.filled :]
+        self._set_room(self._buffer.getbuffer()[self.filled :])
+
+    def _set_room(self, room: memoryview) -> None:
+        # Released, since a traceback may keep the view that was read into.
+        before, self.room = self.room, room
+        if before is not _NOTHING:
+            before.release()
+
+
+_NOTHING = memoryview(b"")
+
+
+def _steps(size: int) -> Iterator[int]:
+    """Yield where the reservation of a payload has to stop on its way, backwards.
+
+    A BytesIO that has to grow by less than an eighth takes an eighth more than
+    it needs, and leaves that untouched. Grown at these steps it ends at
+    ``size``, neither beyond it nor copied shortly before. So a large message
+    fits where the one before was, whose memory the process still has; more
+    than its size would come from the kernel each time, page by page.
+    """
+    yield size
+    step = (size - 5) * 8 // 9
+    while step > _RESERVE:
+        yield step
+        step = (step - 7) * 8 // 9
