@@ -189,7 +189,7 @@ class Endpoint(IPCChannelClient):
             if self._closed:
                 return None
             raise self._not_connected()
-        return await self._session.read()
+        return self._session.take() or await self._session.read()
 
     async def close(self) -> None:
         self._check_loop()

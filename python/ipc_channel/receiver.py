@@ -50,6 +50,7 @@ class Receiver:
         self._on_input = on_input
         self._on_end = on_end
         self._decoder = Decoder(max_message_size)
+        self._messages = self._decoder.messages
         self._readers: deque[Waiter] = deque()
         self._reading = False
         self._again = False  # whether more is to be read in the next turn
@@ -64,7 +65,7 @@ class Receiver:
     @property
     def queued(self) -> int:
         """How many whole messages wait for a reader."""
-        return len(self._decoder.messages)
+        return len(self._messages)
 
     def start(self) -> None:
         """Take what was read on the way to the connection, and begin to read."""
@@ -72,10 +73,22 @@ class Receiver:
         self._decoder.feed(self._stream.early)
         self._on_bytes(len(self._stream.early))
 
+    def take(self) -> bytes | None:
+        """Return the message that waits longest, or None if none does."""
+        messages = self._messages
+        if not messages:
+            return None
+        message = messages.popleft()
+        self._undelivered -= HEADER_SIZE + len(message)
+        if not (self._reading or self.end) and (
+            not messages or self._undelivered <= READ_AHEAD
+        ):
+            self._resume()
+        return message
+
     async def read(self) -> bytes | None:
         """Return the next message, None at an orderly end, or raise PeerError."""
-        messages = self._decoder.messages
-        while not messages:
+        while not self._messages:
             if self.error is not None:
                 raise self.error.again()
             if self.end is not None:
@@ -87,13 +100,7 @@ class Receiver:
             except BaseException:
                 self._leave(waiter)
                 raise
-        message = messages.popleft()
-        self._undelivered -= HEADER_SIZE + len(message)
-        if not (self._reading or self.end) and (
-            not messages or self._undelivered <= READ_AHEAD
-        ):
-            self._resume()
-        return message
+        return self.take()
 
     def discard(self) -> asyncio.Future[None]:
         """End locally, then read on and drop it all; done at the end of the stream."""
@@ -120,12 +127,11 @@ class Receiver:
 
     def _deliver(self) -> None:
         """Run the reader that waits longest, if there is a message; wake others for more."""
-        messages = self._decoder.messages
-        while self._readers and messages:
+        while self._readers and self._messages:
             first = self._readers.popleft()
             if not first.done():  # or else it was cancelled, and has not gone yet
-                if len(messages) > 1:
-                    self._wake(len(messages) - 1)
+                if len(self._messages) > 1:
+                    self._wake(len(self._messages) - 1)
                 first.deliver()
                 return
 
@@ -208,7 +214,7 @@ class Receiver:
         if self._decoder.end is not None:
             self._pause()
             self._stop(self._decoder.end, self._decoder.error)
-        elif self._decoder.messages and self._undelivered > READ_AHEAD:
+        elif self._messages and self._undelivered > READ_AHEAD:
             self._pause()
 
     def _on_error(self, cause: OSError) -> None:

@@ -60,7 +60,8 @@ class Sender:
 
         Afterwards all but ``WRITE_AHEAD`` is in the kernel.
         """
-        self._check()
+        if self.error is not None:
+            raise self.error.again()
         if self._turns or self._size > WRITE_AHEAD:
             return self._write_in_turn(payload)
         self._enqueue(payload)
@@ -160,8 +161,7 @@ class Sender:
         """Give the kernel what it takes, and watch for room if something is left."""
         queue, room = self._queue, _AT_MOST
         while self._size and room > 0:
-            if self._small:
-                self._join()
+            self._join()
             try:
                 count = self._stream.write(
                     queue if len(queue) == 1 else list(islice(queue, _GATHER))

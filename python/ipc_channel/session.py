@@ -83,10 +83,14 @@ class Session:
         """Whether the loop was closed under the session, which can only be freed now."""
         return self._stream.loop.is_closed()
 
-    def read(self) -> Coroutine[None, None, bytes | None]:
-        """Return the next message, None at an orderly end, or raise PeerError."""
+    def take(self) -> bytes | None:
+        """Return the next message if it is there: a coroutine less than :meth:`read`."""
         if get_ident() != self._thread or not self._is_running():
             self.check_loop()
+        return self._receiver.take()
+
+    def read(self) -> Coroutine[None, None, bytes | None]:
+        """Return the next message, None at an orderly end, or raise PeerError."""
         return self._receiver.read()
 
     def write(self, data: Buffer) -> Coroutine[None, None, None] | None:

@@ -100,7 +100,7 @@ class TCPSocketProtocol:
 
     async def read(self) -> bytes | None:
         """See :meth:`ipc_channel.IPCChannelClient.read`."""
-        return await self._session.read()
+        return self._session.take() or await self._session.read()
 
     async def close(self) -> None:
         """See :meth:`ipc_channel.IPCChannelClient.close`."""
