@@ -21,6 +21,7 @@ from ipc_channel import (
     EndReason,
     IPCChannelClient,
     TruncatedError,
+    endpoint,
     framing,
     make_ipc_channel_client,
     named_pipe,
@@ -122,13 +123,13 @@ def text_with_a_newline() -> None:
 
 
 def change_messages(change: Callable[[bytes], bytes]) -> None:
-    real = receiver.Receiver.read
+    real = endpoint.Endpoint.read
 
-    async def read(self: receiver.Receiver) -> bytes | None:
+    async def read(self: endpoint.Endpoint) -> bytes | None:
         message = await real(self)
         return message if message is None else change(message)
 
-    receiver.Receiver.read = read
+    endpoint.Endpoint.read = read
 
 
 # --- Limits

@@ -19,7 +19,7 @@ from ipc_channel.conformance.case import (
     NotApplicableError,
 )
 from ipc_channel.conformance.testee import Greeting, TesteeError
-from ipc_channel.conformance.trace import Trace
+from ipc_channel.conformance.trace import Trace, shorten_text
 from ipc_channel.conformance.trial import Trial
 
 Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
@@ -28,7 +28,6 @@ Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
 ``warned`` is a SHOULD that was not done, ``known`` a failure that was listed,
 ``fixed`` one that was listed and passes.
 """
-_SHOWN = 300  # characters of what was expected or happened
 _CASE = 12  # times the patience of anything in it
 _RED: frozenset[Status] = frozenset({"failed", "fixed"})
 
@@ -193,8 +192,7 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
 
 
 def _shown(value: object) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return "" if value is None else shorten_text(str(value))
 
 
 def _trial(run: Run, transport: str, directory: str, trace: Trace) -> Trial:

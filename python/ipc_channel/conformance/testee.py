@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipc_channel.conformance.case import CaseFailedError
-from ipc_channel.conformance.trace import Trace
+from ipc_channel.conformance.trace import Trace, shorten_text
 
 LANGUAGE = 1
 """Version of the control language."""
 ABILITIES = {"named_pipe", "tcp", "cancel", "concurrent", "max_message_size", "linger"}
 _ANSWER_LIMIT = 2**20  # bytes of a line
-_SHOWN = 160  # characters of a line in the trace
 _STDERR = 8192  # bytes of its tail
 _PAUSE = 0.01  # seconds between two looks whether it has ended
 _KILLED = 5  # seconds until one that was killed is left to the system
@@ -103,12 +102,12 @@ class Testee:
         shown = {"do": do, **arguments}
         if "pattern" in shown:
             shown["pattern"] = f"({len(shown['pattern']) // 2} bytes)"
-        text = shorten_line(json.dumps(shown))
+        text = shorten_text(json.dumps(shown))
         pending = Pending(self._last_id, text, asyncio.get_running_loop().create_future())
         self._pending[pending.id] = pending
         if self._breach is not None:
             raise self._breach
-        self._trace.add(f"→ testee  {shorten_line(line)}")
+        self._trace.add(f"→ testee  {shorten_text(line)}")
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(line.encode() + b"\n")
         return pending
@@ -180,7 +179,7 @@ class Testee:
             raise TesteeError(f"it printed a line of over {_ANSWER_LIMIT} bytes") from None
 
     def _on_line(self, line: bytes) -> None:
-        shown = shorten_line(line.decode("utf-8", "replace").rstrip("\n"))
+        shown = shorten_text(line.decode("utf-8", "replace").rstrip("\n"))
         self._trace.add(f"← testee  {shown}")
         try:
             said = printable(json.loads(line))
@@ -237,7 +236,3 @@ def printable(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(printable(key)): printable(one) for key, one in value.items()}
     return value
-
-
-def shorten_line(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

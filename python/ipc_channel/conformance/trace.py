@@ -7,6 +7,7 @@ from collections import deque
 
 _LINES = 400
 _SHOWN = 24  # bytes of a payload
+_LONGEST = 300  # characters of a text
 
 
 def shorten(data: bytes) -> str:
@@ -14,6 +15,11 @@ def shorten(data: bytes) -> str:
     if len(data) <= _SHOWN:
         return data.hex(" ")
     return f"{data[: _SHOWN // 2].hex(' ')} … {data[-4:].hex(' ')}"
+
+
+def shorten_text(text: str) -> str:
+    """Return ``text``, or the beginning of a long one and how long it is."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
 class Trace:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import glob
 import hashlib
 import os
 import random
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ipc_channel import IPCChannel, make_ipc_channel
+from ipc_channel.conformance import processes
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
 from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee, TesteeError
-from ipc_channel.conformance.trace import Trace
+from ipc_channel.conformance.trace import Trace, shorten_text
 from ipc_channel.conformance.wire import RawServer, Wire, open_for_writing
 
 _T = TypeVar("_T")
-
-PATTERN = bytes(random.Random(251).randbytes(251))
-"""What payloads are made of: 251 is prime, so that no shift by a power of two fits."""
 
 
 class Trial:
@@ -260,9 +256,9 @@ class Trial:
                 _shorten(reply),
             )
 
-    async def reads_end(self, reason: str) -> None:
-        """Let the testee read an orderly end."""
-        self.check_end(await self.tell("read"), reason, None)
+    async def reads_end(self, end: str, error: str | None = None) -> None:
+        """Let the testee read an end as the vectors write it; orderly without ``error``."""
+        self.check_end(await self.tell("read"), end, error)
 
     async def reads_error(self, code: str, reason: str | None = None) -> None:
         """Let the testee read an end that is an error."""
@@ -276,34 +272,18 @@ class Trial:
             text = f"the end {end!r}" + (f" with error {error!r}" if error else "")
             raise CaseFailedError("what read gives", text, _shorten(reply))
 
-    async def reads_what_follows(self, end: str, error: str | None) -> None:
-        """Let the testee read an end as the vectors write it."""
-        self.check_end(await self.tell("read"), end, error)
-
     # --- Looking at the testee
 
     def descriptors(self) -> list[str]:
         """Return the files, pipes and sockets that the testee's processes have open."""
-        found = []
-        for process in self._processes():
-            with contextlib.suppress(OSError):
-                for number in os.listdir(f"{process}/fd"):
-                    with contextlib.suppress(OSError):
-                        found.append(os.readlink(f"{process}/fd/{number}"))
-        # A runtime's own means of waiting are its own business.
-        return sorted(one for one in found if not one.startswith("anon_inode:"))
+        return processes.descriptors(self._processes())
+
+    def memory(self) -> int:
+        """Return the most bytes that the testee's processes have held."""
+        return processes.memory(self._processes())
 
     def _processes(self) -> list[str]:
-        """Return where the system shows the testee and what it has started.
-
-        The command may be a wrapper, such as a shell, around the client.
-        """
-        found = []
-        for stat in glob.iglob("/proc/[0-9]*/stat"):
-            with contextlib.suppress(OSError), open(stat, encoding="utf-8") as file:
-                _, _, fields = file.read().rpartition(")")  # its name may hold anything
-                if int(fields.split()[3]) == self.testee.pid:  # its session
-                    found.append(os.path.dirname(stat))
+        found = processes.of_session(self.testee.pid)
         if not found:
             raise NotApplicableError("this system does not show what a process holds")
         return found
@@ -316,19 +296,6 @@ class Trial:
                 left = sorted(set(now) - set(before)) or now
                 raise CaseFailedError("descriptors left open", len(before), left)
             await asyncio.sleep(0.01)
-
-    def memory(self) -> int:
-        """Return the most bytes that the testee's processes have held, as the system counts."""
-        total = 0
-        for process in self._processes():
-            with (
-                contextlib.suppress(OSError),
-                open(f"{process}/status", encoding="utf-8") as status,
-            ):
-                for line in status:
-                    if line.startswith("VmHWM:"):
-                        total += int(line.split()[1]) * 1024
-        return total
 
     # --- Ending
 
@@ -365,35 +332,6 @@ class Trial:
         return "" if self._testee is None else self._testee.stderr()
 
 
-def sizes_of(t: Trial, count: int, most: int) -> list[int]:
-    """Return random sizes, small ones more often, which repeat with the seed."""
-    return [max(1, int(most ** t.random.random())) for _ in range(count)]
-
-
-def payload(size: int) -> bytes:
-    """Return what the testee is to write if told ``size`` and the usual pattern."""
-    return (PATTERN * (size // len(PATTERN) + 1))[:size]
-
-
-def write(
-    *sizes: int, count: int | None = None, pattern: bytes = PATTERN
-) -> dict[str, Any]:
-    """Return the arguments of a request to write."""
-    told: dict[str, Any] = {"pattern": pattern.hex(), "sizes": list(sizes)}
-    if count is not None:
-        told["count"] = count
-    return told
-
-
-def digest(messages: Iterable[bytes]) -> str:
-    """Return what the testee answers after ``drain``: the digest of all frames."""
-    hashed = hashlib.sha256()
-    for message in messages:
-        hashed.update(len(message).to_bytes(4, "big"))
-        hashed.update(message)
-    return hashed.hexdigest()
-
-
 def _error(reply: Reply) -> str:
     text = f": {reply['text']}" if reply.get("text") else ""
     return f"error {reply.get('error')!r}{text}"
@@ -401,4 +339,4 @@ def _error(reply: Reply) -> str:
 
 def _shorten(reply: Reply) -> str:
     shown = {key: value for key, value in reply.items() if key != "id"}
-    return str(shown)[:200]
+    return shorten_text(str(shown))

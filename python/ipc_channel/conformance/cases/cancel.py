@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ipc_channel.conformance.case import CaseFailedError, case
-from ipc_channel.conformance.trial import Trial, payload, write
+from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import frame
 
 _NEEDS = "cancel concurrent"

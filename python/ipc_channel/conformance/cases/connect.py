@@ -8,7 +8,8 @@ import socket
 import time
 
 from ipc_channel.conformance.case import Body, case
-from ipc_channel.conformance.trial import Trial, payload, write
+from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import CLOSE, frame
 
 _PIPES = ("named_pipe",)

@@ -7,7 +7,8 @@ from typing import Any
 
 from ipc_channel.conformance import vectors
 from ipc_channel.conformance.case import Body, case
-from ipc_channel.conformance.trial import Trial, payload, write
+from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import CLOSE, frame
 
 _LARGE = 20 * 2**20
@@ -23,8 +24,8 @@ def _end(vector: dict[str, Any]) -> Body:
             peer.reset()
         else:
             peer.close()
-        await t.reads_what_follows(vector["end_reason"], vector["error"])
-        await t.reads_what_follows(vector["end_reason"], vector["error"])
+        await t.reads_end(vector["end_reason"], vector["error"])
+        await t.reads_end(vector["end_reason"], vector["error"])
 
     return end
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ipc_channel.conformance import vectors
 from ipc_channel.conformance.case import Body, case
-from ipc_channel.conformance.trial import Trial, digest, payload, write
+from ipc_channel.conformance.payloads import digest, payload, write
+from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import CLOSE, frame
 
 _BYTEWISE = 5000  # bytes: longer streams are not sent byte by byte
@@ -44,7 +45,7 @@ def _decode(vector: dict[str, Any]) -> Body:
                 )
             else:
                 await t.reads(*expected)
-                await t.reads_what_follows(end, error)
+                await t.reads_end(end, error)
             await t.do("close")
 
     return decode

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from ipc_channel.conformance.case import case
-from ipc_channel.conformance.trial import Trial, digest, payload, sizes_of, write
+from ipc_channel.conformance.payloads import digest, payload, sizes_of, write
+from ipc_channel.conformance.trial import Trial
 
 _COUNT = 4000
 _MOST = 70_000  # bytes
@@ -15,7 +16,7 @@ _MOST = 70_000  # bytes
 async def to_testee(t: Trial) -> None:
     """Thousands of messages of mixed sizes arrive in order."""
     channel = await t.meet_channel()
-    messages = [payload(size) for size in sizes_of(t, _COUNT, _MOST)]
+    messages = [payload(size) for size in sizes_of(t.random, _COUNT, _MOST)]
     draining = t.begin("drain")
     for message in messages:
         await t.in_time(channel.write(message), "read")
@@ -30,7 +31,7 @@ async def to_testee(t: Trial) -> None:
 async def from_testee(t: Trial) -> None:
     """Thousands of messages of mixed sizes leave in order, and closing loses none."""
     channel = await t.meet_channel()
-    sizes = sizes_of(t, _COUNT, _MOST)
+    sizes = sizes_of(t.random, _COUNT, _MOST)
     writing = t.begin("write", **write(*sizes))
     got = [await t.in_time(channel.read(), "sent more") for _ in range(_COUNT)]
     t.check_ok(await t.answer(writing), "write")
@@ -49,7 +50,7 @@ async def echo(t: Trial) -> None:
     """Thousands of messages, both ways at once, come back as they went."""
     channel = await t.meet_channel()
     echoing = t.begin("echo")
-    messages = [payload(size) for size in sizes_of(t, _COUNT, _MOST)]
+    messages = [payload(size) for size in sizes_of(t.random, _COUNT, _MOST)]
 
     async def send() -> None:
         for message in messages:

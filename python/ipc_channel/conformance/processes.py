@@ -1,0 +1,50 @@
+"""What the system shows of processes in /proc; nothing where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+from collections.abc import Iterable
+
+
+def of_session(leader: int) -> list[str]:
+    """Return where the system shows a process and what it has started.
+
+    A testee's command may be a wrapper, such as a shell, around the client.
+    """
+    found = []
+    for stat in glob.iglob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(stat, encoding="utf-8") as file:
+            _, _, fields = file.read().rpartition(")")  # its name may hold anything
+            if int(fields.split()[3]) == leader:
+                found.append(os.path.dirname(stat))
+    return found
+
+
+def descriptors(processes: Iterable[str]) -> list[str]:
+    """Return the files, pipes and sockets that processes have open."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(OSError):
+            for number in os.listdir(f"{process}/fd"):
+                with contextlib.suppress(OSError):
+                    found.append(os.readlink(f"{process}/fd/{number}"))
+    # A runtime's own means of waiting are its own business.
+    return sorted(one for one in found if not one.startswith("anon_inode:"))
+
+
+def memory(processes: Iterable[str]) -> int:
+    """Return the most bytes that processes have held together, as the system counts."""
+    return sum(map(_most, processes)) * 1024
+
+
+def _most(process: str) -> int:
+    with (
+        contextlib.suppress(OSError),
+        open(f"{process}/status", encoding="utf-8") as status,
+    ):
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
