@@ -23,6 +23,9 @@ READ_AHEAD = 256 * 2**10
 """Bytes of undelivered frames above which nothing more is read."""
 
 _CHUNK = 64 * 2**10  # bytes of one read: the default capacity of a pipe
+# Bytes of the next one if there was so much: fewer messages are cut. Not always,
+# since the memory for it would come from the kernel anew for each small message.
+_LARGE_CHUNK = 256 * 2**10
 _READS = 16  # at a time, so that a fast writer does not hold up the loop
 
 
@@ -56,6 +59,7 @@ class Receiver:
         self._again = False  # whether more is to be read in the next turn
         self._drained: asyncio.Future[None] | None = None
         self._undelivered = 0  # bytes of frames
+        self._chunk = _CHUNK  # bytes of the next read
 
     @property
     def alive(self) -> bool:
@@ -197,10 +201,12 @@ class Receiver:
         decoder = self._decoder
         payload = decoder.payload
         if payload is None or len(payload.room) < _CHUNK:
-            data = self._stream.read(_CHUNK)
+            wanted = self._chunk
+            data = self._stream.read(wanted)
+            self._chunk = _LARGE_CHUNK if len(data) >= _CHUNK else _CHUNK
             if self._drained is None:
                 decoder.feed(data)
-            return len(data), _CHUNK
+            return len(data), wanted
         wanted = len(payload.room)
         count = self._stream.read_into(payload.room)
         decoder.filled(count)
