@@ -82,19 +82,20 @@ def measure(
     text = TextColumn("{task.description}")
     # Refreshed between measurements only: a thread that draws would disturb them.
     with Progress(*columns, text, console=console, auto_refresh=False) as progress:
-        task = progress.add_task("", total=len(steps))
-
-        def watch(doing: str) -> None:
-            progress.update(task, description=f"{title}, {doing}", refresh=True)
-
+        task = progress.add_task("", total=sum(step.turns for step in steps))
+        done = 0
         for step in steps:
-            title = f"round {step.round + 1}: {step.contender.name}"
-            watch(step.scenario.name)
+
+            def watch(name: str, doing: str, number: int = step.round + 1) -> None:
+                title = f"round {number}: {name}, {doing}"
+                progress.update(task, advance=1, description=title, refresh=True)
+
             failed = len(run.failures)
             run.do(step, watch)
             for failure in run.failures[failed:]:
                 progress.console.print(f"[bold red]FAILED[/] {failure}", highlight=False)
-            progress.advance(task)
+            done += step.turns
+            progress.update(task, completed=done)  # some turns were not taken
 
 
 def new_run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""Rounds of pairs, one after the other: A B C, A B C, so that noise hits all alike."""
+"""Rounds of pairs that take turns: A B C, A B C, so that noise hits all alike."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 
@@ -66,14 +68,23 @@ class Row:
     bytes: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Step:
-    """A pair that is to be started once."""
+    """Pairs that are alive at the same time and take turns."""
 
     round: int
     scenario: Scenario
-    contender: Contender
+    contenders: tuple[Contender, ...]
     workloads: tuple[Workload, ...]
+
+    @property
+    def turns(self) -> int:
+        """How many turns are taken, if all can do all: to start, and for each workload."""
+        return len(self.contenders) * (1 + len(self.workloads))
+
+
+Watch = Callable[[str, str], None]
+"""Called with a contender and what it begins to do."""
 
 
 @dataclass
@@ -87,37 +98,55 @@ class Run:
     failures: list[str] = field(default_factory=list)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def do(self, step: Step, watch: Callable[[str], None]) -> None:
-        """Start the pair of a step and do its work; note a failure."""
+    def do(self, step: Step, watch: Watch) -> None:
+        """Do each workload with all pairs before the next; note failures.
+
+        A pair that is not at work waits for its order, and costs no CPU time.
+        """
+        with contextlib.ExitStack() as stack:
+            turns = [
+                stack.enter_context(contextlib.closing(self._turns(step, one, watch)))
+                for one in step.contenders
+            ]
+            while turns:
+                turns = [one for one in turns if self._goes_on(one)]
+
+    def _goes_on(self, turns: Iterator[None]) -> bool:
+        """Let a pair take a turn; return whether there may be another."""
         try:
-            pair = Pair(
-                step.contender,
-                self.tools,
-                self.cores,
-                step.scenario.channels,
-                memory=step.scenario.memory,
-            )
-            with pair:
-                if step.scenario.memory:
-                    self._memory(step, pair)
-                else:
-                    self._work(step, pair, watch)
+            next(turns)
+        except StopIteration:
+            return False
         except PairError as error:
             self.failures.append(str(error))
+            return False
+        return True
 
-    def _work(self, step: Step, pair: Pair, watch: Callable[[str], None]) -> None:
-        first = FIRST if step.scenario is SINGLE else f"{FIRST}-{step.scenario.name}"
-        self._keep(step, first, 1, ns=pair.first)
-        for workload in step.workloads:
-            watch(workload.title)
-            count, report = self._measure(step, pair, workload)
-            self._keep(step, workload.name, count, **report)
+    def _turns(
+        self, step: Step, contender: Contender, watch: Watch
+    ) -> Generator[None, None, None]:
+        """Start a pair, then do one workload a turn."""
+        channels, memory = step.scenario.channels, step.scenario.memory
+        watch(contender.name, step.scenario.name)
+        with Pair(contender, self.tools, self.cores, channels, memory=memory) as pair:
+            if memory:
+                self._memory(step, contender, pair)
+                return
+            first = FIRST if step.scenario is SINGLE else f"{FIRST}-{step.scenario.name}"
+            self._keep(step, contender, first, 1, ns=pair.first)
+            for workload in step.workloads:
+                yield
+                if workload.name not in contender.unable:
+                    watch(contender.name, workload.title)
+                    count, report = self._measure(step, contender, pair, workload)
+                    self._keep(step, contender, workload.name, count, **report)
+            yield
 
     def _measure(
-        self, step: Step, pair: Pair, workload: Workload
+        self, step: Step, contender: Contender, pair: Pair, workload: Workload
     ) -> tuple[int, dict[str, int]]:
         """Measure with the count of earlier rounds; the first one finds it."""
-        key = step.contender.name, workload.name
+        key = contender.name, workload.name
         count = self.counts.get(key)
         if count is None:
             count, report = calibrate(pair, workload, step.scenario, self.mode.target)
@@ -126,16 +155,19 @@ class Run:
         pair.order(workload.kind, -(-count // _WARM_UP), workload.size)
         return count, pair.order(workload.kind, count, workload.size)
 
-    def _memory(self, step: Step, pair: Pair) -> None:
+    def _memory(self, step: Step, contender: Contender, pair: Pair) -> None:
         channels = step.scenario.channels
-        self._keep(step, "memory-idle", channels, bytes=pair.memory() - pair.before)
+        used = pair.memory() - pair.before
+        self._keep(step, contender, "memory-idle", channels, bytes=used)
         pair.kill()
         pair.order("stall", 0, STALL_SIZE)
-        self._keep(step, "memory-stalled", channels, bytes=pair.memory() - pair.before)
+        used = pair.memory() - pair.before
+        self._keep(step, contender, "memory-stalled", channels, bytes=used)
 
-    def _keep(self, step: Step, workload: str, messages: int, **figures: int) -> None:
-        name = step.contender.name
-        self.rows.append(Row(step.round, name, workload, messages, **figures))
+    def _keep(
+        self, step: Step, contender: Contender, workload: str, messages: int, **figures: int
+    ) -> None:
+        self.rows.append(Row(step.round, contender.name, workload, messages, **figures))
 
     def raw(self) -> list[dict[str, object]]:
         """Return every measurement as plain data, without what is 0."""
@@ -180,13 +212,25 @@ def _steps(
     contenders: list[Contender],
     wanted: Callable[[str], bool],
 ) -> Iterator[Step]:
-    for contender in contenders:
-        workloads = tuple(
-            work
-            for work in scenario.workloads
-            if wanted(work.name) and work.name not in contender.unable
-        )
-        alone = scenario is SINGLE and wanted(FIRST)
-        memory = scenario.memory and wanted("memory") and "memory" not in contender.unable
-        if workloads or alone or memory:
-            yield Step(number, scenario, contender, workloads)
+    """Give one step for all if one channel is enough, else one for each contender.
+
+    Each round has an order of its own, so that nobody always follows the same one.
+    """
+    workloads = tuple(work for work in scenario.workloads if wanted(work.name))
+    able = [one for one in contenders if _has_work(one, scenario, workloads, wanted)]
+    mixed = tuple(random.Random(number).sample(able, len(able)))
+    for group in [mixed] if scenario is SINGLE else [(one,) for one in mixed]:
+        if group:
+            yield Step(number, scenario, group, workloads)
+
+
+def _has_work(
+    contender: Contender,
+    scenario: Scenario,
+    workloads: Sequence[Workload],
+    wanted: Callable[[str], bool],
+) -> bool:
+    if scenario.memory:
+        return wanted("memory") and "memory" not in contender.unable
+    alone = scenario is SINGLE and wanted(FIRST)
+    return alone or any(work.name not in contender.unable for work in workloads)

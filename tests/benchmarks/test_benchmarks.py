@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar, Self
 
 import pytest
 
@@ -22,10 +24,12 @@ def row(contender: str, ns: int, number: int = 0) -> Row:
     return Row(number, contender, "rt-64", 10, ns=ns, driver_cpu=ns, peer_cpu=ns)
 
 
-def run_smoke(contenders: list[Contender]) -> Run:
+def run_smoke(
+    contenders: list[Contender], wanted: Callable[[str], bool] = lambda _: True
+) -> Run:
     run = Run(SMOKE, Tools(), (None, None))
-    for step in plan(SMOKE, contenders, lambda _: True):
-        run.do(step, lambda _: None)
+    for step in plan(SMOKE, contenders, wanted):
+        run.do(step, lambda *_: None)
     return run
 
 
@@ -58,12 +62,80 @@ def test_goals_name_what_exists() -> None:
         assert goal.theirs in ("", "the best peer", *BY_NAME)
 
 
-def test_rounds_are_interleaved() -> None:
+def test_all_take_part_in_each_round_in_an_order_of_its_own() -> None:
     steps = [
         one for one in plan(QUICK, CONTENDERS, lambda _: True) if one.scenario is SINGLE
     ]
-    names = [one.name for one in CONTENDERS]
-    assert [one.contender.name for one in steps] == names * QUICK.rounds
+    orders = [[one.name for one in step.contenders] for step in steps]
+    assert [step.round for step in steps] == list(range(QUICK.rounds))
+    assert all(sorted(order) == sorted(BY_NAME) for order in orders)
+    assert len(set(map(tuple, orders))) == QUICK.rounds
+
+
+class FakePair:
+    """A pair without processes; ``broken`` names what it fails to do."""
+
+    first = 1
+    broken = ""
+    alive: ClassVar[set[str]] = set()
+
+    def __init__(self, contender: Contender, *_: object, **__: object) -> None:
+        self._name = contender.name
+
+    def __enter__(self) -> Self:
+        self.alive.add(self._name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.alive.remove(self._name)
+
+    def order(self, kind: str, count: int, size: int) -> dict[str, int]:
+        if f"{self._name} {kind}" == self.broken:
+            raise PairError("broken")
+        return {"ns": 1, "driver_cpu": len(self.alive)}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakePair]:
+    monkeypatch.setattr("benchmarks.measure.Pair", FakePair)
+    monkeypatch.setattr(FakePair, "alive", set())
+    return FakePair
+
+
+def run_names(names: Sequence[str], workloads: Sequence[str]) -> Run:
+    return run_smoke([BY_NAME[name] for name in names], wanted=workloads.__contains__)
+
+
+def test_each_workload_is_done_by_all_before_the_next(fake: type[FakePair]) -> None:
+    run = run_names(("limit-tcp-python", "ipc-tcp-uvloop"), ("rt-64", "ow-1k"))
+    done = [one.workload for one in run.rows]
+    assert done == ["first", "first", "rt-64", "rt-64", "ow-1k", "ow-1k"]
+    assert all(one.driver_cpu == 2 for one in run.rows[2:])  # all were alive
+    assert fake.alive == set()
+
+
+def test_a_pair_that_fails_leaves_its_round_and_the_others_go_on(
+    fake: type[FakePair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "broken", "limit-tcp-python round_trip")
+    run = run_names(("limit-tcp-python", "ipc-tcp-uvloop"), ("rt-64", "ow-1k"))
+    done = {(one.contender, one.workload) for one in run.rows}
+    assert run.failures == ["broken"]
+    assert ("limit-tcp-python", "ow-1k") not in done
+    assert ("ipc-tcp-uvloop", "ow-1k") in done
+    assert fake.alive == set()
+
+
+def test_all_pairs_end_when_a_run_is_interrupted(fake: type[FakePair]) -> None:
+    def watch(name: str, doing: str) -> None:
+        if len(fake.alive) == 2:
+            raise KeyboardInterrupt
+
+    two = [BY_NAME["limit-tcp-python"], BY_NAME["ipc-tcp-uvloop"]]
+    [step] = plan(SMOKE, two, "rt-64".__eq__)
+    with pytest.raises(KeyboardInterrupt):
+        Run(SMOKE, Tools(), (None, None)).do(step, watch)
+    assert fake.alive == set()
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
