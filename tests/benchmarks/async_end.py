@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence, Sized
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Sized
+from itertools import cycle, islice
 from typing import Protocol
 
-from benchmarks.control import await_go, orders, say
+from benchmarks.control import Order, await_go, orders, say
 
 HELLO = b"hello"
 Address = tuple[str, str]
@@ -63,6 +64,29 @@ def check(payload: bytes, got: Sized) -> None:
         raise ValueError(f"sent {len(payload)} bytes and got other {len(got)}")
 
 
+def bursts(count: int, payload: bytes) -> tuple[Iterator[bytes], Iterator[bytes]]:
+    """Return the messages of round trips: the first, and all the others.
+
+    Neighbours differ in their first byte, so that an echo that comes twice or not at
+    all is found by it. That and the length are looked at for each echo, which costs
+    little at any size; the last of a burst is compared as a whole.
+    """
+    messages = cycle((payload, bytes((payload[0] ^ 1,)) + payload[1:]))
+    return islice(messages, 1), islice(messages, count - 1)
+
+
+async def round_trips(channel: Channel, count: int, payload: bytes) -> None:
+    write, read = channel.write, channel.read
+    sent, message = payload, None
+    for burst in bursts(count, payload):
+        for sent in burst:
+            await write(sent)
+            message = await read()
+            if not message or len(message) != len(sent) or message[0] != sent[0]:
+                check(sent, message or b"")
+        check(sent, message or b"")
+
+
 class ChannelWork:
     """The workloads over channels; all but one use the first channel only."""
 
@@ -71,7 +95,7 @@ class ChannelWork:
         self._channel = channels[0]
 
     async def round_trip(self, count: int, payload: bytes) -> int:
-        return await self._echo(self._channel, count, payload)
+        return await self._echo([self._channel], count, payload)
 
     async def one_way(self, count: int, payload: bytes) -> int:
         write = self._channel.write
@@ -94,28 +118,23 @@ class ChannelWork:
         return spent
 
     async def channels(self, count: int, payload: bytes) -> int:
-        each = -(-count // len(self._channels))
-        start = time.perf_counter_ns()
-        async with asyncio.TaskGroup() as group:
-            for channel in self._channels:
-                group.create_task(self._echo(channel, each, payload))
-        return time.perf_counter_ns() - start
+        return await self._echo(self._channels, -(-count // len(self._channels)), payload)
 
     async def peer_cpu(self) -> int:
         await self._channel.write(b"sink 0")
         return (await self._acknowledgement())[0]
 
-    async def _echo(self, channel: Channel, count: int, payload: bytes) -> int:
-        write, read = channel.write, channel.read
-        message: bytes | None = payload
-        await write(b"echo %d" % count)
+    async def _echo(self, channels: Sequence[Channel], count: int, payload: bytes) -> int:
+        """Do ``count`` round trips on each of the channels at once."""
+        for channel in channels:
+            await channel.write(b"echo %d" % count)
         start = time.perf_counter_ns()
-        for _ in range(count):
-            await write(payload)
-            message = await read()
+        async with asyncio.TaskGroup() as group:
+            for channel in channels:
+                group.create_task(round_trips(channel, count, payload))
         spent = time.perf_counter_ns() - start
-        check(payload, message or b"")
-        await receive(channel)
+        for channel in channels:
+            await receive(channel)
         return spent
 
     async def _acknowledgement(self) -> tuple[int, int]:
@@ -143,13 +162,14 @@ async def exchange(channel: Channel, count: int, payload: bytes) -> int:
     return got
 
 
-async def report(work: Work, kind: str, count: int, size: int) -> None:
+async def report(work: Work, order: Order) -> None:
     """Do one order and report its figures."""
-    payload = os.urandom(size)
+    payload = os.urandom(order.size)
     peer, own = await work.peer_cpu(), time.process_time_ns()
-    spent = await getattr(work, kind)(count, payload)
+    spent = await getattr(work, order.kind)(order.count, payload)
     own = time.process_time_ns() - own
-    say(ns=spent, driver_cpu=own, peer_cpu=await work.peer_cpu() - peer)
+    peer = await work.peer_cpu() - peer
+    say(order=order.number, ns=spent, driver_cpu=own, peer_cpu=peer)
 
 
 async def driver(adapter: Adapter, transport: str, directory: str, count: int) -> None:
@@ -159,21 +179,22 @@ async def driver(adapter: Adapter, transport: str, directory: str, count: int) -
     await_go()
     channels = await asyncio.gather(*(accept() for _, accept in prepared))
     hellos = await asyncio.gather(*(receive(channel) for channel in channels))
-    say(first=time.monotonic_ns())
+    first = time.monotonic_ns()
     for hello in hellos:
         check(HELLO, hello)
+    say(first=first)
     work = ChannelWork(channels)
-    for kind, number, size in orders():
-        if kind == "stall":
-            await fill(channels, size)
+    for order in orders():
+        if order.kind == "stall":
+            say(order=order.number, stalled=await fill(channels, order.size))
         else:
-            await report(work, kind, number, size)
+            await report(work, order)
     await asyncio.gather(*(channel.write(b"quit") for channel in channels))
     await asyncio.gather(*(channel.close() for channel in channels))
 
 
-async def fill(channels: Sequence[Channel], size: int) -> None:
-    """Have the peer stop reading, and write until nothing goes any more.
+async def fill(channels: Sequence[Channel], size: int) -> int:
+    """Have the peer stop reading, write until nothing goes any more; return how many went.
 
     Afterwards the writes are still waiting: such a pair is killed.
     """
@@ -194,7 +215,9 @@ async def fill(channels: Sequence[Channel], size: int) -> None:
         await asyncio.sleep(0.3)
     for failed in (task for task in writing if task.done()):
         failed.result()
-    say(stalled=written)
+    if not written:
+        raise ValueError("nothing was written to the channels that nobody reads")
+    return written
 
 
 async def peer(adapter: Adapter, transport: str, directory: str, count: int) -> None:

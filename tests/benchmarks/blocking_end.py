@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from benchmarks.async_end import HELLO, Address, check, check_total
-from benchmarks.control import await_go, orders, say
+from benchmarks.async_end import HELLO, Address, bursts, check, check_total
+from benchmarks.control import Order, await_go, orders, say
 
 
 class Channel(Protocol):
@@ -42,14 +42,17 @@ class Work:
 
     def round_trip(self, count: int, payload: bytes) -> int:
         write, read = self._channel.write, self._channel.read
-        message = payload
+        sent = message = payload
         write(b"echo %d" % count)
         start = time.perf_counter_ns()
-        for _ in range(count):
-            write(payload)
-            message = read()
+        for burst in bursts(count, payload):
+            for sent in burst:
+                write(sent)
+                message = read()
+                if not message or len(message) != len(sent) or message[0] != sent[0]:
+                    check(sent, message)
+            check(sent, message)
         spent = time.perf_counter_ns() - start
-        check(payload, message)
         read()
         return spent
 
@@ -96,13 +99,14 @@ def exchange(channel: Channel, count: int, payload: bytes) -> int:
     return got
 
 
-def report(work: Work, kind: str, count: int, size: int) -> None:
+def report(work: Work, order: Order) -> None:
     """Do one order and report its figures."""
-    payload = os.urandom(size)
+    payload = os.urandom(order.size)
     peer, own = work.peer_cpu(), time.process_time_ns()
-    spent = getattr(work, kind)(count, payload)
+    spent = getattr(work, order.kind)(order.count, payload)
     own = time.process_time_ns() - own
-    say(ns=spent, driver_cpu=own, peer_cpu=work.peer_cpu() - peer)
+    peer = work.peer_cpu() - peer
+    say(order=order.number, ns=spent, driver_cpu=own, peer_cpu=peer)
 
 
 def driver(adapter: Adapter, transport: str, directory: str) -> None:
@@ -112,11 +116,12 @@ def driver(adapter: Adapter, transport: str, directory: str) -> None:
     await_go()
     channel = accept()
     hello = channel.read()
-    say(first=time.monotonic_ns())
+    first = time.monotonic_ns()
     check(HELLO, hello)
+    say(first=first)
     work = Work(channel)
-    for kind, count, size in orders():
-        report(work, kind, count, size)
+    for order in orders():
+        report(work, order)
     channel.write(b"quit")
     channel.close()
 

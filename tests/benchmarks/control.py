@@ -6,8 +6,9 @@
              {"address": []}                   the peer has nothing to tell
     go       go<TAB>IN<TAB>OUT...              both connect; the driver gets no address
     first    {"first": NANOSECONDS}            CLOCK_MONOTONIC at the first message
-    order    KIND COUNT SIZE                   one measurement, answered with its figures
-    stall    stall 0 SIZE                      fill channels that nobody reads
+    order    NUMBER KIND COUNT SIZE            one measurement
+    answer   {"order": NUMBER, ...}            its figures; NUMBER is that of the order
+    stall    NUMBER stall 0 SIZE               fill channels that nobody reads
     quit     quit                              or the end of stdin
 
 A peer reads only the line "go"; everything later reaches it over the channel.
@@ -18,6 +19,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a driver is told to do; its answer carries the number."""
+
+    number: int
+    kind: str
+    count: int
+    size: int
 
 
 def say(**fields: object) -> None:
@@ -34,11 +46,10 @@ def await_go() -> list[tuple[str, str]]:
     return list(zip(strings[::2], strings[1::2], strict=True))
 
 
-def orders() -> Iterator[tuple[str, int, int]]:
+def orders() -> Iterator[Order]:
     """Give each order, until "quit" or until the harness has gone."""
     for line in sys.stdin:
-        kind, *numbers = line.split()
-        if kind == "quit":
+        if line == "quit\n":
             return
-        count, size = map(int, numbers)
-        yield kind, count, size
+        number, kind, count, size = line.split()
+        yield Order(int(number), kind, int(count), int(size))

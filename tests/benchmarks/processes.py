@@ -39,6 +39,17 @@ def on_core(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def _parse(line: str) -> dict[str, Any]:
+    """Return the fields of a line; anything may print another, such as a library."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise PairError(f"a process said what is no answer: {line[:200]!r}")
+    return said
+
+
 class Process:
     """One process and the lines it says."""
 
@@ -73,8 +84,7 @@ class Process:
                 raise PairError("a process has ended")
             self._heard += data
         line, _, self._heard = self._heard.partition(b"\n")
-        said: dict[str, Any] = json.loads(line)
-        return said
+        return _parse(line.decode(errors="replace"))
 
     @property
     def ended(self) -> bool:
@@ -129,6 +139,7 @@ class Pair:
         self._asks_memory = memory
         self._processes: list[Process] = []
         self._killed = False
+        self._orders = 0
         self.first = 0
         """Nanoseconds from "go" until the driver had a first message on each channel."""
         self.before = 0
@@ -153,8 +164,13 @@ class Pair:
 
     def order(self, kind: str, count: int, size: int) -> dict[str, Any]:
         """Have the driver do something, and return what it reports."""
-        self._processes[0].tell(f"{kind} {count} {size}")
-        return self._hear(0)
+        self._orders += 1
+        self._processes[0].tell(f"{self._orders} {kind} {count} {size}")
+        answer = self._hear(0, "order")
+        number = answer.pop("order")
+        if number != self._orders:
+            raise PairError(f"order {self._orders} got the answer to order {number}")
+        return answer
 
     def memory(self) -> int:
         """Return the bytes of private memory of both processes together."""
@@ -173,21 +189,26 @@ class Pair:
         for command, core in zip(commands, self._cores, strict=True):
             self._processes.append(Process(command, directory, core))
         driver, peer = self._processes
-        address = self._hear(0)["address"]
-        self._hear(1)
+        address = self._hear(0, "address")["address"]
+        self._hear(1, "address")
         if self._asks_memory:
             self.before = self.memory()
         start = time.monotonic_ns()
         driver.tell("go")
         peer.tell("\t".join(["go", *address]))
-        self.first = self._hear(0)["first"] - start
+        self.first = self._hear(0, "first")["first"] - start
 
-    def _hear(self, index: int) -> dict[str, Any]:
-        """Return what one process says; fail at once if the other one dies meanwhile."""
+    def _hear(self, index: int, field: str) -> dict[str, Any]:
+        """Return what one process says, which must have ``field``.
+
+        Fail at once if the other one dies meanwhile.
+        """
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             said = self._processes[index].hear(0.5)
             if said is not None:
+                if field not in said:
+                    raise PairError(f"no {field!r} in an answer: {str(said)[:200]}")
                 return said
             if self._processes[1 - index].ended:
                 raise PairError("the other process has ended")

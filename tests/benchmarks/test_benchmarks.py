@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
@@ -9,6 +12,7 @@ from typing import ClassVar, Self
 import pytest
 
 from benchmarks import report
+from benchmarks.async_end import fill
 from benchmarks.build import Tools
 from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
 from benchmarks.figures import Figures, Spread
@@ -16,7 +20,9 @@ from benchmarks.goals import GOALS, Goal
 from benchmarks.measure import QUICK, SMOKE, Row, Run, plan
 from benchmarks.processes import Pair, PairError
 from benchmarks.workloads import SINGLE, WORKLOADS
+from benchmarks.wrong_end import SIZE
 
+NO_CORES = (None, None)
 RUNNABLE = ("limit-pipe-python", "limit-tcp-python", "ipc-pipe-asyncio", "ipc-tcp-uvloop")
 
 
@@ -27,7 +33,7 @@ def row(contender: str, ns: int, number: int = 0) -> Row:
 def run_smoke(
     contenders: list[Contender], wanted: Callable[[str], bool] = lambda _: True
 ) -> Run:
-    run = Run(SMOKE, Tools(), (None, None))
+    run = Run(SMOKE, Tools(), NO_CORES)
     for step in plan(SMOKE, contenders, wanted):
         run.do(step, lambda *_: None)
     return run
@@ -134,7 +140,7 @@ def test_all_pairs_end_when_a_run_is_interrupted(fake: type[FakePair]) -> None:
     two = [BY_NAME["limit-tcp-python"], BY_NAME["ipc-tcp-uvloop"]]
     [step] = plan(SMOKE, two, "rt-64".__eq__)
     with pytest.raises(KeyboardInterrupt):
-        Run(SMOKE, Tools(), (None, None)).do(step, watch)
+        Run(SMOKE, Tools(), NO_CORES).do(step, watch)
     assert fake.alive == set()
 
 
@@ -158,6 +164,96 @@ def test_a_failure_is_told_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+class Wrong(Tools):
+    """Tools whose peer is wrong in one way; the wire of C is that of Python."""
+
+    way = ""
+
+    def peer(self, contender: Contender, directory: str, channels: int) -> list[str]:
+        name = contender.name.replace("-c", "-python")
+        arguments = (self.way, "peer", name, directory, str(channels))
+        return [sys.executable, "-m", "benchmarks.wrong_end", *arguments]
+
+
+SENT = r"sent \d+ bytes and got|helper: hello"
+DRIVERS = ("limit-tcp-python", "ipc-pipe-asyncio", "limit-tcp-c")
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Wrong:
+    tools = Wrong(directory=str(tmp_path_factory.mktemp("built")))
+    tools.build([BY_NAME["limit-tcp-c"]])
+    return tools
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+@pytest.mark.parametrize(
+    "way", ("hello", "first byte", "short", "long", "empty", "lost", "double", "all bytes")
+)
+def test_a_wrong_echo_is_a_failure(
+    name: str, way: str, wrong: Wrong, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.processes.PATIENCE", 2)  # for an echo that is lost
+    monkeypatch.setattr(wrong, "way", way)
+    with (
+        pytest.raises(PairError, match="no answer" if way == "lost" else SENT),
+        Pair(BY_NAME[name], wrong, NO_CORES) as pair,
+    ):
+        pair.order("round_trip", 6, SIZE)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+@pytest.mark.parametrize("kind", ("one_way", "both"))
+def test_a_wrong_total_is_a_failure(
+    name: str, kind: str, wrong: Wrong, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wrong, "way", "total")
+    with (
+        pytest.raises(PairError, match=SENT),
+        Pair(BY_NAME[name], wrong, NO_CORES) as pair,
+    ):
+        pair.order(kind, 6, SIZE)
+
+
+@pytest.mark.parametrize(
+    "answer, problem",
+    [
+        ('{"order": 1}', None),
+        ('{"order": 2}', "order 1 got the answer to order 2"),
+        ('{"ns": 1}', "no 'order' in an answer"),
+        ("[1]", r"no answer: '\[1\]'"),
+        ("a library's word" + 300 * "!", 'no answer: "a library\'s word!{184}"$'),
+    ],
+)
+def test_an_answer_to_no_order_is_a_failure(answer: str, problem: str | None) -> None:
+    script = (
+        'echo \'{"address": []}\'; read go; echo \'{"first": 1}\'; read order; echo "$0"'
+    )
+
+    class Answering(Tools):
+        def driver(self, contender: Contender, directory: str, channels: int) -> list[str]:
+            return ["sh", "-c", script, answer]
+
+        def peer(self, contender: Contender, directory: str, channels: int) -> list[str]:
+            return self.driver(contender, directory, channels)
+
+    with (
+        pytest.raises(PairError, match=problem) if problem else contextlib.nullcontext(),
+        Pair(BY_NAME["limit-tcp-python"], Answering(), NO_CORES) as pair,
+    ):
+        assert pair.order("round_trip", 1, 1) == {}
+
+
+async def test_a_channel_that_takes_nothing_is_a_failure() -> None:
+    class Full:
+        async def write(self, data: bytes) -> None:
+            if data != b"stall":
+                await asyncio.Event().wait()
+
+    with pytest.raises(ValueError, match="nothing was written"):
+        await fill([Full()], 1)  # type: ignore[list-item]  # all that fill uses
+
+
 def test_a_bad_end_is_a_failure() -> None:
     class BadEnd(Tools):
         def driver(self, contender: Contender, directory: str, channels: int) -> list[str]:
@@ -166,7 +262,7 @@ def test_a_bad_end_is_a_failure() -> None:
 
     with (
         pytest.raises(PairError, match="driver ended with status 4"),
-        Pair(BY_NAME["limit-tcp-python"], BadEnd(), (None, None)) as pair,
+        Pair(BY_NAME["limit-tcp-python"], BadEnd(), NO_CORES) as pair,
     ):
         pair.order("round_trip", 1, 1)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from benchmarks.async_end import check, check_total, report
+from benchmarks.async_end import HELLO, bursts, check, check_total, report
 from benchmarks.control import await_go, orders, say
 
 _OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -34,16 +34,19 @@ class Work:
         self._both = channel.stream_stream("/b/both")
 
     async def hello(self) -> None:
-        await self._echo(b"hello", wait_for_ready=True)
+        check(HELLO, await self._echo(HELLO, wait_for_ready=True))
 
     async def round_trip(self, count: int, payload: bytes) -> int:
-        echo, message = self._echo, payload
+        echo = self._echo
+        sent = message = payload
         start = time.perf_counter_ns()
-        for _ in range(count):
-            message = await echo(payload)
-        spent = time.perf_counter_ns() - start
-        check(payload, message)
-        return spent
+        for burst in bursts(count, payload):
+            for sent in burst:
+                message = await echo(sent)
+                if not message or len(message) != len(sent) or message[0] != sent[0]:
+                    check(sent, message)
+            check(sent, message)
+        return time.perf_counter_ns() - start
 
     async def one_way(self, count: int, payload: bytes) -> int:
         start = time.perf_counter_ns()
@@ -97,8 +100,8 @@ async def driver(directory: str) -> None:
         work = Work(channel)
         await work.hello()
         say(first=time.monotonic_ns())
-        for kind, count, size in orders():
-            await report(work, kind, count, size)
+        for order in orders():
+            await report(work, order)
 
 
 async def _serve_echo(request: bytes, context: Any) -> bytes:

@@ -8,10 +8,12 @@
 #include "message.h"
 #include "connect.h"
 
+#define HELLO "hello"
+
 /* Work of both ends */
 
 struct sending {
-	const uint8_t *payload;
+	uint8_t *payload;
 	size_t count, size;
 };
 
@@ -86,17 +88,28 @@ static void expect(size_t wanted, size_t got)
 	exit(1);
 }
 
+/* Fail unless the echo has the length and the first bytes of what was sent. */
+static void check_echo(const struct sending *work, size_t compared)
+{
+	if (channel.size == work->size && !memcmp(channel.message, work->payload, compared))
+		return;
+	fprintf(stderr, "helper: sent %zu bytes and got other %zu\n", work->size, channel.size);
+	exit(1);
+}
+
+/* As in async_end.py: neighbours differ in a byte; the first and last are compared. */
 static long long round_trip(struct sending *work)
 {
 	size_t received;
 	order("echo", work->count, work->size);
 	long long start = now(CLOCK_MONOTONIC);
 	for (size_t i = 0; i < work->count; i++) {
+		work->payload[0] ^= 1;
 		write_message(work->payload, work->size);
 		read_message();
+		check_echo(work, i && i + 1 < work->count ? 1 : work->size);
 	}
 	long long spent = now(CLOCK_MONOTONIC) - start;
-	expect(0, memcmp(channel.message, work->payload, work->size));
 	acknowledgement(&received);
 	return spent;
 }
@@ -125,7 +138,7 @@ static long long both(struct sending *work)
 	return spent;
 }
 
-static void report(const char *kind, size_t count, size_t size)
+static void report(size_t number, const char *kind, size_t count, size_t size)
 {
 	uint8_t *payload = payload_of(size);
 	struct sending work = {payload, count, size};
@@ -138,7 +151,8 @@ static void report(const char *kind, size_t count, size_t size)
 		spent = both(&work);
 	own = now(CLOCK_PROCESS_CPUTIME_ID) - own;
 	peer = peer_cpu() - peer;
-	printf("{\"ns\": %lld, \"driver_cpu\": %lld, \"peer_cpu\": %lld}\n", spent, own, peer);
+	printf("{\"order\": %zu, \"ns\": %lld, ", number, spent);
+	printf("\"driver_cpu\": %lld, \"peer_cpu\": %lld}\n", own, peer);
 	fflush(stdout);
 	free(payload);
 }
@@ -146,12 +160,17 @@ static void report(const char *kind, size_t count, size_t size)
 static void drive(void)
 {
 	char line[LINE], kind[LINE];
-	size_t count, size;
+	size_t number, count, size;
 	read_message();
-	printf("{\"first\": %lld}\n", now(CLOCK_MONOTONIC));
+	long long first = now(CLOCK_MONOTONIC);
+	errno = EPROTO;
+	if (channel.size != strlen(HELLO) || memcmp(channel.message, HELLO, channel.size))
+		fail("hello");
+	printf("{\"first\": %lld}\n", first);
 	fflush(stdout);
-	while (fgets(line, LINE, stdin) && sscanf(line, "%s %zu %zu", kind, &count, &size) == 3)
-		report(kind, count, size);
+	while (fgets(line, LINE, stdin) &&
+	       sscanf(line, "%zu %s %zu %zu", &number, kind, &count, &size) == 4)
+		report(number, kind, count, size);
 	write_message("quit", 4);
 }
 
@@ -160,7 +179,7 @@ static void drive(void)
 static void serve(void)
 {
 	char name[LINE];
-	write_message("hello", 5);
+	write_message(HELLO, strlen(HELLO));
 	for (;;) {
 		size_t count = 0, size = 0, received = 0;
 		read_message();
@@ -172,7 +191,7 @@ static void serve(void)
 		else if (!strcmp(name, "both")) {
 			struct sending work = {payload_of(size), count, size};
 			received = exchange(&work);
-			free((void *)work.payload);
+			free(work.payload);
 		} else
 			while (count--) {
 				read_message();
