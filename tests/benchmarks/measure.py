@@ -181,15 +181,21 @@ class Run:
 def calibrate(
     pair: Pair, workload: Workload, scenario: Scenario, target: int
 ) -> tuple[int, dict[str, int]]:
-    """Raise the count until a measurement takes ``target``; return it and the last one."""
+    """Raise the count until it takes ``target``; return it and the last measurement.
+
+    What counts is the least time of a message that was seen, so that a pause of the
+    machine does not end this too early.
+    """
     channels = scenario.channels
     count = _FIRST_COUNT * channels
+    least = math.inf
     while True:
         report = pair.order(workload.kind, count, workload.size)
-        if report["ns"] >= target:
+        least = min(least, max(report["ns"], 1) / count)
+        if least * count >= target:
             return count, report
         # At least double it; at most tenfold, since a first message may be slow.
-        wanted = 1.2 * count * target / max(report["ns"], 1)
+        wanted = 1.2 * target / least
         each = math.ceil(min(max(wanted, 2 * count), 10 * count) / channels)
         count = each * channels
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
@@ -12,12 +14,12 @@ from typing import ClassVar, Self
 import pytest
 
 from benchmarks import report
-from benchmarks.async_end import fill
+from benchmarks.async_end import ChannelWork, fill
 from benchmarks.build import Tools
 from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
 from benchmarks.figures import Figures, Spread
 from benchmarks.goals import GOALS, Goal
-from benchmarks.measure import QUICK, SMOKE, Row, Run, plan
+from benchmarks.measure import QUICK, SMOKE, Row, Run, calibrate, plan
 from benchmarks.processes import Pair, PairError
 from benchmarks.workloads import SINGLE, WORKLOADS
 from benchmarks.wrong_end import SIZE
@@ -130,6 +132,52 @@ def test_a_pair_that_fails_leaves_its_round_and_the_others_go_on(
     assert ("limit-tcp-python", "ow-1k") not in done
     assert ("ipc-tcp-uvloop", "ow-1k") in done
     assert fake.alive == set()
+
+
+def test_a_pause_of_the_machine_does_not_end_the_calibration() -> None:
+    counts = []
+
+    class Pausing:
+        def order(self, kind: str, count: int, size: int) -> dict[str, int]:
+            counts.append(count)
+            return {"ns": 10 * count + (50_000 if len(counts) == 2 else 0)}
+
+    count, report = calibrate(Pausing(), WORKLOADS[0], SINGLE, 50_000)  # type: ignore[arg-type]
+    assert (count, report) == (6000, {"ns": 60_000})
+    assert counts == [2, 20, 200, 2000, 6000]
+
+
+async def test_only_the_round_trips_are_on_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    clock = time.perf_counter_ns
+
+    def logged_clock() -> int:
+        seen.append("clock")
+        return clock()
+
+    class Echo:
+        def __init__(self) -> None:
+            self._messages = deque[bytes]()
+
+        async def write(self, data: bytes) -> None:
+            seen.append("order" if data == b"echo 2" else "message")
+            self._messages.append(data)
+
+        async def read(self) -> bytes:
+            last = len(self._messages) == 1
+            if last:
+                seen.append("acknowledgement")
+            return self._messages.popleft() if last else self._messages.pop()
+
+        async def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("benchmarks.async_end.time.perf_counter_ns", logged_clock)
+    await ChannelWork([Echo(), Echo()]).channels(4, b"x")
+    messages = ["clock", *["message"] * 4, "clock"]
+    assert seen == [*["order"] * 2, *messages, *["acknowledgement"] * 2]
 
 
 def test_all_pairs_end_when_a_run_is_interrupted(fake: type[FakePair]) -> None:
