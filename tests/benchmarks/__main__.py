@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,8 +27,8 @@ from rich.table import Table
 
 from benchmarks import machine, report
 from benchmarks.build import HERE, Tools
-from benchmarks.contenders import CONTENDERS, Contender
-from benchmarks.measure import FULL, QUICK, SMOKE, Mode, Run, plan
+from benchmarks.contenders import BY_NAME, CONTENDERS
+from benchmarks.measure import FULL, QUICK, SMOKE, Run, Step, plan
 from benchmarks.workloads import CHANNEL_COUNTS, FIRST, WORKLOADS
 
 RESULTS = HERE / "results"
@@ -69,15 +71,20 @@ def matcher(patterns: list[str] | None) -> Callable[[str], bool]:
     return lambda name: not patterns or any(fnmatchcase(name, one) for one in patterns)
 
 
-def measure(
-    mode: Mode,
-    contenders: list[Contender],
-    wanted: Callable[[str], bool],
-    run: Run,
-    console: Console,
-) -> None:
+def refuse_unknown(what: str, patterns: list[str] | None, names: Iterable[str]) -> None:
+    """Exit if a pattern matches no name, which a table would not show."""
+    for pattern in patterns or ():
+        if not any(fnmatchcase(name, pattern) for name in names):
+            sys.exit(f"no {what} has a name like {pattern!r}; --list shows them")
+
+
+def tell_failures(console: Console, failures: list[str]) -> None:
+    for failure in failures:
+        console.print(f"[bold red]FAILED[/] {escape(failure)}", highlight=False)
+
+
+def measure(steps: list[Step], run: Run, console: Console) -> None:
     """Do every step of the plan and show how far it is."""
-    steps = list(plan(mode, contenders, wanted))
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     text = TextColumn("{task.description}")
     # Refreshed between measurements only: a thread that draws would disturb them.
@@ -92,8 +99,7 @@ def measure(
 
             failed = len(run.failures)
             run.do(step, watch)
-            for failure in run.failures[failed:]:
-                progress.console.print(f"[bold red]FAILED[/] {failure}", highlight=False)
+            tell_failures(progress.console, run.failures[failed:])
             done += step.turns
             progress.update(task, completed=done)  # some turns were not taken
 
@@ -102,16 +108,19 @@ def new_run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure, and return everything as plain data."""
     named = matcher(arguments.contenders)
     contenders = [one for one in CONTENDERS if named(one.name)]
-    if not contenders:
-        sys.exit("no contender has such a name; --list shows them")
+    steps = list(plan(arguments.mode, contenders, matcher(arguments.workloads)))
+    if not steps:
+        sys.exit("none of these contenders does any of this work")
     cores = (None, None) if arguments.no_pin else machine.pick_cores()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         tools = Tools(arguments.go, arguments.node, directory)
+        if missing := tools.missing(contenders):
+            sys.exit("\n".join(missing))
         tools.build(contenders)
         run = Run(arguments.mode, tools, cores)
         about = machine.describe(tools, cores)
-        measure(arguments.mode, contenders, matcher(arguments.workloads), run, console)
+        measure(steps, run, console)
     about["duration"] = f"{time.monotonic() - start:.0f} s"
     return {
         "mode": arguments.mode.name,
@@ -135,14 +144,22 @@ def show(run: dict[str, Any], console: Console) -> None:
         if goal[-1]:
             goals.add_row(*goal, style="green" if goal[-1] == "yes" else "red")
     console.print(goals)
-    for failure in run["failures"]:
-        console.print(f"[bold red]FAILED[/] {failure}", highlight=False)
+    tell_failures(console, run["failures"])
+
+
+def prepare(output: Path) -> None:
+    """Exit if the results could not be written, which an hour later would be too late."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output).close()
+        import_module("benchmarks.plots")
+    except (OSError, ImportError) as error:
+        sys.exit(f"cannot write to {output}: {error}")
 
 
 def write(run: dict[str, Any], output: Path) -> None:
     from benchmarks import plots  # noqa: PLC0415  # takes a second to import
 
-    output.mkdir(parents=True, exist_ok=True)
     report.write_json(output / "results.json", run)
     (output / "README.md").write_text(report.markdown(run), encoding="utf-8")
     plots.draw(report.figures_of(run), output)
@@ -153,25 +170,37 @@ def main() -> int:
     console = Console()
     if not console.is_terminal:
         console = Console(width=150)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     if arguments.list:
         console.print("contenders:", *(one.name for one in CONTENDERS))
         console.print("workloads:", *WORKLOAD_NAMES)
         return 0
+    refuse_unknown("contender", arguments.contenders, BY_NAME)
+    refuse_unknown("workload", arguments.workloads, WORKLOAD_NAMES)
+    partial = arguments.mode is SMOKE or arguments.contenders or arguments.workloads
+    output = arguments.output or (None if partial else RESULTS)
+    if output and not arguments.render:
+        prepare(output)
     if arguments.render:
         run = report.read_json((arguments.output or RESULTS) / "results.json")
     else:
         run = new_run(arguments, console)
     show(run, console)
-    partial = arguments.mode is SMOKE or arguments.contenders or arguments.workloads
-    if arguments.output or not partial:
-        write(run, arguments.output or RESULTS)
+    if output:
+        write(run, output)
     else:
         console.print("Nothing written: this was a part only; --output DIR writes it.")
     return 1 if run["failures"] else 0
 
 
+def leave(number: int, frame: object) -> None:
+    """End as after an exception, so that nothing is left behind."""
+    sys.exit(f"ended by {signal.Signals(number).name}")
+
+
 if __name__ == "__main__":
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # which is what nohup wants
+            signal.signal(ending, leave)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

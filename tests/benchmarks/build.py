@@ -25,8 +25,22 @@ class Tools:
     directory: str = ""
     """Where built programs are."""
 
+    def missing(self, contenders: list[Contender]) -> list[str]:
+        """Return a line for each program that is not there and that somebody needs."""
+        tools = (
+            ("c", "a C compiler (or the package ziglang)", c_compiler()),
+            ("go", self.go, shutil.which(self.go)),
+            ("node", self.node, shutil.which(self.node)),
+        )
+        lines = []
+        for language, name, found in tools:
+            who = ", ".join(one.name for one in contenders if one.peer == language)
+            if who and not found:
+                lines.append(f"{name} is missing; it is needed by: {who}")
+        return lines
+
     def build(self, contenders: list[Contender]) -> None:
-        """Build what the contenders need; raise CalledProcessError or OSError."""
+        """Build what the contenders need; raise CalledProcessError."""
         if any(contender.driver == "c" for contender in contenders):
             self._run(
                 [*c_compiler(), "-O2", "-pthread", "-o", self._c, str(HERE / "c/main.c")]
@@ -67,13 +81,13 @@ class Tools:
 
 
 def c_compiler() -> list[str]:
-    """Return a C compiler: the machine's own, or else the one that comes with ziglang."""
+    """Return a C compiler: the machine's own, or the one of ziglang, or nothing."""
     for name in ("cc", "gcc", "clang"):
         if shutil.which(name):
             return [name]
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "cc"]
-    raise FileNotFoundError("there is no C compiler: install one, or ziglang")
+    return []
 
 
 def version(command: list[str]) -> str:

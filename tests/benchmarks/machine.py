@@ -24,7 +24,7 @@ def describe(tools: Tools, cores: tuple[int | None, int | None]) -> dict[str, st
         "pinning": _pinning(cores),
         "commit": _commit(),
         "Python": sys.version.split()[0],
-        "C": version([*c_compiler(), "--version"]),
+        "C": version([*(c_compiler() or ["cc"]), "--version"]),
         "Go": version([tools.go, "version"]),
         "Node": version([tools.node, "--version"]),
         **{name: _package(name) for name in PACKAGES},

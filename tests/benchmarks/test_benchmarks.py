@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import re
 import sys
 import time
 from collections import deque
@@ -12,10 +14,12 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import pytest
+from rich.console import Console
 
 from benchmarks import report
+from benchmarks.__main__ import main, show
 from benchmarks.async_end import ChannelWork, fill
-from benchmarks.build import Tools
+from benchmarks.build import Tools, c_compiler
 from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
 from benchmarks.figures import Figures, Spread
 from benchmarks.goals import GOALS, Goal
@@ -224,13 +228,20 @@ class Wrong(Tools):
 
 
 SENT = r"sent \d+ bytes and got|helper: hello"
-DRIVERS = ("limit-tcp-python", "ipc-pipe-asyncio", "limit-tcp-c")
+DRIVERS = (
+    "limit-tcp-python",
+    "ipc-pipe-asyncio",
+    pytest.param(
+        "limit-tcp-c", marks=pytest.mark.skipif(not c_compiler(), reason="no C compiler")
+    ),
+)
 
 
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Wrong:
     tools = Wrong(directory=str(tmp_path_factory.mktemp("built")))
-    tools.build([BY_NAME["limit-tcp-c"]])
+    if c_compiler():
+        tools.build([BY_NAME["limit-tcp-c"]])
     return tools
 
 
@@ -313,6 +324,47 @@ def test_a_bad_end_is_a_failure() -> None:
         Pair(BY_NAME["limit-tcp-python"], BadEnd(), NO_CORES) as pair,
     ):
         pair.order("round_trip", 1, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments, problem",
+    [
+        (["-c", "limit-*", "-c", "none-*"], "no contender has a name like 'none-*'"),
+        (["-w", "rt-*", "-w", "rt-65"], "no workload has a name like 'rt-65'"),
+        (["-c", "limit-tcp-c", "-w", "memory"], "none of these contenders does any"),
+        (
+            ["-c", "go-*", "--go", "no/go"],
+            "no/go is missing; it is needed by: go-pipe, go-tcp",
+        ),
+        (
+            ["-c", "node-tcp", "--node", "no/node"],
+            "no/node is missing; it is needed by: node-tcp",
+        ),
+        (["-c", "limit-tcp-c"], "a C compiler (or the package ziglang) is missing"),
+        (["-w", "first", "--output", "/dev/null/there"], "cannot write to /dev/null/there"),
+        (["-w", "first", "--output", "."], "cannot write to .: no plots"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_measured(
+    arguments: list[str], problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_module(name: str) -> None:
+        raise ImportError("no plots")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])
+    monkeypatch.setattr("benchmarks.build.c_compiler", list)
+    monkeypatch.setattr("benchmarks.__main__.import_module", no_module)
+    monkeypatch.setattr("benchmarks.__main__.measure", None)
+    with pytest.raises(SystemExit, match=re.escape(problem)):
+        main()
+
+
+def test_a_failure_is_printed_as_it_is() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    show({"rows": [], "failures": ["ow-64: [/x] and [bold]"]}, console)
+    assert isinstance(console.file, io.StringIO)
+    assert "FAILED ow-64: [/x] and [bold]" in console.file.getvalue()
 
 
 def test_a_report_survives_a_round_trip(tmp_path: Path) -> None:
