@@ -12,8 +12,11 @@ from benchmarks.build import ROOT, Tools, c_compiler, version
 
 PACKAGES = ("open-aea", "uvloop", "pyzmq", "pynng", "grpcio")
 
+Cores = frozenset[int] | None
+"""The cores that a process may run on; None for any."""
 
-def describe(tools: Tools, cores: tuple[int | None, int | None]) -> dict[str, str]:
+
+def describe(tools: Tools, cores: tuple[Cores, Cores]) -> dict[str, str]:
     """Return the machine, its kernel, the versions and the pinning."""
     return {
         "processor": _find("/proc/cpuinfo", "model name") or platform.processor(),
@@ -31,15 +34,26 @@ def describe(tools: Tools, cores: tuple[int | None, int | None]) -> dict[str, st
     }
 
 
-def pick_cores() -> tuple[int | None, int | None]:
-    """Return two cores to pin a pair to, of different hardware if possible, or none."""
+def pick_cores() -> tuple[Cores, Cores]:
+    """Return the cores for the driver and those for the peer, or none if there is one.
+
+    Each gets half, since some contenders have threads of their own. What shares
+    hardware stays together. Neighbours go to different halves, so that both have the
+    same mix where cores differ.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return None, None
     usable = sorted(os.sched_getaffinity(0))
-    if len(usable) < 2:
-        return None, None
-    others = (core for core in usable[1:] if _siblings(core) != _siblings(usable[0]))
-    return usable[0], next(others, usable[1])
+    groups: dict[str, list[int]] = {}
+    for core in usable:
+        groups.setdefault(_siblings(core), []).append(core)
+    units = list(groups.values()) if len(groups) > 1 else [[core] for core in usable]
+    half = len(units) // 2
+    return _every_other(units[: 2 * half]), _every_other(units[1 : 2 * half])
+
+
+def _every_other(units: list[list[int]]) -> Cores:
+    return frozenset(core for unit in units[::2] for core in unit) or None
 
 
 def _siblings(core: int) -> str:
@@ -47,12 +61,17 @@ def _siblings(core: int) -> str:
     return path.read_text() if path.exists() else str(core)
 
 
-def _pinning(cores: tuple[int | None, int | None]) -> str:
+def _pinning(cores: tuple[Cores, Cores]) -> str:
     driver, peer = cores
-    if driver is None or peer is None:
+    if not driver or not peer:
         return "none"
-    shared = ", threads of one core" if _siblings(driver) == _siblings(peer) else ""
-    return f"driver to core {driver}, peer to core {peer}{shared}"
+    common = set(map(_siblings, driver)) & set(map(_siblings, peer))
+    shared = ", threads of one core" if common else ""
+    return f"driver to {_names(driver)}, peer to {_names(peer)}{shared}"
+
+
+def _names(cores: frozenset[int]) -> str:
+    return f"core{'s' * (len(cores) > 1)} {' '.join(map(str, sorted(cores)))}"
 
 
 def _find(path: str, key: str) -> str | None:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 from benchmarks.build import Tools
 from benchmarks.contenders import Contender
+from benchmarks.machine import Cores
 from benchmarks.processes import Pair, PairError
 from benchmarks.workloads import FIRST, MANY, MEMORY, SINGLE, Scenario, Workload
 
@@ -93,7 +94,7 @@ class Run:
 
     mode: Mode
     tools: Tools
-    cores: tuple[int | None, int | None]
+    cores: tuple[Cores, Cores]
     rows: list[Row] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import select
@@ -16,6 +17,7 @@ from typing import IO, Any, Self
 
 from benchmarks.build import ROOT, Tools
 from benchmarks.contenders import Contender
+from benchmarks.machine import Cores
 
 PATIENCE = 60.0  # seconds for any one answer
 _END = 5.0  # seconds for a process to end once it was told to
@@ -25,14 +27,29 @@ class PairError(Exception):
     """A pair did not do its work; the text says what its processes had to say."""
 
 
+@functools.cache
+def with_harness() -> tuple[str, ...]:
+    """Return what to put before a command so that it is killed when the harness is.
+
+    The kernel does it, so that it costs nothing, and whatever the process waits for.
+    Without such a program, what waits for its input still ends.
+    """
+    command = ("setpriv", "--pdeathsig", "KILL")
+    try:
+        works = subprocess.run((*command, "true"), capture_output=True, check=False)
+    except OSError:
+        return ()
+    return command if works.returncode == 0 else ()
+
+
 @contextlib.contextmanager
-def on_core(core: int | None) -> Iterator[None]:
-    """Run on ``core``, so that processes started meanwhile do, too."""
-    if core is None:
+def on_cores(cores: Cores) -> Iterator[None]:
+    """Run on ``cores``, so that processes started meanwhile do, too."""
+    if not cores:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -53,12 +70,12 @@ def _parse(line: str) -> dict[str, Any]:
 class Process:
     """One process and the lines it says."""
 
-    def __init__(self, command: Sequence[str], directory: str, core: int | None) -> None:
+    def __init__(self, command: Sequence[str], directory: str, cores: Cores) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # closed in end
         path = os.pathsep.join((str(ROOT / "python"), str(ROOT / "tests")))
-        with on_core(core):
+        with on_cores(cores):
             self._process = subprocess.Popen(
-                command,
+                (*with_harness(), *command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -127,7 +144,7 @@ class Pair:
         self,
         contender: Contender,
         tools: Tools,
-        cores: tuple[int | None, int | None],
+        cores: tuple[Cores, Cores],
         channels: int = 1,
         *,
         memory: bool = False,
@@ -186,8 +203,8 @@ class Pair:
             self._tools.driver(contender, directory, self._channels),
             self._tools.peer(contender, directory, self._channels),
         )
-        for command, core in zip(commands, self._cores, strict=True):
-            self._processes.append(Process(command, directory, core))
+        for command, cores in zip(commands, self._cores, strict=True):
+            self._processes.append(Process(command, directory, cores))
         driver, peer = self._processes
         address = self._hear(0, "address")["address"]
         self._hear(1, "address")
