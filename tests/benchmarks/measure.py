@@ -132,16 +132,21 @@ class Run:
         with Pair(contender, self.tools, self.cores, channels, memory=memory) as pair:
             if memory:
                 self._memory(step, contender, pair)
-                return
-            first = FIRST if step.scenario is SINGLE else f"{FIRST}-{step.scenario.name}"
-            self._keep(step, contender, first, 1, ns=pair.first)
-            for workload in step.workloads:
-                yield
-                if workload.name not in contender.unable:
-                    watch(contender.name, workload.title)
-                    count, report = self._measure(step, contender, pair, workload)
-                    self._keep(step, contender, workload.name, count, **report)
+            else:
+                yield from self._work(step, contender, pair, watch)
+
+    def _work(
+        self, step: Step, contender: Contender, pair: Pair, watch: Watch
+    ) -> Iterator[None]:
+        first = FIRST if step.scenario is SINGLE else f"{FIRST}-{step.scenario.name}"
+        self._keep(step, contender, first, 1, ns=pair.first)
+        for workload in step.workloads:
             yield
+            if workload.name not in contender.unable:
+                watch(contender.name, workload.title)
+                count, report = self._measure(step, contender, pair, workload)
+                self._keep(step, contender, workload.name, count, **report)
+        yield  # to end only when the others have done their work, too
 
     def _measure(
         self, step: Step, contender: Contender, pair: Pair, workload: Workload
