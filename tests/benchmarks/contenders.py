@@ -67,6 +67,14 @@ def _original() -> list[Contender]:
 
 
 def _peers() -> list[Contender]:
+    by_hand = [
+        Contender(f"protocol-unix-{loop}", "asyncio protocol", "protocol", "unix", loop)
+        for loop in LOOPS
+    ]
+    pipes = [
+        Contender(f"stdio-{loop}", "stdin and stdout", "stdio", "named_pipe", loop)
+        for loop in LOOPS
+    ]
     streams = [
         Contender(
             f"streams-{transport}-{loop}", "asyncio streams", "streams", transport, loop
@@ -76,10 +84,13 @@ def _peers() -> list[Contender]:
     ]
     return [
         *streams,
+        *by_hand,
+        *pipes,
         Contender("multiprocessing", "multiprocessing", "multiprocess", "unix"),
         Contender("pyzmq", "pyzmq", "zeromq", "unix", "asyncio"),
         Contender("pynng", "pynng", "nng", "unix", "asyncio"),
         Contender("grpc", "grpc", "grpc_aio", "unix", "asyncio"),
+        Contender("grpc-stream", "grpc", "grpc_stream", "unix", "asyncio"),
     ]
 
 
@@ -106,7 +117,11 @@ def _helpers() -> list[Contender]:
 
 
 def _limits() -> list[Contender]:
-    return [
+    owned = [
+        Contender(f"limit-{short}-owned", "limit", "blocking_owned", transport)
+        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"))
+    ]
+    return owned + [
         Contender(
             f"limit-{short}-{language}",
             "limit",

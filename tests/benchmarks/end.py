@@ -30,7 +30,7 @@ def main() -> None:
     adapter = importlib.import_module(f"benchmarks.adapters.{contender.adapter}")
     _allow_many_files()
     gc.freeze()  # what the imports have left behind is nobody's work
-    if contender.adapter == "grpc_aio":
+    if contender.family == "grpc":
         run(contender, getattr(adapter, role)(directory))
     elif contender.loop == "none":
         getattr(blocking_end, role)(adapter, contender.transport, directory)

@@ -40,8 +40,10 @@ _COLORS = {
     "ipc-channel node": "#3fa34d",
     "original": "#e5534b",
     "asyncio streams": "#d29922",
+    "asyncio protocol": "#9aab2b",
+    "stdin and stdout": "#d4739b",
     "multiprocessing": "#a371f7",
-    "pyzmq": "#db61a2",
+    "pyzmq": "#c13fa8",
     "pynng": "#b07d4f",
     "grpc": "#e8703a",
 }

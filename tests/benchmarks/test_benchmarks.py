@@ -25,7 +25,10 @@ from benchmarks.processes import PairError
 from benchmarks.workloads import SINGLE, WORKLOADS
 
 NO_CORES = (None, None)
-RUNNABLE = ("limit-pipe-python", "limit-tcp-python", "ipc-pipe-asyncio", "ipc-tcp-uvloop")
+RUNNABLE = (
+    *("limit-pipe-python", "limit-tcp-python", "limit-tcp-owned"),
+    *("ipc-pipe-asyncio", "ipc-tcp-uvloop", "protocol-unix-uvloop", "stdio-asyncio"),
+)
 
 
 def row(contender: str, ns: int, number: int = 0) -> Row:

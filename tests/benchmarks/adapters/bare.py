@@ -1,7 +1,10 @@
-"""What any event loop must pay: a watched descriptor and a future, and no more.
+"""What any event loop must pay: a watched descriptor and a waiter, and no more.
 
 It waits for room nowhere, notices no end, and reads only whole small frames, as
 round trips bring them. So it bounds from below what a library can reach on a loop.
+
+On asyncio's loop the reader goes on in the turn that brings its message, as it does
+in the library. On uvloop a future costs less: a turn there takes no system call.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from benchmarks.async_end import Address
+from ipc_channel.waiter import Waiter
 
 
 class Bare:
@@ -31,18 +35,26 @@ class Bare:
             body = start + 4
             start = body + int.from_bytes(data[start:body], "big")
             self._messages.append(data[body:start])
-        if self._waiter is not None:
-            self._waiter.set_result(None)
-            self._waiter = None
         if not data:
             self._loop.remove_reader(self._in)
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            if isinstance(waiter, Waiter):
+                waiter.deliver()
+            else:
+                waiter.set_result(None)
+
+    def _new_waiter(self) -> asyncio.Future[None]:
+        if isinstance(self._loop, asyncio.BaseEventLoop):  # which uvloop's is not
+            return Waiter(loop=self._loop)
+        return self._loop.create_future()
 
     async def write(self, data: bytes) -> None:
         os.write(self._out, len(data).to_bytes(4, "big") + data)
 
     async def read(self) -> bytes | None:
         if not self._messages:
-            self._waiter = self._loop.create_future()
+            self._waiter = self._new_waiter()
             await self._waiter
         return self._messages.popleft()
 

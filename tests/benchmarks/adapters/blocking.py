@@ -21,11 +21,12 @@ _HEADER = 4
 
 
 class Framed:
-    """Messages over two file descriptors."""
+    """Messages over two file descriptors; ``owned`` ones outlast the next read."""
 
-    def __init__(self, in_fd: int, out_fd: int) -> None:
+    def __init__(self, in_fd: int, out_fd: int, *, owned: bool = False) -> None:
         self._in = in_fd
         self._out = out_fd
+        self._owned = owned
         self._buffer = b""
         self._start = 0  # of what is read and not taken in the buffer
         self._large = bytearray()
@@ -63,9 +64,7 @@ class Framed:
         self._buffer, self._start = buffer, 0
 
     def _read_large(self, size: int, beginning: bytes) -> bytes:
-        if len(self._large) < size:
-            self._large = bytearray(size)
-        message = memoryview(self._large)[:size]
+        message = self._place(size)
         got = len(beginning)
         message[:got] = beginning
         while got < size:
@@ -75,6 +74,13 @@ class Framed:
             got += count
         self._buffer, self._start = b"", 0
         return message  # type: ignore[return-value]  # as good as bytes, here
+
+    def _place(self, size: int) -> memoryview:
+        if self._owned:
+            return memoryview(bytearray(size))
+        if len(self._large) < size:
+            self._large = bytearray(size)
+        return memoryview(self._large)[:size]
 
     def _more(self) -> bytes:
         data = os.read(self._in, _CHUNK)
@@ -88,9 +94,11 @@ class Framed:
             os.close(self._out)
 
 
-def listen(transport: str, directory: str) -> tuple[Address, Callable[[], Framed]]:
+def listen(
+    transport: str, directory: str, *, owned: bool = False
+) -> tuple[Address, Callable[[], Framed]]:
     if transport == "named_pipe":
-        return _listen_pipe(directory)
+        return _listen_pipe(directory, owned=owned)
     if transport == "unix":
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address := f"{directory}/socket")
@@ -99,27 +107,29 @@ def listen(transport: str, directory: str) -> tuple[Address, Callable[[], Framed
         listener.bind(("127.0.0.1", 0))
         address = str(listener.getsockname()[1])
     listener.listen(1)
-    return (address, address), lambda: _framed(listener.accept()[0])
+    return (address, address), lambda: _framed(listener.accept()[0], owned=owned)
 
 
-def dial(transport: str, address: Address) -> Framed:
+def dial(transport: str, address: Address, *, owned: bool = False) -> Framed:
     if transport == "named_pipe":
-        return Framed(_open(address[0], os.O_RDONLY), _open(address[1], os.O_WRONLY))
+        in_fd, out_fd = _open(address[0], os.O_RDONLY), _open(address[1], os.O_WRONLY)
+        return Framed(in_fd, out_fd, owned=owned)
     if transport == "tcp":
-        return _framed(socket.create_connection(("127.0.0.1", int(address[0]))))
+        client = socket.create_connection(("127.0.0.1", int(address[0])))
+        return _framed(client, owned=owned)
     client = socket.socket(socket.AF_UNIX)
     client.connect(address[0])
-    return _framed(client)
+    return _framed(client, owned=owned)
 
 
-def _listen_pipe(directory: str) -> tuple[Address, Callable[[], Framed]]:
+def _listen_pipe(directory: str, *, owned: bool) -> tuple[Address, Callable[[], Framed]]:
     theirs, ours = f"{directory}/to_peer", f"{directory}/to_driver"
     os.mkfifo(theirs)
     os.mkfifo(ours)
 
     def accept() -> Framed:
         out_fd = _open(theirs, os.O_WRONLY)  # the peer opens in the same order
-        return Framed(_open(ours, os.O_RDONLY), out_fd)
+        return Framed(_open(ours, os.O_RDONLY), out_fd, owned=owned)
 
     return (theirs, ours), accept
 
@@ -131,8 +141,8 @@ def _open(path: str, mode: int) -> int:
     return fd
 
 
-def _framed(connection: socket.socket) -> Framed:
+def _framed(connection: socket.socket, *, owned: bool) -> Framed:
     if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     fd = connection.detach()
-    return Framed(fd, fd)
+    return Framed(fd, fd, owned=owned)

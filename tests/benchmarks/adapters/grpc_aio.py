@@ -32,9 +32,13 @@ class Work:
         self._cpu = channel.unary_unary("/b/cpu")
         self._sink = channel.stream_unary("/b/sink")
         self._both = channel.stream_stream("/b/both")
+        self._echoes = channel.stream_stream("/b/echoes")
 
     async def hello(self) -> None:
         check(HELLO, await self._echo(HELLO, wait_for_ready=True))
+
+    async def end(self) -> None:
+        """Leave nothing open but the channel."""
 
     async def round_trip(self, count: int, payload: bytes) -> int:
         echo = self._echo
@@ -92,21 +96,45 @@ async def _receive(read: Callable[[], Awaitable[bytes]], count: int) -> int:
     return received
 
 
-async def driver(directory: str) -> None:
+class StreamWork(Work):
+    """The same, but one stream of both ways for all round trips."""
+
+    async def hello(self) -> None:
+        self._stream = self._echoes(wait_for_ready=True)
+        self._echo = self._echo_over_stream
+        check(HELLO, await self._echo(HELLO))
+
+    async def _echo_over_stream(self, message: bytes) -> Any:
+        await self._stream.write(message)
+        return await self._stream.read()
+
+    async def end(self) -> None:
+        await self._stream.done_writing()
+        await self._stream.read()
+
+
+async def driver(directory: str, kind: type[Work] = Work) -> None:
     """Connect at "go", and do what the harness orders."""
     say(address=[directory, directory])
     await_go()
     async with grpc.aio.insecure_channel(_url(directory), options=_OPTIONS) as channel:
-        work = Work(channel)
+        work = kind(channel)
         await work.hello()
         say(first=time.monotonic_ns())
         for order in orders():
             await report(work, order)
+        await work.end()
 
 
 async def _serve_echo(request: bytes, context: Any) -> bytes:
     del context
     return request
+
+
+async def _serve_echoes(requests: AsyncIterator[bytes], context: Any) -> None:
+    del requests
+    while (message := await context.read()) is not grpc.aio.EOF:
+        await context.write(message)
 
 
 async def _serve_cpu(request: bytes, context: Any) -> bytes:
@@ -134,6 +162,7 @@ async def _serve_both(requests: AsyncIterator[bytes], context: Any) -> None:
 
 _HANDLERS = {
     "echo": grpc.unary_unary_rpc_method_handler(_serve_echo),
+    "echoes": grpc.stream_stream_rpc_method_handler(_serve_echoes),
     "cpu": grpc.unary_unary_rpc_method_handler(_serve_cpu),
     "sink": grpc.stream_unary_rpc_method_handler(_serve_sink),
     "both": grpc.stream_stream_rpc_method_handler(_serve_both),

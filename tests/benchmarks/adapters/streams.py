@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from benchmarks.async_end import Address
 
 _JOIN = 4096  # a larger payload is not copied to stand beside its length
-_LIMIT = 2**20  # bytes; a reader pauses at twice as many
+LIMIT = 2**20  # bytes; a reader pauses at twice as many
 
 
 class Framed:
@@ -49,10 +49,10 @@ async def listen(
 
     if transport == "unix":
         path = f"{directory}/{number}"
-        server = await asyncio.start_unix_server(arrived, path, limit=_LIMIT)
+        server = await asyncio.start_unix_server(arrived, path, limit=LIMIT)
         address = path
     else:
-        server = await asyncio.start_server(arrived, "127.0.0.1", 0, limit=_LIMIT)
+        server = await asyncio.start_server(arrived, "127.0.0.1", 0, limit=LIMIT)
         address = str(server.sockets[0].getsockname()[1])
 
     async def accept() -> Framed:
@@ -65,8 +65,8 @@ async def listen(
 
 async def dial(transport: str, address: Address) -> Framed:
     if transport == "unix":
-        streams = await asyncio.open_unix_connection(address[0], limit=_LIMIT)
+        streams = await asyncio.open_unix_connection(address[0], limit=LIMIT)
     else:
         port = int(address[0])
-        streams = await asyncio.open_connection("127.0.0.1", port, limit=_LIMIT)
+        streams = await asyncio.open_connection("127.0.0.1", port, limit=LIMIT)
     return Framed(*streams)
