@@ -38,6 +38,7 @@ WORKLOAD_NAMES = (
     *(f"channels-{count}" for count in CHANNEL_COUNTS),
     "memory",
 )
+STYLES = {"yes": "green", "unclear": "yellow", "no": "red"}
 
 
 def parse() -> argparse.Namespace:
@@ -142,7 +143,7 @@ def show(run: dict[str, Any], console: Console) -> None:
     goals = Table("contender", "work", "goal", "measured", "met", title="Goals")
     for goal in report.goal_rows(figures):
         if goal[-1]:
-            goals.add_row(*goal, style="green" if goal[-1] == "yes" else "red")
+            goals.add_row(*goal, style=STYLES[goal[-1]])
     console.print(goals)
     tell_failures(console, run["failures"])
 

@@ -138,5 +138,6 @@ def _limits() -> list[Contender]:
 CONTENDERS = (*_limits(), *_bare(), *_ours(), *_original(), *_peers(), *_helpers())
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
 
+OURS = tuple(contender.name for contender in _ours())
 PEERS = tuple(contender.name for contender in _peers())
 """The other libraries and ways, without the original and the limits."""

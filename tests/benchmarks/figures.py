@@ -54,15 +54,14 @@ class Figures:
         """Return the spread of one contender's workload over another's, round by round."""
         return spread(_ratios(self.rounds(*one, what), self.rounds(*other, what)))
 
-    def ratio_to_best(
-        self, one: str, others: Iterable[str], workload: str
-    ) -> Spread | None:
-        """Return how often the time of the fastest of ``others`` goes into ours."""
-        best: dict[int, float] = {}
-        for other in others:
-            for number, value in self.rounds(other, workload).items():
-                best[number] = min(value, best.get(number, value))
-        return spread(_ratios(self.rounds(one, workload), best))
+    def best(self, names: Iterable[str], workload: str, what: str = "wall") -> str | None:
+        """Return who has the smallest median of ``names``, or None if none was measured."""
+        medians = {
+            name: found.median
+            for name in names
+            if (found := self.spread(name, workload, what)) is not None
+        }
+        return min(medians, key=medians.__getitem__, default=None)
 
 
 def _value(row: Row, what: str) -> float:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, MANY, Contender
+from benchmarks.contenders import BY_NAME, CONTENDERS, MANY, OURS, PEERS, Contender
 from benchmarks.figures import Figures, Spread
-from benchmarks.goals import GOALS
+from benchmarks.goals import GOALS, Goal
 from benchmarks.measure import Row
 from benchmarks.workloads import (
     BOTH_WAYS,
@@ -19,6 +19,7 @@ from benchmarks.workloads import (
     ROUND_TRIPS,
     WORKLOADS,
     Workload,
+    channels_workload,
 )
 
 Cell = Callable[[Contender, str], str]
@@ -41,17 +42,23 @@ def figures_of(run: dict[str, Any]) -> Figures:
 
 
 def goal_rows(figures: Figures) -> list[tuple[str, str, str, str, str]]:
-    """Return contender, work, goal, what was measured, and "yes", "no" or "" if met."""
+    """Return contender, work, goal, what was measured, and the verdict, or "" without."""
     return [
         (
             goal.ours,
             goal.work,
-            goal.text,
+            goal.text(figures),
             _figure(goal.measured(figures)) or "not measured",
-            {True: "yes", False: "no", None: ""}[goal.met(figures)],
+            _verdict(goal, figures),
         )
         for goal in GOALS
     ]
+
+
+def _verdict(goal: Goal, figures: Figures) -> str:
+    if goal.measured(figures) is None:
+        return ""
+    return {True: "yes", False: "no", None: "unclear"}[goal.met(figures)]
 
 
 def overview(figures: Figures) -> list[list[list[str]]]:
@@ -86,11 +93,65 @@ def markdown(run: dict[str, Any]) -> str:
         *_list("Machine", [f"{key}: {value}" for key, value in run["machine"].items()]),
         *_list("Failed", [text.partition("\n")[0] for text in run["failures"]]),
         "## Goals\n",
+        "A goal is met or missed if both quartiles say so; otherwise it is unclear.\n",
         *_table(("contender", "work", "goal", "measured", "met"), goal_rows(figures)),
+        *_against(figures),
         *_tables(figures, present),
         *_unable(present),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _against(figures: Figures) -> list[str]:
+    """Return how this library does against the fastest peer of each workload."""
+    tables: list[str] = []
+    for what, title in (("wall", "time"), ("cpu", "CPU time of both processes")):
+        compared = (
+            _against_row(figures, name, text, what)
+            for name, text in _compared(what).items()
+        )
+        if rows := [row for row in compared if row]:
+            heads = ("", "fastest peer", "its loop", *OURS)
+            tables += [f"By {title}:\n", *_table(heads, rows)]
+    if not tables:
+        return []
+    return [
+        "## Against the others\n",
+        "What this library takes over what the fastest peer takes: the one with the smallest",
+        "median among the other libraries and ways to do it. The original, the limits, the",
+        "bare loops and the peers in other languages are none of these. Below 1 this library",
+        "takes less; it wins or loses if both quartiles say so.\n",
+        *tables,
+    ]
+
+
+def _against_row(figures: Figures, name: str, title: str, what: str) -> list[str]:
+    best = figures.best(PEERS, name, what)
+    if best is None:
+        return []
+    ratios = [figures.ratio((one, name), (best, name), what) for one in OURS]
+    if not any(ratios):
+        return []
+    return [title, best, BY_NAME[best].loop, *map(_outcome, ratios)]
+
+
+def _outcome(ratio: Spread | None) -> str:
+    if ratio is None:
+        return ""
+    word = ", wins" if ratio.high < 1 else ", **loses**" if ratio.low > 1 else ""
+    return _figure(ratio) + word
+
+
+def _compared(what: str) -> dict[str, str]:
+    """Return the workloads that are compared, and their titles; CPU time is not of all."""
+    works = {work.name: work.title for work in WORKLOADS}
+    if what == "wall":
+        works[FIRST] = "first message"
+        for count in CHANNEL_COUNTS[1:]:
+            works[f"{FIRST}-channels-{count}"] = f"first message, {count} channels"
+    return works | {
+        work.name: work.title for work in map(channels_workload, CHANNEL_COUNTS)
+    }
 
 
 def _tables(figures: Figures, present: list[Contender]) -> list[str]:

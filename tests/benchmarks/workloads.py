@@ -61,7 +61,7 @@ CHANNEL_COUNTS = (1, 10, 100, 500)
 
 
 def channels_workload(count: int) -> Workload:
-    title = f"round trip 64 B, {count} channels"
+    title = f"round trip 64 B, {count} channel{'s' * (count > 1)}"
     return Workload(f"channels-{count}", "channels", 64, title)
 
 
