@@ -47,6 +47,8 @@ _COLORS = {
     "pynng": "#b07d4f",
     "grpc": "#e8703a",
 }
+_TWINS = {"grpc-stream"}  # one way it is what another one is
+_SIZES = ("64", "1 Ki", "64 Ki", "1 Mi", "16 Mi")
 _DASHES = {"named_pipe": "-", "tcp": "--", "unix": ":"}
 
 
@@ -84,20 +86,35 @@ def _round_trip(figures: Figures, path: Path) -> None:
 
 
 def _throughput(figures: Figures, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(8.5, 5))
-    for one in filter(_is_drawn, CONTENDERS):
-        points = {
-            work.size: work.size * 1e3 / found.median
-            for work in ONE_WAY
-            if (found := figures.spread(one.name, work.name)) is not None
-        }
-        _line(axes, one, points)
-    axes.set(xscale="log", yscale="log", xlabel="bytes of a message", ylabel="MB/s")
-    axes.set_title("One way")
-    axes.set_xticks(
-        [work.size for work in ONE_WAY], ["64", "1 Ki", "64 Ki", "1 Mi", "16 Mi"]
-    )
-    _finish(figure, [axes], path)
+    """Draw a panel for each kind of stream, and ours over pipes beside Unix sockets."""
+    figure, grid = plt.subplots(2, 2, figsize=(10, 9), sharey=True)
+    *panels, last = grid.flat
+    drawn: dict[str, Any] = {}
+    titles = {
+        "named_pipe": "pipes",
+        "unix": "Unix sockets, and ours over pipes",
+        "tcp": "TCP",
+    }
+    for axes, (transport, title) in zip(panels, titles.items(), strict=True):
+        for one in CONTENDERS:
+            beside = transport == "unix" and one.name.startswith("ipc-pipe-")
+            if (one.transport == transport or beside) and one.name not in _TWINS:
+                _line(axes, one, _rates(figures, one))
+        axes.set(xscale="log", yscale="log", xlabel="bytes of a message", ylabel="MB/s")
+        axes.set_title(f"One way: {title}")
+        axes.set_xticks([work.size for work in ONE_WAY], _SIZES)
+        drawn |= {line.get_label(): line for line in axes.lines}
+    last.axis("off")
+    last.legend(drawn.values(), drawn.keys(), loc="center", ncols=2)
+    _save(figure, path)
+
+
+def _rates(figures: Figures, one: Contender) -> dict[int, float]:
+    return {
+        work.size: work.size * 1e3 / found.median
+        for work in ONE_WAY
+        if (found := figures.spread(one.name, work.name)) is not None
+    }
 
 
 def _channels(figures: Figures, path: Path) -> None:
@@ -118,13 +135,6 @@ def _channels(figures: Figures, path: Path) -> None:
     _finish(figure, both, path)
 
 
-def _is_drawn(one: Contender) -> bool:
-    """Leave out what would only crowd the plot: it is in the report."""
-    if one.family == "limit":
-        return one.transport != "unix"
-    return one.family == "ipc-channel" or one.loop != "uvloop"
-
-
 def _line(axes: Any, one: Contender, points: dict[int, float]) -> None:
     if points:
         axes.plot(
@@ -133,10 +143,17 @@ def _line(axes: Any, one: Contender, points: dict[int, float]) -> None:
             label=one.name,
             color=_COLORS[one.family],
             linestyle=_DASHES[one.transport],
-            marker="o" if one.loop == "uvloop" else "." if one.driver != "c" else "^",
+            marker=_marker(one),
             markersize=5,
-            linewidth=2 if one.family == "ipc-channel" else 1.2,
+            linewidth=2.5 if one.family == "ipc-channel" else 1,
+            zorder=3 if one.family == "ipc-channel" else 2,
         )
+
+
+def _marker(one: Contender) -> str:
+    if one.family == "limit":
+        return {"c": "^", "python": "v"}[one.driver] if one.adapter == "blocking" else "x"
+    return "o" if one.loop == "uvloop" else "."
 
 
 def _finish(figure: Any, axes: Iterable[Any], path: Path) -> None:
