@@ -17,12 +17,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.build import HERE, Tools
+from benchmarks import machine
+from benchmarks.build import HERE, Tools, version
 from benchmarks.contenders import BY_NAME, Contender
 from benchmarks.processes import Pair
 from benchmarks.workloads import WORKLOADS, Workload
 
 RESULT = HERE / "results" / "counts.md"
+PROGRAMS = ("valgrind", "strace")
 NAMES = (
     "limit-pipe-python",
     "bare-pipe-asyncio",
@@ -36,6 +38,12 @@ NAMES = (
     "streams-tcp-asyncio",
     "ipc-tcp-uvloop",
     "streams-tcp-uvloop",
+    "streams-unix-asyncio",
+    "protocol-unix-asyncio",
+    "stdio-asyncio",
+    "streams-unix-uvloop",
+    "protocol-unix-uvloop",
+    "stdio-uvloop",
     "multiprocessing",
 )
 # The warm-up is in both numbers: only their difference counts.
@@ -122,21 +130,41 @@ def rows(names: list[str]) -> list[list[str]]:
     return table
 
 
+def markdown(table: list[list[str]]) -> str:
+    head, *body = table
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def introduction() -> str:
+    """Return what the counts are, and what they were taken on."""
+    about = machine.describe(Tools(), (None, None))
+    about |= {program: version([program, "--version"]) for program in PROGRAMS}
+    return "\n".join(
+        [
+            "# What a message costs the driver\n",
+            "Made by `nox -s counts`: instructions outside the kernel, as valgrind counts",
+            "them, and system calls, as strace does, of the driver's process alone. Left out",
+            "are those whose threads run beside the loop: pyzmq, pynng and gRPC.\n",
+            *(f"- {key}: {value}" for key, value in about.items()),
+            "\n",
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s counts --", description=__doc__)
     parser.add_argument("names", nargs="*", help="contenders, and nothing is written")
     names = parser.parse_args().names
-    for tool in ("valgrind", "strace"):
-        if shutil.which(tool) is None:
-            sys.exit(f"{tool} is needed: install it with the system's packages")
-    head, *body = rows(names or list(NAMES))
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *body]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    for program in PROGRAMS:
+        if shutil.which(program) is None:
+            sys.exit(f"{program} is needed: install it with the system's packages")
+    about = introduction()  # first: the counting itself is a load
+    text = markdown(rows(names or list(NAMES)))
     if names:
         sys.stdout.write(text)
     else:
-        title = "# What a message costs the driver\n\nMade by `nox -s counts`.\n\n"
-        RESULT.write_text(title + text, encoding="utf-8")
+        RESULT.write_text(about + text, encoding="utf-8")
 
 
 if __name__ == "__main__":

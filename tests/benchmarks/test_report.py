@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import report
+from benchmarks import counts, report
 from benchmarks.contenders import BY_NAME, OURS, PEERS
 from benchmarks.figures import Figures
 from benchmarks.goals import BEST_PEER, GOALS, Goal
@@ -133,3 +133,17 @@ def test_the_best_peer_is_no_limit_and_none_of_ours() -> None:
         {"limit", "bare loop", "original", "ipc-channel"}
     )
     assert {BY_NAME[name].family for name in OURS} == {"ipc-channel"}
+
+
+def test_counts_tell_what_they_were_taken_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "version", lambda command: f"{command[0]}-1.2")
+    text = counts.introduction() + counts.markdown([["", "a"], ["one", "1"]])
+    for line in ("- valgrind: valgrind-1.2", "- strace: strace-1.2"):
+        assert f"\n{line}\n" in text
+    for key in ("processor", "kernel", "commit", "Python", "uvloop"):
+        assert f"\n- {key}: " in text
+    assert text.endswith("\n\n|  | a |\n| --- | --: |\n| one | 1 |\n")
+
+
+def test_counts_are_of_contenders() -> None:
+    assert set(counts.NAMES) <= set(BY_NAME)
