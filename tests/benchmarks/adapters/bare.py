@@ -13,6 +13,8 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 from benchmarks.async_end import Address
 from ipc_channel.waiter import Waiter
@@ -25,6 +27,7 @@ class Bare:
         self._in, self._out = in_fd, out_fd
         self._loop = asyncio.get_running_loop()
         self._messages: deque[bytes] = deque()
+        self._new_waiter, self._wake = _waking(self._loop)
         self._waiter: asyncio.Future[None] | None = None
         self._loop.add_reader(in_fd, self._on_readable)
 
@@ -39,15 +42,7 @@ class Bare:
             self._loop.remove_reader(self._in)
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
-            if isinstance(waiter, Waiter):
-                waiter.deliver()
-            else:
-                waiter.set_result(None)
-
-    def _new_waiter(self) -> asyncio.Future[None]:
-        if isinstance(self._loop, asyncio.BaseEventLoop):  # which uvloop's is not
-            return Waiter(loop=self._loop)
-        return self._loop.create_future()
+            self._wake(waiter)
 
     async def write(self, data: bytes) -> None:
         os.write(self._out, len(data).to_bytes(4, "big") + data)
@@ -62,6 +57,15 @@ class Bare:
         self._loop.remove_reader(self._in)
         os.close(self._in)
         os.close(self._out)
+
+
+def _waking(
+    loop: asyncio.AbstractEventLoop,
+) -> tuple[Callable[[], asyncio.Future[None]], Callable[[Any], None]]:
+    """Return how to make what a reader waits for, and how to wake it."""
+    if isinstance(loop, asyncio.BaseEventLoop):  # which uvloop's is not
+        return partial(Waiter, loop=loop), Waiter.deliver
+    return loop.create_future, lambda waiter: waiter.set_result(None)
 
 
 async def listen(
