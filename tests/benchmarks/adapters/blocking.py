@@ -21,12 +21,11 @@ _HEADER = 4
 
 
 class Framed:
-    """Messages over two file descriptors; ``owned`` ones outlast the next read."""
+    """Messages over two file descriptors."""
 
-    def __init__(self, in_fd: int, out_fd: int, *, owned: bool = False) -> None:
+    def __init__(self, in_fd: int, out_fd: int) -> None:
         self._in = in_fd
         self._out = out_fd
-        self._owned = owned
         self._buffer = b""
         self._start = 0  # of what is read and not taken in the buffer
         self._large = bytearray()
@@ -64,7 +63,9 @@ class Framed:
         self._buffer, self._start = buffer, 0
 
     def _read_large(self, size: int, beginning: bytes) -> bytes:
-        message = self._place(size)
+        if len(self._large) < size:
+            self._large = bytearray(size)
+        message = memoryview(self._large)[:size]
         got = len(beginning)
         message[:got] = beginning
         while got < size:
@@ -74,13 +75,6 @@ class Framed:
             got += count
         self._buffer, self._start = b"", 0
         return message  # type: ignore[return-value]  # as good as bytes, here
-
-    def _place(self, size: int) -> memoryview:
-        if self._owned:
-            return memoryview(bytearray(size))
-        if len(self._large) < size:
-            self._large = bytearray(size)
-        return memoryview(self._large)[:size]
 
     def _more(self) -> bytes:
         data = os.read(self._in, _CHUNK)
@@ -95,10 +89,10 @@ class Framed:
 
 
 def listen(
-    transport: str, directory: str, *, owned: bool = False
+    transport: str, directory: str, kind: type[Framed] = Framed
 ) -> tuple[Address, Callable[[], Framed]]:
     if transport == "named_pipe":
-        return _listen_pipe(directory, owned=owned)
+        return _listen_pipe(directory, kind)
     if transport == "unix":
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address := f"{directory}/socket")
@@ -107,29 +101,29 @@ def listen(
         listener.bind(("127.0.0.1", 0))
         address = str(listener.getsockname()[1])
     listener.listen(1)
-    return (address, address), lambda: _framed(listener.accept()[0], owned=owned)
+    return (address, address), lambda: _framed(listener.accept()[0], kind)
 
 
-def dial(transport: str, address: Address, *, owned: bool = False) -> Framed:
+def dial(transport: str, address: Address, kind: type[Framed] = Framed) -> Framed:
     if transport == "named_pipe":
-        in_fd, out_fd = _open(address[0], os.O_RDONLY), _open(address[1], os.O_WRONLY)
-        return Framed(in_fd, out_fd, owned=owned)
+        return kind(_open(address[0], os.O_RDONLY), _open(address[1], os.O_WRONLY))
     if transport == "tcp":
-        client = socket.create_connection(("127.0.0.1", int(address[0])))
-        return _framed(client, owned=owned)
+        return _framed(socket.create_connection(("127.0.0.1", int(address[0]))), kind)
     client = socket.socket(socket.AF_UNIX)
     client.connect(address[0])
-    return _framed(client, owned=owned)
+    return _framed(client, kind)
 
 
-def _listen_pipe(directory: str, *, owned: bool) -> tuple[Address, Callable[[], Framed]]:
+def _listen_pipe(
+    directory: str, kind: type[Framed]
+) -> tuple[Address, Callable[[], Framed]]:
     theirs, ours = f"{directory}/to_peer", f"{directory}/to_driver"
     os.mkfifo(theirs)
     os.mkfifo(ours)
 
     def accept() -> Framed:
         out_fd = _open(theirs, os.O_WRONLY)  # the peer opens in the same order
-        return Framed(_open(ours, os.O_RDONLY), out_fd, owned=owned)
+        return kind(_open(ours, os.O_RDONLY), out_fd)
 
     return (theirs, ours), accept
 
@@ -141,8 +135,8 @@ def _open(path: str, mode: int) -> int:
     return fd
 
 
-def _framed(connection: socket.socket, *, owned: bool) -> Framed:
+def _framed(connection: socket.socket, kind: type[Framed]) -> Framed:
     if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     fd = connection.detach()
-    return Framed(fd, fd, owned=owned)
+    return kind(fd, fd)
