@@ -14,7 +14,7 @@ _CONTEXT.max_sockets = 4096
 
 
 class Connected:
-    """A socket that copies up to 64 KiB, and beyond neither sends nor receives a copy.
+    """A socket that copies below 64 KiB, and from there on neither sends nor receives a copy.
 
     How large the next message is, the one before it tells: those of a workload are alike.
     """
@@ -25,14 +25,14 @@ class Connected:
 
     def write(self, data: bytes) -> Awaitable[object]:
         sent: Awaitable[object] = self._socket.send(
-            data, copy=len(data) <= zmq.COPY_THRESHOLD
+            data, copy=len(data) < zmq.COPY_THRESHOLD
         )
         return sent
 
     async def read(self) -> bytes:
         got = await self._socket.recv(copy=self._copies)
         message: bytes = got if self._copies else got.buffer  # as good as bytes, here
-        self._copies = len(message) <= zmq.COPY_THRESHOLD
+        self._copies = len(message) < zmq.COPY_THRESHOLD
         return message
 
     async def close(self) -> None:
