@@ -250,6 +250,6 @@ def _steps(size: int) -> Iterator[int]:
     """
     yield size
     step = (size - 5) * 8 // 9
-    while step > _RESERVE:
+    while step > 8 * _RESERVE:  # up to there it always grows by more
         yield step
         step = (step - 7) * 8 // 9

@@ -23,8 +23,9 @@ READ_AHEAD = 256 * 2**10
 """Bytes of undelivered frames above which nothing more is read."""
 
 _CHUNK = 64 * 2**10  # bytes of one read: the default capacity of a pipe
-# Bytes of the next one if there was so much: fewer messages are cut. Not always,
-# since the memory for it would come from the kernel anew for each small message.
+# Bytes of the next one if there was so much, but no larger message: fewer are cut. Not
+# always, since the memory for it would come from the kernel anew for each small message,
+# and what is read of a large one would be copied.
 _LARGE_CHUNK = 256 * 2**10
 _READS = 16  # at a time, so that a fast writer does not hold up the loop
 
@@ -203,9 +204,11 @@ class Receiver:
         if payload is None or len(payload.room) < _CHUNK:
             wanted = self._chunk
             data = self._stream.read(wanted)
-            self._chunk = _LARGE_CHUNK if len(data) >= _CHUNK else _CHUNK
             if self._drained is None:
                 decoder.feed(data)
+            begun = 0 if decoder.payload is None else decoder.payload.size
+            more = len(data) >= _CHUNK and begun < _LARGE_CHUNK
+            self._chunk = _LARGE_CHUNK if more else _CHUNK
             return len(data), wanted
         wanted = len(payload.room)
         count = self._stream.read_into(payload.room)

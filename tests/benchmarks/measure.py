@@ -50,7 +50,7 @@ QUICK = Mode(
     rounds=3,
     many_rounds=2,
     memory_rounds=1,
-    many=("ipc-*-asyncio", "ipc-pipe-uvloop", "streams-unix-asyncio", "pyzmq"),
+    many=("ipc-*-asyncio", "ipc-pipe-uvloop", "streams-unix-asyncio", "protocol-*"),
 )
 FULL = Mode("full", 500_000_000, 11, 5, 3)
 
