@@ -153,7 +153,7 @@ class Decoder:
             start = body + length
             if start > size:
                 self.payload = Payload(length)
-                self.payload.take(data[body:])
+                self.payload.take(memoryview(data)[body:])
                 self._finish(self.payload)
             else:
                 append(data[body:start])
@@ -195,7 +195,7 @@ class Payload:
         self.room = _NOTHING
         self._reserve()
 
-    def take(self, data: bytes) -> int:
+    def take(self, data: bytes | memoryview) -> int:
         """Copy what belongs to this payload from ``data``; return how much it was."""
         used = 0
         while used < len(data) and self.room:

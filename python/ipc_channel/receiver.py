@@ -22,7 +22,7 @@ from ipc_channel.waiter import Waiter
 READ_AHEAD = 256 * 2**10
 """Bytes of undelivered frames above which nothing more is read."""
 
-_CHUNK = 64 * 2**10  # bytes of one read: the default capacity of a pipe
+_CHUNK = 68 * 2**10  # bytes of one read: a message of 64 KiB with its header
 # Bytes of the next one if there was so much, but no larger message: fewer are cut. Not
 # always, since the memory for it would come from the kernel anew for each small message,
 # and what is read of a large one would be copied.
