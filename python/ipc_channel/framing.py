@@ -58,8 +58,6 @@ def message_bytes(data: Buffer, max_message_size: int) -> bytes:
 
     Raises TypeError, EmptyMessageError or MessageTooLargeError.
     """
-    if type(data) is bytes and 0 < len(data) <= max_message_size:
-        return data
     try:
         view = memoryview(data)
     except TypeError:
@@ -73,7 +71,7 @@ def message_bytes(data: Buffer, max_message_size: int) -> bytes:
             )
         if not size:
             raise EmptyMessageError("an empty message would read as the end of the channel")
-        return view.tobytes()
+        return data if type(data) is bytes else view.tobytes()
 
 
 class Decoder:

@@ -98,7 +98,9 @@ class Session:
         # Cheaper than to ask for the running loop, a system call up to Python 3.11.
         if get_ident() != self._thread or not self._is_running():
             self.check_loop()
-        return self._sender.write(message_bytes(data, self._max_message_size))
+        if type(data) is not bytes or not 0 < len(data) <= self._max_message_size:
+            data = message_bytes(data, self._max_message_size)
+        return self._sender.write(data)
 
     async def close(self, linger: float | None = None) -> None:
         """Send what was written and the close frame, then free everything.

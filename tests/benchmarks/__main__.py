@@ -28,6 +28,7 @@ from rich.table import Table
 from benchmarks import machine, report
 from benchmarks.build import HERE, Tools
 from benchmarks.contenders import BY_NAME, CONTENDERS
+from benchmarks.figures import Figures
 from benchmarks.measure import FULL, QUICK, SMOKE, Run, Step, plan
 from benchmarks.workloads import CHANNEL_COUNTS, FIRST, WORKLOADS
 
@@ -45,7 +46,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     modes = parser.add_mutually_exclusive_group()
     for mode, text in (
-        (FULL, "most of an hour, for figures to rely on"),
+        (FULL, "half an hour, for figures to rely on"),
         (SMOKE, "only whether all works"),
     ):
         modes.add_argument(
@@ -132,8 +133,14 @@ def new_run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def show(run: dict[str, Any], console: Console) -> None:
-    """Print an overview, the goals that were measured, and the failures once more."""
-    figures = report.figures_of(run)
+    """Print what was measured, unless it was only tried, and the failures once more."""
+    if run["mode"] != SMOKE.name:
+        show_figures(report.figures_of(run), console)
+    tell_failures(console, run["failures"])
+
+
+def show_figures(figures: Figures, console: Console) -> None:
+    """Print an overview and the goals that were measured."""
     for head, *rows in report.overview(figures):
         medians = Table(*head, title="Medians: µs per message, KiB per channel")
         for row in rows:
@@ -145,7 +152,6 @@ def show(run: dict[str, Any], console: Console) -> None:
         if goal[-1]:
             goals.add_row(*goal, style=STYLES[goal[-1]])
     console.print(goals)
-    tell_failures(console, run["failures"])
 
 
 def prepare(output: Path) -> None:

@@ -52,7 +52,7 @@ QUICK = Mode(
     memory_rounds=1,
     many=("ipc-*-asyncio", "ipc-pipe-uvloop", "streams-unix-asyncio", "protocol-*"),
 )
-FULL = Mode("full", 500_000_000, 11, 5, 3)
+FULL = Mode("full", 200_000_000, 11, 5, 3)
 
 
 @dataclass(frozen=True)

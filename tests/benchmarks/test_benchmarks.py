@@ -251,7 +251,7 @@ def test_what_cannot_work_is_told_before_anything_is_measured(
 
 def test_a_failure_is_printed_as_it_is() -> None:
     console = Console(file=io.StringIO(), width=100)
-    show({"rows": [], "failures": ["ow-64: [/x] and [bold]"]}, console)
+    show({"mode": "quick", "rows": [], "failures": ["ow-64: [/x] and [bold]"]}, console)
     assert isinstance(console.file, io.StringIO)
     assert "FAILED ow-64: [/x] and [bold]" in console.file.getvalue()
 
