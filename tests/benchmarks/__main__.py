@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -43,7 +45,11 @@ STYLES = {"yes": "green", "unclear": "yellow", "no": "red"}
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="nox -s bench --",
+        description="Measure every contender side by side in one run. "
+        "Without options: the quick mode, some minutes.",
+    )
     modes = parser.add_mutually_exclusive_group()
     for mode, text in (
         (FULL, "half an hour, for figures to rely on"),
@@ -53,8 +59,14 @@ def parse() -> argparse.Namespace:
             f"--{mode.name}", dest="mode", action="store_const", const=mode, help=text
         )
     parser.set_defaults(mode=QUICK)
-    parser.add_argument("-c", "--contenders", action="append", metavar="PATTERN")
-    parser.add_argument("-w", "--workloads", action="append", metavar="PATTERN")
+    for letter, what in (("-c", "contenders"), ("-w", "workloads")):
+        parser.add_argument(
+            letter,
+            f"--{what}",
+            action="append",
+            metavar="PATTERN",
+            help=f"only {what} of such names, as in 'ipc-*'; may be repeated",
+        )
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"instead of {RESULTS}")
     parser.add_argument("--no-pin", action="store_true", help="let the system choose cores")
     parser.add_argument(
@@ -110,7 +122,9 @@ def new_run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure, and return everything as plain data."""
     named = matcher(arguments.contenders)
     contenders = [one for one in CONTENDERS if named(one.name)]
-    steps = list(plan(arguments.mode, contenders, matcher(arguments.workloads)))
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    steps = list(plan(arguments.mode, contenders, matcher(arguments.workloads), chance))
     if not steps:
         sys.exit("none of these contenders does any of this work")
     cores = (None, None) if arguments.no_pin else machine.pick_cores()
@@ -120,12 +134,15 @@ def new_run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         if missing := tools.missing(contenders):
             sys.exit("\n".join(missing))
         tools.build(contenders)
-        run = Run(arguments.mode, tools, cores)
+        run = Run(arguments.mode, tools, cores, chance=chance)
         about = machine.describe(tools, cores)
         measure(steps, run, console)
     about["duration"] = f"{time.monotonic() - start:.0f} s"
+    about["load after"] = machine.load()
+    about["seed of the order"] = str(seed)
     return {
         "mode": arguments.mode.name,
+        "command": shlex.join(["nox", "-s", "bench", "--", *sys.argv[1:]]),
         "machine": about,
         "failures": run.failures,
         "rows": run.raw(),
@@ -188,12 +205,15 @@ def main() -> int:
     if output and not arguments.render:
         prepare(output)
     if arguments.render:
-        run = report.read_json((arguments.output or RESULTS) / "results.json")
+        output = arguments.output or RESULTS
+        run = report.read_json(output / "results.json")
     else:
         run = new_run(arguments, console)
     show(run, console)
     if output:
         write(run, output)
+    elif arguments.mode is SMOKE and not run["failures"]:
+        console.print("All of it works.")
     else:
         console.print("Nothing written: this was a part only; --output DIR writes it.")
     return 1 if run["failures"] else 0
@@ -214,3 +234,5 @@ if __name__ == "__main__":
         sys.exit("interrupted")
     except subprocess.CalledProcessError as error:
         sys.exit(f"cannot build: {error}")
+    except FileNotFoundError as error:
+        sys.exit(str(error))

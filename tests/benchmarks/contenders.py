@@ -82,12 +82,17 @@ def _peers() -> list[Contender]:
         for transport in ("unix", "tcp")
         for loop in LOOPS
     ]
+    default = Contender(
+        "streams-unix-default", "asyncio streams", "streams_default", "unix", "asyncio"
+    )
     return [
         *streams,
+        default,
         *by_hand,
         *pipes,
         Contender("multiprocessing", "multiprocessing", "multiprocess", "unix"),
         Contender("pyzmq", "pyzmq", "zeromq", "unix", "asyncio"),
+        Contender("pyzmq-blocking", "pyzmq", "zeromq_blocking", "unix"),
         Contender("pynng", "pynng", "nng", "unix", "asyncio"),
         Contender("grpc", "grpc", "grpc_aio", "unix", "asyncio"),
         Contender("grpc-stream", "grpc", "grpc_stream", "unix", "asyncio"),

@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.measure import Row
 
+_DOUBT = 0.05  # how often the median of all rounds there could be may lie outside
+
+ENOUGH = 6
+"""Rounds without which nothing can be said with so little doubt."""
+
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles over rounds."""
+    """The median over rounds, and between what it would lie if there were many more.
+
+    That is all there were if these are fewer than ``ENOUGH``, and then it says little.
+    """
 
     median: float
     low: float
     high: float
+    rounds: int = ENOUGH
+
+    def within(self, allows: Callable[[float], bool]) -> bool | None:
+        """Return whether both ends are allowed; None if they differ, or say too little."""
+        low, high = allows(self.low), allows(self.high)
+        return low if low == high and self.rounds >= ENOUGH else None
 
 
 def spread(values: Iterable[float]) -> Spread | None:
     """Return the spread of ``values``, or None if there are none."""
-    numbers = list(values)
+    numbers = sorted(values)
     if not numbers:
         return None
-    if len(numbers) == 1:
-        return Spread(numbers[0], numbers[0], numbers[0])
-    low, median, high = statistics.quantiles(numbers, n=4, method="inclusive")
-    return Spread(median, low, high)
+    cut = _left_out(len(numbers))
+    median = statistics.median(numbers)
+    return Spread(median, numbers[cut], numbers[-1 - cut], len(numbers))
+
+
+def _left_out(count: int) -> int:
+    """Return how many of ``count`` values may be left out at each end.
+
+    A value is below the true median or above it as a coin falls, whatever the noise.
+    """
+    cut, chance = 0, 2 / 2**count
+    while (chance := chance + 2 * math.comb(count, cut + 1) / 2**count) <= _DOUBT:
+        cut += 1
+    return cut
 
 
 class Figures:

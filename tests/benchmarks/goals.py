@@ -51,12 +51,9 @@ class Goal:
         return _turned(found) if self.faster else found
 
     def met(self, figures: Figures) -> bool | None:
-        """Return whether it is; None if the quartiles disagree, or nothing was measured."""
+        """Return whether it is; None if that is unclear, or nothing was measured."""
         measured = self.measured(figures)
-        if measured is None:
-            return None
-        low, high = self._allows(measured.low), self._allows(measured.high)
-        return low if low == high else None
+        return None if measured is None else measured.within(self._allows)
 
     def _opponent(self, figures: Figures) -> str:
         if self.theirs != BEST_PEER:
@@ -70,11 +67,14 @@ class Goal:
 def _scaled(spread: Spread | None, factor: float) -> Spread | None:
     if spread is None:
         return None
-    return Spread(spread.median * factor, spread.low * factor, spread.high * factor)
+    low, high = spread.low * factor, spread.high * factor
+    return Spread(spread.median * factor, low, high, spread.rounds)
 
 
 def _turned(spread: Spread | None) -> Spread | None:
-    return spread and Spread(1 / spread.median, 1 / spread.high, 1 / spread.low)
+    if spread is None:
+        return None
+    return Spread(1 / spread.median, 1 / spread.high, 1 / spread.low, spread.rounds)
 
 
 def _pipe_and_tcp(workload: str, bound: float, theirs: str, *, faster: bool) -> list[Goal]:

@@ -23,7 +23,7 @@ def describe(tools: Tools, cores: tuple[Cores, Cores]) -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": _find("/proc/meminfo", "MemTotal") or "unknown",
         "kernel": f"{platform.system()} {platform.release()}",
-        "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "load before": load(),
         "pinning": _pinning(cores),
         "commit": _commit(),
         "Python": sys.version.split()[0],
@@ -74,6 +74,11 @@ def _names(cores: frozenset[int]) -> str:
     return f"core{'s' * (len(cores) > 1)} {' '.join(map(str, sorted(cores)))}"
 
 
+def load() -> str:
+    """Return the load of the last minute, of five and of fifteen."""
+    return " ".join(f"{value:.2f}" for value in os.getloadavg())
+
+
 def _find(path: str, key: str) -> str | None:
     """Return the value of ``key`` in a file of ``key: value`` lines."""
     if not Path(path).exists():
@@ -84,7 +89,15 @@ def _find(path: str, key: str) -> str | None:
 
 def _commit() -> str:
     commit = version(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"])
-    paths = ("python", "go-client", "js-client", "tests/benchmarks/*.py")
+    results = ":(exclude)tests/benchmarks/results"
+    paths = (
+        "python",
+        "go-client",
+        "js-client",
+        "tests/benchmarks",
+        "pyproject.toml",
+        results,
+    )
     changed = version(["git", "-C", str(ROOT), "status", "--porcelain", *paths])
     return f"{commit}, changed" if changed else commit
 

@@ -50,9 +50,9 @@ QUICK = Mode(
     rounds=3,
     many_rounds=2,
     memory_rounds=1,
-    many=("ipc-*-asyncio", "ipc-pipe-uvloop", "streams-unix-asyncio", "protocol-*"),
+    many=("ipc-*-asyncio", "ipc-pipe-uvloop", "streams-unix-[ad]*", "protocol-*"),
 )
-FULL = Mode("full", 200_000_000, 11, 5, 3)
+FULL = Mode("full", 150_000_000, 9, 6, 3)
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Run:
     rows: list[Row] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    chance: random.Random = field(default_factory=random.Random)
 
     def do(self, step: Step, watch: Watch) -> None:
         """Do each workload with all pairs before the next; note failures.
@@ -110,6 +111,7 @@ class Run:
                 for one in step.contenders
             ]
             while turns:
+                self.chance.shuffle(turns)  # each workload in an order of its own
                 turns = [one for one in turns if self._goes_on(one)]
 
     def _goes_on(self, turns: Iterator[None]) -> bool:
@@ -151,13 +153,11 @@ class Run:
     def _measure(
         self, step: Step, contender: Contender, pair: Pair, workload: Workload
     ) -> tuple[int, dict[str, int]]:
-        """Measure with the count of earlier rounds; the first one finds it."""
+        """Measure with the count that the first round has found, after a tenth of it."""
         key = contender.name, workload.name
-        count = self.counts.get(key)
-        if count is None:
-            count, report = calibrate(pair, workload, step.scenario, self.mode.target)
-            self.counts[key] = count
-            return count, report
+        if key not in self.counts:
+            self.counts[key] = calibrate(pair, workload, step.scenario, self.mode.target)
+        count = self.counts[key]
         pair.order(workload.kind, -(-count // _WARM_UP), workload.size)
         return count, pair.order(workload.kind, count, workload.size)
 
@@ -184,10 +184,8 @@ class Run:
         ]
 
 
-def calibrate(
-    pair: Pair, workload: Workload, scenario: Scenario, target: int
-) -> tuple[int, dict[str, int]]:
-    """Raise the count until it takes ``target``; return it and the last measurement.
+def calibrate(pair: Pair, workload: Workload, scenario: Scenario, target: int) -> int:
+    """Raise the count until it takes ``target``, and return it.
 
     What counts is the least time of a message that was seen, so that a pause of the
     machine does not end this too early.
@@ -199,7 +197,7 @@ def calibrate(
         report = pair.order(workload.kind, count, workload.size)
         least = min(least, max(report["ns"], 1) / count)
         if least * count >= target:
-            return count, report
+            return count
         # At least double it; at most tenfold, since a first message may be slow.
         wanted = 1.2 * target / least
         each = math.ceil(min(max(wanted, 2 * count), 10 * count) / channels)
@@ -207,14 +205,21 @@ def calibrate(
 
 
 def plan(
-    mode: Mode, contenders: Sequence[Contender], wanted: Callable[[str], bool]
+    mode: Mode,
+    contenders: Sequence[Contender],
+    wanted: Callable[[str], bool],
+    chance: random.Random,
 ) -> Iterator[Step]:
-    """Give the steps of a run: round by round, scenario by scenario."""
+    """Give the steps of a run: round by round, scenario by scenario.
+
+    Who comes after whom is left to ``chance``, so that nobody always follows the same.
+    """
     scenarios = (SINGLE, *MANY, MEMORY)
     for number in range(max(map(mode.rounds_of, scenarios))):
         for scenario in scenarios:
             if number < mode.rounds_of(scenario):
                 admitted = [one for one in contenders if mode.admits(one, scenario)]
+                chance.shuffle(admitted)
                 yield from _steps(number, scenario, admitted, wanted)
 
 
@@ -224,14 +229,10 @@ def _steps(
     contenders: list[Contender],
     wanted: Callable[[str], bool],
 ) -> Iterator[Step]:
-    """Give one step for all if one channel is enough, else one for each contender.
-
-    Each round has an order of its own, so that nobody always follows the same one.
-    """
+    """Give one step for all if one channel is enough, else one for each contender."""
     workloads = tuple(work for work in scenario.workloads if wanted(work.name))
-    able = [one for one in contenders if _has_work(one, scenario, workloads, wanted)]
-    mixed = tuple(random.Random(number).sample(able, len(able)))
-    for group in [mixed] if scenario is SINGLE else [(one,) for one in mixed]:
+    able = tuple(one for one in contenders if _has_work(one, scenario, workloads, wanted))
+    for group in [able] if scenario is SINGLE else [(one,) for one in able]:
         if group:
             yield Step(number, scenario, group, workloads)
 

@@ -75,7 +75,7 @@ def _round_trip(figures: Figures, path: Path) -> None:
     bars = axes.barh(
         [one.name for one, _ in measured],
         [found.median / 1e3 for _, found in measured],
-        color=[_COLORS[one.family] for one, _ in measured],
+        color=[_COLORS.get(one.family, _INK) for one, _ in measured],
         xerr=errors,
         ecolor=_INK,
     )
@@ -132,6 +132,8 @@ def _channels(figures: Figures, path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel="channels", ylabel="µs per round trip")
         axes.set_title(title)
         axes.set_xticks(CHANNEL_COUNTS, [str(count) for count in CHANNEL_COUNTS])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
     _finish(figure, both, path)
 
 
@@ -141,7 +143,7 @@ def _line(axes: Any, one: Contender, points: dict[int, float]) -> None:
             list(points),
             list(points.values()),
             label=one.name,
-            color=_COLORS[one.family],
+            color=_COLORS.get(one.family, _INK),
             linestyle=_DASHES[one.transport],
             marker=_marker(one),
             markersize=5,

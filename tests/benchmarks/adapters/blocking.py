@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from benchmarks.async_end import Address
 
-_CHUNK = 2**16  # bytes of one read; a larger payload is read to its place
+_CHUNK = 68 * 2**10  # bytes of one read; a larger payload is read to its place
 _JOIN = 4096  # a payload up to this size is joined with its length
 _CAPACITY = 2**20  # bytes of a pipe
 _HEADER = 4

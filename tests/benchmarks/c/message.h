@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEADER = 4, CHUNK = 1 << 16, CAPACITY = 1 << 20, LINE = 4096 };
+enum { HEADER = 4, CHUNK = 68 << 10, CAPACITY = 1 << 20, LINE = 4096 };
 
 struct channel {
 	int in, out;
