@@ -189,6 +189,20 @@ def test_what_may_be_sent() -> None:
     assert message_bytes(memoryview(b"abcdef")[::2], 3) == b"ace"
 
 
+def test_what_is_sent_is_plain_bytes() -> None:
+    """Whatever a class of its own says of its length, the frame has that of its bytes."""
+
+    class Lying(bytes):
+        def __len__(self) -> int:
+            return 1
+
+    payload = message_bytes(Lying(b"abc"), 3)
+    assert type(payload) is bytes
+    assert payload == b"abc"
+    with pytest.raises(MessageTooLargeError):
+        message_bytes(Lying(b"abc"), 2)
+
+
 def test_what_is_sent_is_a_copy() -> None:
     data = bytearray(b"abc")
     payload = message_bytes(data, 3)

@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -158,6 +158,26 @@ async def test_an_address_that_can_never_work(
     """The machine forbids it, or has no such address: no use in waiting."""
     with pytest.raises(BadRendezvousError, match=f"5000.*{os.strerror(code)}"):
         await connect_refused_with(code, address, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(errno.EAFNOSUPPORT, BadRendezvousError), (errno.EMFILE, OSError)],
+)
+async def test_a_system_that_gives_no_socket(
+    code: int, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel without IPv6 says so before there is anything to connect."""
+
+    def refuse(family: int) -> NoReturn:
+        raise OSError(code, os.strerror(code))
+
+    client = TCPSocketChannelClient("[::1]:5000", "[::1]:5000")
+    with monkeypatch.context() as patch:
+        patch.setattr("ipc_channel.tcp_socket.socket.socket", refuse)
+        with pytest.raises(expected, match=os.strerror(code)):
+            await client.connect(PATIENCE)
+    await client.close()
 
 
 @pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])

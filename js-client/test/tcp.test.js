@@ -46,8 +46,13 @@ describe('connecting over TCP', () => {
     ['EADDRNOTAVAIL', 'EADDRNOTAVAIL'],
     ['EADDRNOTAVAIL', 'bad-rendezvous', '[::1]:'],
     ['ENETUNREACH', 'bad-rendezvous'],
+    ['EAFNOSUPPORT', 'bad-rendezvous'],
+    ['EPERM', 'bad-rendezvous'],
     ['EACCES', 'bad-rendezvous'],
     ['EMFILE', 'EMFILE'],
+    ['ENFILE', 'ENFILE'],
+    ['ENOBUFS', 'ENOBUFS'],
+    ['ENOMEM', 'ENOMEM'],
   ]) {
     it(`gives ${code} for ${system} of ${host}5000 at once`, async (t) => {
       /** @this {net.Socket} */

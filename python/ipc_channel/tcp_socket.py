@@ -288,7 +288,12 @@ class TCPSocketChannelClient(Endpoint):
     async def _attempt(self, loop: asyncio.AbstractEventLoop) -> socket.socket | None:
         """Connect once; None if nobody listens."""
         address = (self._address.host, self._address.port)
-        sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        try:
+            sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        except OSError as error:
+            if error.errno in _NEVER:  # a system without IPv6
+                raise _never(address, error) from error
+            raise
         sock.setblocking(False)
         try:
             code = sock.connect_ex(address)
@@ -306,8 +311,7 @@ class TCPSocketChannelClient(Endpoint):
             sock.close()
             no_ipv6 = error.errno == errno.EADDRNOTAVAIL and sock.family != socket.AF_INET
             if no_ipv6 or error.errno in _NEVER:
-                text = f"bad rendezvous {address}: {error.strerror}"
-                raise BadRendezvousError(text) from error
+                raise _never(address, error) from error
             if error.errno in _LACKING:
                 raise
             self._hindrance = os.strerror(error.errno or errno.ECONNREFUSED)
@@ -317,3 +321,7 @@ class TCPSocketChannelClient(Endpoint):
             raise
         sock.close()
         return None
+
+
+def _never(address: tuple[str, int], error: OSError) -> BadRendezvousError:
+    return BadRendezvousError(f"bad rendezvous {address}: {error.strerror}")

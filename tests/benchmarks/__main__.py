@@ -142,11 +142,20 @@ def new_run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     about["seed of the order"] = str(seed)
     return {
         "mode": arguments.mode.name,
-        "command": shlex.join(["nox", "-s", "bench", "--", *sys.argv[1:]]),
+        "command": command_of(arguments),
         "machine": about,
         "failures": run.failures,
         "rows": run.raw(),
     }
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """Return what does the same again; the tools are not in it, since nox adds them."""
+    told = [] if arguments.mode is QUICK else [f"--{arguments.mode.name}"]
+    for letter, patterns in (("-c", arguments.contenders), ("-w", arguments.workloads)):
+        told += [word for one in patterns or () for word in (letter, one)]
+    told += ["--no-pin"] * arguments.no_pin
+    return shlex.join(["nox", "-s", "bench", *(["--", *told] if told else [])])
 
 
 def show(run: dict[str, Any], console: Console) -> None:
@@ -220,7 +229,8 @@ def main() -> int:
 
 
 def leave(number: int, frame: object) -> None:
-    """End as after an exception, so that nothing is left behind."""
+    """End as after an exception, so that nothing is left behind; once is enough."""
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(f"ended by {signal.Signals(number).name}")
 
 

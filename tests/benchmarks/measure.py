@@ -17,6 +17,7 @@ from benchmarks.workloads import FIRST, MANY, MEMORY, SINGLE, Scenario, Workload
 
 STALL_SIZE = 1024  # bytes of the messages that nobody reads
 _FIRST_COUNT = 2
+_FIGURES = {"ns", "driver_cpu", "peer_cpu"}
 _WARM_UP = 10  # one message to warm up for so many that count
 
 
@@ -158,8 +159,8 @@ class Run:
         if key not in self.counts:
             self.counts[key] = calibrate(pair, workload, step.scenario, self.mode.target)
         count = self.counts[key]
-        pair.order(workload.kind, -(-count // _WARM_UP), workload.size)
-        return count, pair.order(workload.kind, count, workload.size)
+        work(pair, workload, -(-count // _WARM_UP))
+        return count, work(pair, workload, count)
 
     def _memory(self, step: Step, contender: Contender, pair: Pair) -> None:
         channels = step.scenario.channels
@@ -184,6 +185,14 @@ class Run:
         ]
 
 
+def work(pair: Pair, workload: Workload, count: int) -> dict[str, int]:
+    """Have a workload done, and return its figures; a figure that is missing would be 0."""
+    report = pair.order(workload.kind, count, workload.size)
+    if report.keys() != _FIGURES or report["ns"] <= 0:
+        raise PairError(f"{workload.name} was answered by {report}")
+    return report
+
+
 def calibrate(pair: Pair, workload: Workload, scenario: Scenario, target: int) -> int:
     """Raise the count until it takes ``target``, and return it.
 
@@ -194,8 +203,7 @@ def calibrate(pair: Pair, workload: Workload, scenario: Scenario, target: int) -
     count = _FIRST_COUNT * channels
     least = math.inf
     while True:
-        report = pair.order(workload.kind, count, workload.size)
-        least = min(least, max(report["ns"], 1) / count)
+        least = min(least, work(pair, workload, count)["ns"] / count)
         if least * count >= target:
             return count
         # At least double it; at most tenfold, since a first message may be slow.

@@ -93,6 +93,7 @@ class FakePair:
 
     first = 1
     broken = ""
+    figures: ClassVar[dict[str, int]] = {}
     alive: ClassVar[set[str]] = set()
 
     def __init__(self, contender: Contender, *_: object, **__: object) -> None:
@@ -108,7 +109,7 @@ class FakePair:
     def order(self, kind: str, count: int, size: int) -> dict[str, int]:
         if f"{self._name} {kind}" == self.broken:
             raise PairError("broken")
-        return {"ns": 1, "driver_cpu": len(self.alive)}
+        return self.figures or {"ns": 1, "driver_cpu": len(self.alive), "peer_cpu": 1}
 
 
 @pytest.fixture
@@ -142,13 +143,31 @@ def test_a_pair_that_fails_leaves_its_round_and_the_others_go_on(
     assert fake.alive == set()
 
 
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"ns": 0, "driver_cpu": 1, "peer_cpu": 1},
+        {"ns": 1, "driver_cpu": 1},
+        {"ns": 1, "peer_cpu": 1},
+        {"driver_cpu": 1, "peer_cpu": 1},
+    ],
+)
+def test_a_figure_that_is_missing_is_a_failure(
+    figures: dict[str, int], fake: type[FakePair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "figures", figures)
+    run = run_names(("limit-tcp-python",), ("rt-64",))
+    assert run.failures == [f"rt-64 was answered by {figures}"]
+
+
 def test_a_pause_of_the_machine_does_not_end_the_calibration() -> None:
     counts = []
 
     class Pausing:
         def order(self, kind: str, count: int, size: int) -> dict[str, int]:
             counts.append(count)
-            return {"ns": 10 * count + (50_000 if len(counts) == 2 else 0)}
+            ns = 10 * count + (50_000 if len(counts) == 2 else 0)
+            return {"ns": ns, "driver_cpu": 1, "peer_cpu": 1}
 
     assert calibrate(Pausing(), WORKLOADS[0], SINGLE, 50_000) == 6000  # type: ignore[arg-type]
     assert counts == [2, 20, 200, 2000, 6000]
