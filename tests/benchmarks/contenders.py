@@ -12,6 +12,7 @@ LOOPS = ("asyncio", "uvloop")
 
 _CUT = "loses the rest of a message that does not fit into the pipe at once"
 _BARE = "waits for room nowhere and keeps no part of a frame"
+_THREAD = "has sockets for one thread only, which cannot block in two calls"
 _PORT = "gives its port away until it connects, so that many channels collide"
 
 
@@ -92,7 +93,10 @@ def _peers() -> list[Contender]:
         *pipes,
         Contender("multiprocessing", "multiprocessing", "multiprocess", "unix"),
         Contender("pyzmq", "pyzmq", "zeromq", "unix", "asyncio"),
-        Contender("pyzmq-blocking", "pyzmq", "zeromq_blocking", "unix"),
+        Contender(
+            *("pyzmq-blocking", "pyzmq", "zeromq_blocking", "unix"),
+            unable=dict.fromkeys(("both-1k", "both-64k"), _THREAD),
+        ),
         Contender("pynng", "pynng", "nng", "unix", "asyncio"),
         Contender("grpc", "grpc", "grpc_aio", "unix", "asyncio"),
         Contender("grpc-stream", "grpc", "grpc_stream", "unix", "asyncio"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Awaitable, Callable
 
 import zmq
@@ -10,6 +11,8 @@ import zmq.asyncio
 from benchmarks.async_end import Address
 
 _CONTEXT = zmq.asyncio.Context()
+_CONTEXT.linger = 1000  # milliseconds
+atexit.register(_CONTEXT.destroy)  # which waits so long for what was sent to go out
 _CONTEXT.max_sockets = 4096
 
 
@@ -36,7 +39,7 @@ class Connected:
         return message
 
     async def close(self) -> None:
-        self._socket.close()  # what was sent still goes out
+        self._socket.close()
 
 
 async def listen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 
 import zmq
@@ -9,6 +10,8 @@ import zmq
 from benchmarks.async_end import Address
 
 _CONTEXT = zmq.Context()
+_CONTEXT.linger = 1000  # milliseconds
+atexit.register(_CONTEXT.destroy)  # which waits so long for what was sent to go out
 
 
 class Connected:
@@ -17,7 +20,7 @@ class Connected:
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
         self._copies = True
-        self.close = socket.close  # what was sent still goes out
+        self.close = socket.close
 
     def write(self, data: bytes) -> None:
         self._socket.send(data, copy=len(data) < zmq.COPY_THRESHOLD)
