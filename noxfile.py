@@ -203,7 +203,8 @@ def go(session: nox.Session) -> None:
     if not race:
         session.warn("no C compiler here: the Go tests run without the race detector")
     run_in(session, "go-client", tool, "test", *race, "-count=1", "./...")
-    fuzz = ("-run=^$", "-fuzz=FuzzDecoder", "-fuzztime=10s", ".")
+    # A number of inputs, since Go before 1.27 may fail when a time is up (golang/go#75804).
+    fuzz = ("-run=^$", "-fuzz=FuzzDecoder", "-fuzztime=100000x", ".")
     run_in(session, "go-client", tool, "test", *fuzz)
 
 
