@@ -278,7 +278,7 @@ async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect)
         size = 20 * 2**20
         wire = size.to_bytes(4, "big") + bytes(size // 2)
         sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
-        decoder = ours._session._receiver._decoder  # type: ignore[attr-defined]  # looks inside
+        decoder = ours._session.receiver._decoder  # type: ignore[attr-defined]  # looks inside
         await sending
         await eventually(lambda: decoder.payload is not None)
         await ours.close()
@@ -304,7 +304,7 @@ async def test_close_waits_until_the_peer_is_quiet(connect: Connect) -> None:
         session._stream.unsent = unsent
         await ours.close()
         assert told == 5
-        assert session._receiver.discarded == 5
+        assert session.receiver.discarded == 5
 
 
 async def test_close_waits_for_nothing_if_told_so(connect: Connect) -> None:
@@ -409,7 +409,7 @@ async def test_close_waits_until_the_peer_has_it(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         await ours.write(message)
         session = ours._session  # type: ignore[attr-defined]  # looks inside
-        await eventually(lambda: session._sender.queued == 0)
+        await eventually(lambda: session.sender.queued == 0)
         assert session._stream.unsent() > 0
         closing = asyncio.create_task(ours.close())
         await asyncio.sleep(0.25)  # longer than a silent peer is waited for
@@ -477,7 +477,7 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
         stuck = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(bytes(1000)) * 20_000)
         )
-        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver._reading)
         writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
         await asyncio.sleep(0.01)

@@ -198,7 +198,7 @@ async def test_connect_while_more_than_is_read_ahead_waits(connect: Connect) -> 
     async with connect() as (ours, peer):
         wire = frame(b"x" * 500_000) + frame(b"more")
         sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
-        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver._reading)
         assert await ours.connect(0)
         assert await ours.read() == b"x" * 500_000
@@ -329,7 +329,7 @@ async def test_a_client_connects_again(transport: str) -> None:
 async def test_a_peer_that_left_much_unread_is_no_peer_any_more(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     first = await meet(server)
-    receiver = server._session._receiver  # type: ignore[attr-defined]  # looks inside
+    receiver = server._session.receiver  # type: ignore[attr-defined]  # looks inside
     await asyncio.to_thread(first.send, frame(bytes(150_000)) * 2)
     await eventually(lambda: not receiver._reading)  # so that the end is not seen
     first.close()

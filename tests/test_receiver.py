@@ -165,7 +165,7 @@ async def test_frames_after_the_close_frame_are_ignored(
         assert await read_to_end(ours) == ([b"a"], None)
         assert ours.end_reason == "clean"
         assert "session ended: clean" in caplog.text
-        assert not ours._session._receiver._reading  # type: ignore[attr-defined]  # looks inside
+        assert not ours._session.receiver._reading  # type: ignore[attr-defined]  # looks inside
 
 
 @pytest.mark.covers("SES-2", "SES-24")
@@ -247,7 +247,7 @@ async def test_a_reader_woken_and_cancelled_at_once_passes_the_message_on(
         first, second, third = (asyncio.create_task(ours.read()) for _ in range(3))
         await asyncio.sleep(0)
 
-        waiter = ours._session._receiver._readers[1]  # type: ignore[attr-defined]  # looks inside
+        waiter = ours._session.receiver._readers[1]  # type: ignore[attr-defined]  # looks inside
         peer.send(frame(b"one") + frame(b"other"))
         while not waiter.done():
             await asyncio.sleep(0)
@@ -323,7 +323,7 @@ async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
         sending = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(b"small") + frame(large))
         )
-        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver._reading)  # the read-ahead is full
         assert await ours.read() == b"small"
         assert await ours.read() == large
@@ -332,11 +332,11 @@ async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
 
 async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
     async with connect() as (ours, peer):
-        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         for _ in range(20):
             sending = asyncio.to_thread(peer.send, frame(bytes(50_000)))
             await asyncio.gather(sending, ours.read())
-        assert receiver._undelivered == 0
+        assert receiver._ahead == 0
 
 
 async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
@@ -344,7 +344,7 @@ async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(ours.read(), 0.001)
-        assert not ours._session._receiver._readers  # type: ignore[attr-defined]  # looks inside
+        assert not ours._session.receiver._readers  # type: ignore[attr-defined]  # looks inside
 
 
 async def test_a_reader_that_is_being_cancelled_takes_nobodys_turn(
@@ -382,7 +382,7 @@ async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Conne
         await asyncio.sleep(0)
         peer.send(frame(b"message"))
         first.cancel()
-        receiver = ours._session._receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         asyncio.get_running_loop().call_soon(receiver._on_readable)  # before first has gone
         assert await asyncio.wait_for(second, PATIENCE) == b"message"
 

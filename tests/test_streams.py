@@ -128,7 +128,7 @@ async def test_streams_that_are_reset_while_output_waits(size: int) -> None:
         protocol = TCPSocketProtocol(reader, writer)
         if size:  # more than is read ahead: nothing is being read then
             await asyncio.to_thread(peer.send, frame(bytes(size)) * 2)
-            await eventually(lambda: not protocol._session._receiver._reading)
+            await eventually(lambda: not protocol._session.receiver._reading)
         writing = asyncio.create_task(protocol.write(bytes(200_000)))
         await asyncio.sleep(0)
         peer.reset()
@@ -158,9 +158,9 @@ async def test_a_reset_inside_a_message_that_the_transport_has_met_first() -> No
     async with streams() as (reader, writer, peer):
         writer.write(bytes(20 * 2**20))
         protocol = TCPSocketProtocol(reader, writer)
-        receiver, stream = protocol._session._receiver, protocol._session._stream
+        receiver, stream = protocol._session.receiver, protocol._session._stream
         await asyncio.to_thread(peer.send, frame(bytes(2**20))[:300_000])
-        await eventually(lambda: receiver._undelivered == 300_000)
+        await eventually(lambda: receiver._ahead == 300_000)
         stream.stop_reading()
         peer.reset()
         await eventually(writer.transport.is_closing)

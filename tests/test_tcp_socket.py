@@ -69,7 +69,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
-    receiver = server._session._receiver  # type: ignore[union-attr]  # looks inside
+    receiver = server._session.receiver  # type: ignore[union-attr]  # looks inside
     peer.send(frame(b"x" * 500_000))
     await eventually(lambda: not receiver._reading)
     peer.reset()

@@ -180,7 +180,7 @@ class Endpoint(IPCChannelClient):
     async def write(self, data: Buffer) -> None:
         if self._session is None:
             raise self._not_connected()
-        waiting = self._session.write(data)
+        waiting = self._session.sender.write(data)
         if waiting is not None:
             await waiting
 
@@ -189,7 +189,8 @@ class Endpoint(IPCChannelClient):
             if self._closed:
                 return None
             raise self._not_connected()
-        return self._session.take() or await self._session.read()
+        receiver = self._session.receiver
+        return receiver.take() or await receiver.read()
 
     async def close(self) -> None:
         self._check_loop()

@@ -3,8 +3,8 @@
 Whatever is ready is read at once and decoded into a queue of whole messages,
 whether or not somebody waits for one; so the end is noticed as it comes. A
 reader takes a message off the queue in one step without waiting in between,
-so that a cancelled read can lose nothing. While more than ``READ_AHEAD`` is
-undelivered nothing is read, and the peer's writes wait.
+so that a cancelled read can lose nothing. Once more than ``READ_AHEAD`` is
+undelivered nothing is read until all is delivered, and the peer's writes wait.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from functools import cache
+from threading import get_ident
 
 from ipc_channel.errors import EndReason, PeerError, ResetError
-from ipc_channel.framing import HEADER_SIZE, Decoder
+from ipc_channel.framing import Decoder
 from ipc_channel.stream import Stream, wake
 from ipc_channel.waiter import Waiter
 
 READ_AHEAD = 256 * 2**10
-"""Bytes of undelivered frames above which nothing more is read."""
+"""Bytes since all was delivered above which nothing more is read."""
 
 _CHUNK = 68 * 2**10  # bytes of one read: a message of 64 KiB with its header
 # Bytes of the next one if there was so much, but no larger message: fewer are cut. Not
@@ -28,6 +30,17 @@ _CHUNK = 68 * 2**10  # bytes of one read: a message of 64 KiB with its header
 # and what is read of a large one would be copied.
 _LARGE_CHUNK = 256 * 2**10
 _READS = 16  # at a time, so that a fast writer does not hold up the loop
+
+
+@cache
+def _keep_memory() -> None:
+    """Have the process keep the memory of a few messages and reads, once they are freed.
+
+    glibc gives what is free at the top of its heap back from 128 KiB on, and gets it
+    again page by page, which takes longer than to copy a message of 64 KiB; but from
+    twice the size on of a larger block that was freed before.
+    """
+    bytearray(2 * _LARGE_CHUNK)
 
 
 class Receiver:
@@ -44,6 +57,7 @@ class Receiver:
         on_input: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
+        _keep_memory()
         self.end: EndReason | None = None
         self.error: PeerError | None = None
         self.was_reset = False
@@ -59,7 +73,7 @@ class Receiver:
         self._reading = False
         self._again = False  # whether more is to be read in the next turn
         self._drained: asyncio.Future[None] | None = None
-        self._undelivered = 0  # bytes of frames
+        self._ahead = 0  # bytes that came since nothing was undelivered
         self._chunk = _CHUNK  # bytes of the next read
 
     @property
@@ -79,16 +93,18 @@ class Receiver:
         self._on_bytes(len(self._stream.early))
 
     def take(self) -> bytes | None:
-        """Return the message that waits longest, or None if none does."""
+        """Return the message that waits longest, or None: a coroutine less than to read."""
+        stream = self._stream
+        if get_ident() != stream.thread or not stream.loop.is_running():
+            stream.check_loop()
         messages = self._messages
         if not messages:
             return None
         message = messages.popleft()
-        self._undelivered -= HEADER_SIZE + len(message)
-        if not (self._reading or self.end) and (
-            not messages or self._undelivered <= READ_AHEAD
-        ):
-            self._resume()
+        if not messages:
+            self._ahead = 0
+            if not (self._reading or self.end):
+                self._resume()
         return message
 
     async def read(self) -> bytes | None:
@@ -219,11 +235,11 @@ class Receiver:
         if self._drained is not None:
             self.discarded += count
             return
-        self._undelivered += count
+        self._ahead += count
         if self._decoder.end is not None:
             self._pause()
             self._stop(self._decoder.end, self._decoder.error)
-        elif self._messages and self._undelivered > READ_AHEAD:
+        elif self._messages and self._ahead > READ_AHEAD:
             self._pause()
 
     def _on_error(self, cause: OSError) -> None:

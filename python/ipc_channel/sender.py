@@ -14,10 +14,15 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import islice
+from threading import get_ident
+from typing import TYPE_CHECKING
 
 from ipc_channel.errors import ChannelClosedError, IPCChannelError, PeerGoneError
-from ipc_channel.framing import CLOSE_FRAME, HEADER_SIZE, encode_header
+from ipc_channel.framing import CLOSE_FRAME, HEADER_SIZE, encode_header, message_bytes
 from ipc_channel.stream import Stream, wake
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 WRITE_AHEAD = 64 * 2**10
 """Bytes in the queue above which a write waits."""
@@ -36,10 +41,13 @@ class Sender:
     ``on_reset`` is called when a write meets a reset of the connection.
     """
 
-    def __init__(self, stream: Stream, on_reset: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: Stream, max_message_size: int, on_reset: Callable[[], None]
+    ) -> None:
         self.error: IPCChannelError | None = None
         """Why nothing more can be written; None while it can."""
         self._stream = stream
+        self._max_message_size = max_message_size
         self._on_reset = on_reset
         self._queue: deque[bytes | memoryview] = deque()
         self._small: list[bytes] = []  # what comes behind, to be joined
@@ -55,16 +63,28 @@ class Sender:
         """Bytes that the kernel has not taken."""
         return self._size
 
-    def write(self, payload: bytes) -> Coroutine[None, None, None] | None:
-        """Send one frame; return what is to be awaited, if anything is.
+    def write(self, data: Buffer) -> Coroutine[None, None, None] | None:
+        """Send ``data`` as one message; return what is to be awaited, if anything is.
 
         Afterwards all but ``WRITE_AHEAD`` is in the kernel.
         """
+        stream = self._stream
+        if get_ident() != stream.thread or not stream.loop.is_running():
+            stream.check_loop()
+        if type(data) is not bytes or not 0 < len(data) <= self._max_message_size:
+            data = message_bytes(data, self._max_message_size)
         if self.error is not None:
             raise self.error.again()
         if self._turns or self._size > WRITE_AHEAD:
-            return self._write_in_turn(payload)
-        self._enqueue(payload)
+            return self._write_in_turn(data)
+        size = len(data)
+        if self._size and size <= _JOIN:  # as _enqueue does, whose call would take longer
+            small = self._small
+            small.append(encode_header(size))
+            small.append(data)
+            self._size += HEADER_SIZE + size
+        else:
+            self._enqueue(data)
         if self._at_once:
             self._write_at_once()
             self._check()

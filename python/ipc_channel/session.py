@@ -6,23 +6,13 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
-from threading import get_ident
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from ipc_channel.errors import (
-    ChannelClosedError,
-    EndReason,
-    IPCChannelError,
-    WrongLoopError,
-)
-from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, message_bytes
+from ipc_channel.errors import ChannelClosedError, EndReason, IPCChannelError
+from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.receiver import Receiver
 from ipc_channel.sender import Sender
 from ipc_channel.stream import Stream
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 DEFAULT_LINGER = 1.0
 """Seconds that ``close`` waits for a peer that does not read."""
@@ -44,63 +34,45 @@ class Session:
     ) -> None:
         self._stream = stream
         self._name = name
-        self._max_message_size = max_message_size
         self._linger = linger
         self._logger = logger
         self._process = os.getpid()
-        self._thread = get_ident()
-        self._is_running = stream.loop.is_running
         self._closed: asyncio.Future[None] | None = None
-        self.released = False
-        self._sender = Sender(stream, self._on_reset)
-        self._receiver = Receiver(
-            stream, max_message_size, self._sender.begin_turn, self._on_receiver_end
+        self.sender = Sender(stream, max_message_size, self._on_reset)
+        self.receiver = Receiver(
+            stream, max_message_size, self.sender.begin_turn, self._on_receiver_end
         )
-        self._receiver.start()
+        self.receiver.start()
+
+    @property
+    def released(self) -> bool:
+        """Whether everything was freed."""
+        return self._stream.released
 
     @property
     def end_reason(self) -> EndReason | None:
         """What ended the session; None while it lives."""
-        return self._receiver.end
+        return self.receiver.end
 
     @property
     def error(self) -> IPCChannelError | None:
         """The error that ended reading, or else writing; None if none did."""
-        return self._receiver.error or self._sender.error
+        return self.receiver.error or self.sender.error
 
     @property
     def alive(self) -> bool:
         """Whether both directions may still be used."""
-        return self._receiver.alive and self._sender.error is None
+        return self.receiver.alive and self.sender.error is None
 
     @property
     def queued(self) -> int:
         """How many whole messages wait for a reader."""
-        return self._receiver.queued
+        return self.receiver.queued
 
     @property
     def deserted(self) -> bool:
         """Whether the loop was closed under the session, which can only be freed now."""
         return self._stream.loop.is_closed()
-
-    def take(self) -> bytes | None:
-        """Return the next message if it is there: a coroutine less than :meth:`read`."""
-        if get_ident() != self._thread or not self._is_running():
-            self.check_loop()
-        return self._receiver.take()
-
-    def read(self) -> Coroutine[None, None, bytes | None]:
-        """Return the next message, None at an orderly end, or raise PeerError."""
-        return self._receiver.read()
-
-    def write(self, data: Buffer) -> Coroutine[None, None, None] | None:
-        """Send ``data`` as one message; return what is to be awaited, if anything is."""
-        # Cheaper than to ask for the running loop, a system call up to Python 3.11.
-        if get_ident() != self._thread or not self._is_running():
-            self.check_loop()
-        if type(data) is not bytes or not 0 < len(data) <= self._max_message_size:
-            data = message_bytes(data, self._max_message_size)
-        return self._sender.write(data)
 
     async def close(self, linger: float | None = None) -> None:
         """Send what was written and the close frame, then free everything.
@@ -124,16 +96,16 @@ class Session:
     def abort(self) -> None:
         """Free everything at once; what the kernel has not taken is lost."""
         if not self.released:
-            self.released = True
-            if self._sender.queued:
+            self._stream.released = True
+            if self.sender.queued:
                 self._logger.warning(
                     "%s: closed with %d bytes that the peer did not take",
                     self._name,
-                    self._sender.queued,
+                    self.sender.queued,
                 )
             try:
-                self._receiver.stop()
-                self._sender.fail(ChannelClosedError("the channel was closed"))
+                self.receiver.stop()
+                self.sender.fail(ChannelClosedError("the channel was closed"))
             finally:
                 self._stream.close()
         if self._closed is not None and not self._closed.done():
@@ -152,8 +124,8 @@ class Session:
     async def _finish(self, linger: float) -> None:
         # Input is read and dropped from now on: a peer that is itself stuck in a
         # write would never get to read what we have to send.
-        drained = self._receiver.discard()
-        sent = self._sender.close()
+        drained = self.receiver.discard()
+        sent = self.sender.close()
         if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
             # Unread input would make the kernel throw away what the peer has not read.
             await self._wait(drained, linger, lambda: self._stream.unsent() == 0)
@@ -167,8 +139,8 @@ class Session:
         """
         before, since = None, 0.0
         while not future.done():
-            taken = self._sender.queued, self._stream.unsent()
-            now = taken, self._receiver.discarded
+            taken = self.sender.queued, self._stream.unsent()
+            now = taken, self.receiver.discarded
             if before is not None and enough() and now == before:
                 break
             if before is None or taken != before[0]:
@@ -180,22 +152,16 @@ class Session:
         return True
 
     def _on_reset(self) -> None:
-        self._receiver.was_reset = True
+        self.receiver.was_reset = True
 
     def _on_receiver_end(self) -> None:
-        self._logger.debug("%s: session ended: %s", self._name, self._receiver.end)
-        if self._receiver.end is EndReason.RESET and self._receiver.error:
-            self._sender.fail(self._receiver.error)
-        elif self._receiver.end is EndReason.TOO_LARGE and self._receiver.error:
-            self._sender.refuse(self._receiver.error)
+        self._logger.debug("%s: session ended: %s", self._name, self.receiver.end)
+        if self.receiver.end is EndReason.RESET and self.receiver.error:
+            self.sender.fail(self.receiver.error)
+        elif self.receiver.end is EndReason.TOO_LARGE and self.receiver.error:
+            self.sender.refuse(self.receiver.error)
         self._stream.on_end()
 
     def check_loop(self) -> None:
         """Raise WrongLoopError unless the session's loop is the running one, or not needed."""
-        if asyncio.get_running_loop() is self._stream.loop:
-            self._thread = get_ident()  # a loop may move
-        elif not self.released:
-            which = (
-                "that was closed since" if self.deserted else "other than the running one"
-            )
-            raise WrongLoopError(f"the channel was connected in an event loop {which}")
+        self._stream.check_loop()

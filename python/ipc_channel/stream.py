@@ -12,6 +12,9 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from threading import get_ident
+
+from ipc_channel.errors import WrongLoopError
 
 
 class Stream(ABC):
@@ -27,6 +30,11 @@ class Stream(ABC):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        # To know whether the loop is the running one: cheaper than to ask for that, a
+        # system call up to Python 3.11.
+        self.thread = get_ident()
+        self.released = False
+        """Whether the session has freed all: then any loop will do."""
         self.on_end: Callable[[], None] = nothing
         """Called once by the session when its reading side has ended."""
 
@@ -69,6 +77,15 @@ class Stream(ABC):
     @abstractmethod
     def release(self) -> None:
         """Close the descriptors."""
+
+    def check_loop(self) -> None:
+        """Raise WrongLoopError unless the running loop is ours, or none is needed."""
+        if asyncio.get_running_loop() is self.loop:
+            self.thread = get_ident()  # a loop may move
+        elif not self.released:
+            closed = self.loop.is_closed()
+            which = "that was closed since" if closed else "other than the running one"
+            raise WrongLoopError(f"the channel was connected in an event loop {which}")
 
     def start_reading(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever there is something to read, or an end."""

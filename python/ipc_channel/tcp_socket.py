@@ -94,13 +94,14 @@ class TCPSocketProtocol:
 
     async def write(self, data: Buffer) -> None:
         """See :meth:`ipc_channel.IPCChannelClient.write`."""
-        waiting = self._session.write(data)
+        waiting = self._session.sender.write(data)
         if waiting is not None:
             await waiting
 
     async def read(self) -> bytes | None:
         """See :meth:`ipc_channel.IPCChannelClient.read`."""
-        return self._session.take() or await self._session.read()
+        receiver = self._session.receiver
+        return receiver.take() or await receiver.read()
 
     async def close(self) -> None:
         """See :meth:`ipc_channel.IPCChannelClient.close`."""

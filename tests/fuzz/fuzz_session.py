@@ -96,7 +96,7 @@ async def attempt(coroutine: object, turns: int) -> bytes | None:
 
 async def write(session: Session, data: bytes) -> None:
     """Write: what is refused is so within the task, as for users of a channel."""
-    waiting = session.write(data)
+    waiting = session.sender.write(data)
     if waiting is not None:
         await waiting
 
@@ -114,7 +114,7 @@ async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:
         elif step == 2:
             peer.read()
         elif step in (3, 4):
-            message = await attempt(session.read(), steps.ConsumeIntInRange(0, 4))
+            message = await attempt(session.receiver.read(), steps.ConsumeIntInRange(0, 4))
             if message is not None:
                 got.append(message)
         elif step == 5:
@@ -124,11 +124,11 @@ async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:
             peer.close(reset=steps.ConsumeBool())
     peer.close()
     while session.end_reason is None:
-        message = await attempt(session.read(), 1)
+        message = await attempt(session.receiver.read(), 1)
         if message is not None:
             got.append(message)
     while session.queued:
-        got.append(await session.read() or b"")
+        got.append(await session.receiver.read() or b"")
     messages, _ = expected(peer.sent, LIMIT)
     assert got == messages[: len(got)]
     # A reset may take away what had not been read; an end of stream may not.
