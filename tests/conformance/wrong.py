@@ -166,13 +166,13 @@ def memory_by_the_header() -> None:
 
 @fault("limits/send/empty")
 def sends_empty_messages() -> None:
-    session.message_bytes = lambda data, limit: bytes(data)
+    sender.message_bytes = lambda data, limit: bytes(data)
 
 
 @fault("limits/send/one-over")
 def sends_more_than_the_limit() -> None:
     real = framing.message_bytes
-    session.message_bytes = lambda data, limit: real(data, framing.MAX_LENGTH)
+    sender.message_bytes = lambda data, limit: real(data, framing.MAX_LENGTH)
 
 
 # --- Ends
@@ -283,7 +283,7 @@ def cancelled_read_loses_its_place() -> None:
             return await real(self, told)
         except asyncio.CancelledError:
             session_ = self._connected()._session
-            session_._receiver._decoder.forget()
+            session_.receiver._decoder.forget()
             raise
 
     Testee.do_read = read
@@ -354,7 +354,7 @@ def counts_half_a_server() -> None:
 @fault("connect/tcp/stays-until-accepted")
 def leaves_before_it_is_let_in() -> None:
     async def finish(self: session.Session, linger: float) -> None:
-        self._sender.close()
+        self.sender.close()
 
     session.Session._finish = finish
 
@@ -482,7 +482,7 @@ def lingers_once() -> None:
 @fault("lifecycle/close/unread-input")
 def closes_with_unread_input() -> None:
     async def finish(self: session.Session, linger: float) -> None:
-        self._sender.close()
+        self.sender.close()
         time.sleep(0.05)  # noqa: ASYNC251  # it does not drain meanwhile
 
     session.Session._finish = finish
@@ -519,7 +519,7 @@ def keeps_unread_messages() -> None:
 @fault("lifecycle/close/peer-that-talks-on")
 def does_not_drain_after_its_shutdown() -> None:
     async def finish(self: session.Session, linger: float) -> None:
-        await self._sender.close()
+        await self.sender.close()
         self._stream.finish_writing()
 
     session.Session._finish = finish
@@ -536,8 +536,8 @@ def forgets_a_reset_that_a_write_met() -> None:
 
 @fault("limits/send/default")
 def no_limit_unless_told() -> None:
-    change = session.message_bytes
-    session.message_bytes = lambda data, limit: change(
+    change = sender.message_bytes
+    sender.message_bytes = lambda data, limit: change(
         data, limit if limit < framing.DEFAULT_MAX_MESSAGE_SIZE else framing.MAX_LENGTH
     )
 
