@@ -59,13 +59,16 @@ def parse() -> argparse.Namespace:
             f"--{mode.name}", dest="mode", action="store_const", const=mode, help=text
         )
     parser.set_defaults(mode=QUICK)
-    for letter, what in (("-c", "contenders"), ("-w", "workloads")):
+    for letter, what, example in (
+        ("-c", "contenders", "ipc-*"),
+        ("-w", "workloads", "rt-*"),
+    ):
         parser.add_argument(
             letter,
             f"--{what}",
             action="append",
             metavar="PATTERN",
-            help=f"only {what} of such names, as in 'ipc-*'; may be repeated",
+            help=f"only {what} of such names, as in {example!r}; may be repeated",
         )
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"instead of {RESULTS}")
     parser.add_argument("--no-pin", action="store_true", help="let the system choose cores")
@@ -73,7 +76,9 @@ def parse() -> argparse.Namespace:
         "--list", action="store_true", help="print the names, and do nothing"
     )
     parser.add_argument(
-        "--render", action="store_true", help="no run: from DIR/results.json"
+        "--render",
+        action="store_true",
+        help="no run: what --output has, or else the published, from its results.json",
     )
     parser.add_argument("--go", default="go", help="the go command")
     parser.add_argument("--node", default="node", help="the node command")

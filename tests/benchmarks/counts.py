@@ -154,7 +154,13 @@ def introduction() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s counts --", description=__doc__)
-    parser.add_argument("names", nargs="*", help="contenders, and nothing is written")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        choices=[*BY_NAME, []],
+        metavar="NAME",
+        help="contenders; nothing is written",
+    )
     names = parser.parse_args().names
     for program in PROGRAMS:
         if shutil.which(program) is None:

@@ -80,11 +80,14 @@ class Figures:
         return spread(_ratios(self.rounds(*one, what), self.rounds(*other, what)))
 
     def best(self, names: Iterable[str], workload: str, what: str = "wall") -> str | None:
-        """Return who has the smallest median of ``names``, or None if none was measured."""
+        """Return who has the smallest median of ``names``, or None if none was measured.
+
+        What is not above 0 is no figure: memory that a process has freed meanwhile.
+        """
         medians = {
             name: found.median
             for name in names
-            if (found := self.spread(name, workload, what)) is not None
+            if (found := self.spread(name, workload, what)) and found.median > 0
         }
         return min(medians, key=medians.__getitem__, default=None)
 

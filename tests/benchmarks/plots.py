@@ -81,7 +81,7 @@ def _round_trip(figures: Figures, path: Path) -> None:
     )
     axes.bar_label(bars, fmt="%.1f", padding=4, color=_INK)
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel="µs", title="Round trip of 64 B: median, quartiles")
+    axes.set(xlabel="µs", title="Round trip of 64 B: median, 95 % range")
     _save(figure, path)
 
 

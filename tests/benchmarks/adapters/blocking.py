@@ -8,6 +8,7 @@ is used again for the next.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import socket
 from collections.abc import Callable
@@ -28,7 +29,8 @@ class Framed:
         self._out = out_fd
         self._buffer = b""
         self._start = 0  # of what is read and not taken in the buffer
-        self._large = bytearray()
+        # At the start of a page: see message.h.
+        self._large = memoryview(b"")
 
     def write(self, data: bytes) -> None:
         header = len(data).to_bytes(_HEADER, "big")
@@ -64,8 +66,8 @@ class Framed:
 
     def _read_large(self, size: int, beginning: bytes) -> bytes:
         if len(self._large) < size:
-            self._large = bytearray(size)
-        message = memoryview(self._large)[:size]
+            self._large = memoryview(mmap.mmap(-1, size))
+        message = self._large[:size]
         got = len(beginning)
         message[:got] = beginning
         while got < size:
