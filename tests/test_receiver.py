@@ -18,6 +18,7 @@ from ipc_channel import (
     ResetError,
     TruncatedError,
 )
+from ipc_channel.receiver import READ_AHEAD
 from raw import CLOSE, PATIENCE, TRANSPORTS, eventually, frame
 
 SIZES = [1, 4092, *range(65531, 65538), 2**20, 5 * 2**20]
@@ -337,6 +338,47 @@ async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
             sending = asyncio.to_thread(peer.send, frame(bytes(50_000)))
             await asyncio.gather(sending, ours.read())
         assert receiver._ahead == 0
+
+
+async def test_reading_goes_on_when_all_was_delivered(connect: Connect) -> None:
+    count = 2_000
+    async with connect() as (ours, peer):
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        sending = asyncio.create_task(
+            asyncio.to_thread(peer.send, frame(bytes(1_000)) * count)
+        )
+        await eventually(lambda: not receiver._reading)
+        ahead = receiver.queued
+        while receiver.queued > 1:
+            await ours.read()
+            assert not receiver._reading
+        await ours.read()
+        assert receiver._reading
+        for _ in range(count - ahead):
+            assert await ours.read() == bytes(1_000)
+        await sending
+
+
+async def test_what_comes_between_reads_counts_as_well(connect: Connect) -> None:
+    few = READ_AHEAD // 1_004
+    async with connect() as (ours, peer):
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        await asyncio.to_thread(peer.send, frame(bytes(1_000)) * few)
+        await eventually(lambda: receiver.queued == few)
+        assert receiver._reading
+        await ours.read()
+        peer.send(frame(bytes(1_000)))
+        await eventually(lambda: not receiver._reading)
+
+
+@pytest.mark.parametrize("end", [CLOSE, b"\xff" * 4])
+async def test_an_end_just_beyond_the_read_ahead(connect: Connect, end: bytes) -> None:
+    sent = [bytes(1_000)] * 300
+    async with connect() as (ours, peer):
+        await asyncio.to_thread(peer.send, b"".join(map(frame, sent)) + end)
+        messages, code = await asyncio.wait_for(read_to_end(ours), PATIENCE)
+        assert messages == sent
+        assert (code is None) == (end == CLOSE)
 
 
 async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
