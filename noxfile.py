@@ -209,9 +209,8 @@ def go(session: nox.Session) -> None:
 
 
 def install_js_tools(session: nox.Session, node: str) -> None:
-    """Install what the Node client's checks need, as its lock file says."""
-    # Not "ci": that insists on the formatter's binaries for every other system.
-    run_npm(session, node, "install", "--no-save", "--no-audit", "--no-fund")
+    """Install what the Node client's checks need, exactly as its lock file says."""
+    run_npm(session, node, "ci", "--no-audit", "--no-fund")
 
 
 @nox.session(reuse_venv=True)
