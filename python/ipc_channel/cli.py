@@ -7,16 +7,10 @@ reports of several side by side. Both need the extra ``conformance``.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("ipc-channel")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
+from ipc_channel import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="ipc-channel", description="Tools for clients of ipc-channel."
     )
-    parser.add_argument("--version", action="version", version=f"ipc-channel {_version()}")
+    parser.add_argument("--version", action="version", version=f"ipc-channel {__version__}")
     parser.add_argument(
         "command",
         choices=("conformance", "report"),

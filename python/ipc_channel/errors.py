@@ -31,8 +31,10 @@ import copy
 import enum
 from typing import ClassVar, Self
 
+from ipc_channel.introspection import MembersOnly, OwnNames
 
-class EndReason(enum.StrEnum):
+
+class EndReason(enum.StrEnum, metaclass=MembersOnly):
     """What ended a session, as the reader saw it (spec/session.md)."""
 
     CLEAN = "clean"
@@ -49,7 +51,7 @@ class EndReason(enum.StrEnum):
     """This end was closed."""
 
 
-class IPCChannelError(Exception):
+class IPCChannelError(Exception, metaclass=OwnNames):
     """Base of all errors of this library."""
 
     code: ClassVar[str] = "error"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from ipc_channel.errors import ConnectTimeoutError, EndReason, IPCChannelError
+from ipc_channel.introspection import OwnNames
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -15,7 +16,7 @@ PIPE_CONN_TIMEOUT: Final = 10.0
 """Seconds that ``connect`` waits for the other end unless told otherwise."""
 
 
-class IPCChannelClient(ABC):
+class IPCChannelClient(metaclass=OwnNames):
     """One end of a channel: the client, which is told its rendezvous.
 
     Besides the four methods, ``async with channel:`` connects and closes, and

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-_HERE = Path(__file__).parent
-_PLACES = (_HERE / "vectors", _HERE.parents[2] / "spec" / "vectors")
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = (_PACKAGE / "spec" / "vectors", _PACKAGE.parents[1] / "spec" / "vectors")
 
 
 def load(name: str) -> list[Any]:

