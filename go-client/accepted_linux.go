@@ -12,7 +12,7 @@ import (
 
 // isAccepted reports whether a process holds the other end of a loopback
 // connection, or has held it. Until then it waits in a listener's queue, and
-// the server cannot tell whose we are once we have left (RDV-42).
+// the server cannot tell whose we are once we have left (RDV-48).
 func isAccepted(local, remote netip.AddrPort) bool {
 	if local.Addr().Unmap().Is4() {
 		inode, err := inodeOf("/proc/net/tcp", inTable(remote, 4), inTable(local, 4))

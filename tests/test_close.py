@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import re
+import socket
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from ipc_channel import (
     IPCChannelClient,
     TruncatedError,
 )
+from ipc_channel.endpoint import check_options
 from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
 
 
@@ -73,7 +75,7 @@ async def _bring_into(state: str, ours: IPCChannelClient, peer: raw.Raw) -> None
         await ours.read()
 
 
-@pytest.mark.covers("SES-31")
+@pytest.mark.covers("SES-36")
 async def test_nothing_follows_a_frame_that_cannot_be_completed(connect: Connect) -> None:
     async with connect(linger=0) as (ours, peer):
         message = bytes(20 * 2**20)
@@ -212,6 +214,7 @@ async def test_close_does_not_wait_for_a_peer_that_has_left(
         await asyncio.wait_for(ours.close(), PATIENCE)
 
 
+@pytest.mark.covers("SES-61")
 @pytest.mark.parametrize("transport", ["tcp"])  # pipes do not wait for the peer's end
 async def test_close_notices_that_the_peer_leaves(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
@@ -241,7 +244,7 @@ async def test_close_ends_the_stream_at_once(connect: Connect) -> None:
         await closing
 
 
-@pytest.mark.covers("SES-35")
+@pytest.mark.covers("SES-62")
 @pytest.mark.parametrize("transport", ["tcp"])  # pipes do not wait for the peer's end
 async def test_close_does_not_wait_for_a_peer_that_talks_for_ever(connect: Connect) -> None:
     """What it sends is no progress of what we send."""
@@ -258,6 +261,7 @@ async def test_close_does_not_wait_for_a_peer_that_talks_for_ever(connect: Conne
         await talking
 
 
+@pytest.mark.covers("SES-37")
 async def test_a_peer_over_the_limit_still_gets_whole_frames(connect: Connect) -> None:
     messages = [b"1" * 2_000_000, b"2"]
     async with connect(max_message_size=2_000_000, linger=PATIENCE) as (ours, peer):
@@ -285,7 +289,7 @@ async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect)
         assert decoder.payload is None
 
 
-@pytest.mark.covers("SES-35")
+@pytest.mark.covers("SES-60", "SES-63")
 @pytest.mark.parametrize("transport", ["tcp"])  # what is in a pipe stays there
 async def test_close_waits_until_the_peer_is_quiet(connect: Connect) -> None:
     """It has taken all, but input that nobody reads would make the kernel drop that."""
@@ -401,7 +405,7 @@ async def test_what_a_failed_write_lost_is_not_logged_again(
     assert "did not take" not in caplog.text
 
 
-@pytest.mark.covers("SES-35")
+@pytest.mark.covers("SES-60", "SES-63")
 @pytest.mark.parametrize("transport", ["tcp"])  # what is in a pipe stays there
 async def test_close_waits_until_the_peer_has_it(connect: Connect) -> None:
     """The kernel has it all, but the peer's side of the connection is full."""
@@ -489,7 +493,7 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
         await asyncio.gather(writing, return_exceptions=True)
 
 
-@pytest.mark.covers("SES-31")
+@pytest.mark.covers("SES-51")
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_the_linger_counts_from_the_last_progress(connect: Connect) -> None:
     """A peer that reads steadily gets everything, although it takes longer than the linger."""
@@ -511,6 +515,40 @@ async def test_the_linger_counts_from_the_last_progress(connect: Connect) -> Non
         peer.close()
         await closing
         await asyncio.gather(writing, return_exceptions=True)
+
+
+@pytest.mark.covers("SES-52")
+@pytest.mark.parametrize("transport", ["tcp"])  # of a pipe only the kernel's part shows
+async def test_the_linger_counts_what_the_peer_takes(connect: Connect) -> None:
+    """The kernel has it all, so that only its count of unsent bytes shows the progress."""
+    message = bytes(600_000)
+    wire = frame(message) + CLOSE
+    async with connect(linger=2.0) as (ours, peer):
+        assert peer.sock is not None
+        peer.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14
+        )  # shown in small steps
+        await ours.write(message)
+        session = ours._session  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: session.sender.queued == 0)
+        closing = asyncio.create_task(ours.close())
+
+        def read_slowly() -> int:
+            for _ in range(10):
+                peer.recv(30_000)
+                time.sleep(0.3)  # 3 s in all: longer than the linger
+            return 300_000
+
+        got = await asyncio.to_thread(read_slowly)
+        assert not closing.done()
+        assert got + len(await asyncio.to_thread(peer.recv, len(wire))) == len(wire)
+        peer.close()
+        await closing
+
+
+@pytest.mark.covers("SES-50")
+def test_the_linger_is_one_second() -> None:
+    assert check_options({})["linger"] == 1.0
 
 
 async def test_a_cancelled_close_cancels_no_other(connect: Connect) -> None:

@@ -86,7 +86,7 @@ async def test_close_frees_the_half_that_was_kept(half: str) -> None:
     assert open_descriptors() == before
 
 
-@pytest.mark.covers("RDV-10")
+@pytest.mark.covers("RDV-13")
 @pytest.mark.parametrize("half", ["reader", "writer"])
 async def test_a_half_that_was_met_is_kept(half: str) -> None:
     """A peer that opens its pipes one after the other may be interrupted in between."""
@@ -216,7 +216,7 @@ async def test_a_second_name_that_comes_later_is_refused(tmp_path: Path) -> None
     await client.close()
 
 
-@pytest.mark.covers("RDV-10")
+@pytest.mark.covers("RDV-13")
 async def test_half_a_peer_is_kept_when_an_attempt_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

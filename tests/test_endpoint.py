@@ -99,7 +99,7 @@ async def test_a_cancelled_connect_leaves_nothing(
     await ours.close()
 
 
-@pytest.mark.covers("RDV-10")
+@pytest.mark.covers("RDV-13")
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_peer_that_comes_as_connect_is_cancelled_is_kept(
     transport: Any, turns: int

@@ -251,7 +251,7 @@ def test_the_limit_is_checked_before_the_copy() -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.covers("FRM-6")
+@pytest.mark.covers("FRM-6", "FRM-11")
 def test_limits_are_those_of_the_specification() -> None:
     assert Decoder().max_message_size == 67_108_864
     assert Decoder(4_294_967_295).max_message_size == 4_294_967_295

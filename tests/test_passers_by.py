@@ -54,7 +54,7 @@ async def _pass_by(path: str, mode: int) -> None:
     os.close(fd)
 
 
-@pytest.mark.covers("RDV-24", "RDV-26")
+@pytest.mark.covers("RDV-24", "RDV-26", "RDV-28")
 @pytest.mark.parametrize("role", ["server", "client"])
 async def test_a_passer_by_while_the_peer_opens(
     paths: tuple[str, str], role: str, monkeypatch: pytest.MonkeyPatch
@@ -176,6 +176,7 @@ async def test_a_server_that_dies_while_it_opens(
     await client.close()
 
 
+@pytest.mark.covers("RDV-31")
 async def test_a_silent_peer_that_closes_slowly_is_noticed() -> None:
     """Its two descriptors go one after the other, and it never sent a byte."""
     server = PosixNamedPipeChannel()
@@ -268,7 +269,7 @@ async def test_passers_by_leave_no_descriptors() -> None:
     assert open_descriptors() == before
 
 
-@pytest.mark.covers("RDV-24")
+@pytest.mark.covers("RDV-29")
 async def test_what_a_passer_by_leaves_stays_open(paths: tuple[str, str]) -> None:
     """The peer may be opening its ends just now, and takes ours for there."""
     opening = _Opening(PipeAddress(*paths))

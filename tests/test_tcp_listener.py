@@ -50,7 +50,7 @@ def test_a_port_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatc
     assert open_descriptors() == before, caught  # which holds on to all variables
 
 
-@pytest.mark.covers("RDV-40")
+@pytest.mark.covers("RDV-40", "RDV-46")
 async def test_loopback_only() -> None:
     server = TCPSocketChannel()
     listening = server._listener._socket
@@ -118,7 +118,7 @@ async def cancelled_as_a_peer_was_found(server: TCPSocketChannel) -> Raw:
     return peer
 
 
-@pytest.mark.covers("RDV-10")
+@pytest.mark.covers("RDV-13")
 async def test_a_peer_that_comes_as_connect_gives_up_is_kept() -> None:
     """Even if it leaves before the next: let in, it takes itself for met."""
     server = TCPSocketChannel()
@@ -206,7 +206,7 @@ async def test_a_peer_that_could_not_be_asked_for_waits(
     await server.close()
 
 
-@pytest.mark.covers("RDV-41")
+@pytest.mark.covers("RDV-47")
 async def test_who_comes_late_is_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
@@ -219,7 +219,7 @@ async def test_who_comes_late_is_reset() -> None:
     await server.close()
 
 
-@pytest.mark.covers("RDV-43")
+@pytest.mark.covers("RDV-49")
 async def test_a_client_that_comes_late_is_told_so() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)

@@ -84,7 +84,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     await server.close()
 
 
-@pytest.mark.covers("RDV-42")
+@pytest.mark.covers("RDV-48")
 async def test_a_client_stays_until_it_was_let_in() -> None:
     """Once it has left nobody can tell whose it was, and what it sent is lost."""
     server = TCPSocketChannel()
@@ -213,7 +213,7 @@ def test_pipe_strings_are_refused() -> None:
         TCPSocketChannelClient("/tmp/in", "/tmp/out")
 
 
-@pytest.mark.covers("SES-35")
+@pytest.mark.covers("SES-60")
 async def test_a_peer_that_goes_on_talking_is_not_reset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

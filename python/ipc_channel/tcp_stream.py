@@ -71,7 +71,7 @@ class SocketStream(Stream):
         """Whether a process holds the other end, or has.
 
         While the server has not let us in, leaving would make us nobody's
-        (RDV-42), and it would turn away what we sent.
+        (RDV-48), and it would turn away what we sent.
         """
         self._met = self._met or peer_user(self._socket) is not None
         return self._met

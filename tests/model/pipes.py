@@ -50,12 +50,12 @@ class Rules:
     looks_again: bool = True  # RDV-23
     delivers_of_who_left: bool = True  # RDV-25
     ends_only_if_nobody_reads: bool = True  # RDV-26
-    needs_both_ends: bool = True  # RDV-24
+    needs_both_ends: bool = True  # RDV-24, RDV-28
     asks_for_the_reader_first: bool = True  # RDV-24, RDV-26: and reads afterwards
-    keeps_its_pipes: bool = True  # RDV-24: open, when a passer-by has left
+    keeps_its_pipes: bool = True  # RDV-29: open, when a passer-by has left
     notices_a_crash: bool = True  # what a wait for data or POLLERR does
     remembers: bool = True  # what was read on the way to the connection
-    client_connects_early: bool = False  # as soon as `out` is open, as RDV-24 allows
+    client_connects_early: bool = False  # as soon as `out` is open, as RDV-30 allows
     client_leaves_at_once: bool = False  # after it has sent, without waiting
     timeouts: bool = True
     crashes: bool = True

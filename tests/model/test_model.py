@@ -18,7 +18,7 @@ def explore(**rules: bool) -> Exploration:
     return Exploration(Rules(**rules)).run()
 
 
-@pytest.mark.covers("RDV-22", "RDV-23", "RDV-24", "RDV-25", "RDV-26")
+@pytest.mark.covers("RDV-22", "RDV-23", "RDV-24", "RDV-25", "RDV-26", "RDV-28", "RDV-29")
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_every_interleaving_ends_well(setting: dict[str, bool]) -> None:
     exploration = explore(**setting)
@@ -26,6 +26,7 @@ def test_every_interleaving_ends_well(setting: dict[str, bool]) -> None:
     assert faults(exploration) == []
 
 
+@pytest.mark.covers("RDV-30")
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_without_a_passer_by(setting: dict[str, bool], early: bool) -> None:

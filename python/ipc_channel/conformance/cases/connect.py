@@ -119,7 +119,7 @@ async def blocking_reader(t: Trial) -> None:
     await t.reads(b"hello")
 
 
-@case("connect/pipes/passer-by-before", "RDV-24", "RDV-26", transports=_PIPES)
+@case("connect/pipes/passer-by-before", "RDV-26", "RDV-28", "RDV-29", transports=_PIPES)
 async def passer_by(t: Trial) -> None:
     """Somebody who opens the pipe to the testee and closes it is no server."""
     connecting = await t.connecting(timeout=t.patience)
@@ -152,7 +152,7 @@ async def passer_by_after(t: Trial) -> None:
     t.check_message(t.check_ok(reply, "read"), b"still here")
 
 
-@case("connect/pipes/half-a-server", "RDV-24", level="SHOULD", transports=_PIPES)
+@case("connect/pipes/half-a-server", "RDV-28", level="SHOULD", transports=_PIPES)
 async def half_a_server(t: Trial) -> None:
     """Somebody who only reads is no server yet: connect waits for who writes as well."""
     connecting = await t.connecting(timeout=t.patience)
@@ -291,7 +291,7 @@ async def one_connection(t: Trial) -> None:
     t.expect(not await t.server.has_another(), "connections made", 1, "more")
 
 
-@case("connect/tcp/stays-until-accepted", "RDV-42", level="SHOULD", transports=_TCP)
+@case("connect/tcp/stays-until-accepted", "RDV-48", level="SHOULD", transports=_TCP)
 async def stays(t: Trial) -> None:
     """A client that is done stays until the server has accepted it, or it is nobody's."""
     connecting = await t.connecting(timeout=t.patience)
@@ -309,7 +309,7 @@ async def stays(t: Trial) -> None:
     t.expect(not early, "close before the server has accepted", "waits", "done")
 
 
-@case("connect/tcp/reset-at-once", "RDV-43", transports=_TCP)
+@case("connect/tcp/reset-at-once", "RDV-49", transports=_TCP)
 async def reset_at_once(t: Trial) -> None:
     """A server that resets whom it does not want is the end reset."""
     connecting = await t.connecting(timeout=t.patience)

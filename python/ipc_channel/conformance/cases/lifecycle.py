@@ -55,7 +55,7 @@ async def sends_everything(t: Trial) -> None:
     t.check_ok(await t.answer(closing), "close")
 
 
-@case("lifecycle/close/unread-input", "SES-35", transports=("tcp",))
+@case("lifecycle/close/unread-input", "SES-35", "SES-60", transports=("tcp",))
 async def unread_input(t: Trial) -> None:
     """Input that the closing end has not read does not cost the peer what it was sent."""
     peer = await t.meet()
@@ -70,7 +70,7 @@ async def unread_input(t: Trial) -> None:
     t.check_ok(await t.answer(closing), "close")
 
 
-@case("lifecycle/close/peer-that-talks-on", "SES-35", transports=("tcp",))
+@case("lifecycle/close/peer-that-talks-on", "SES-60", transports=("tcp",))
 async def talks_on(t: Trial) -> None:
     """What the peer still sends as the testee closes does not cost it what it was sent."""
     peer = await t.meet()
@@ -145,7 +145,7 @@ async def peer_writes(t: Trial) -> None:
     t.check_ok(await t.answer(closing), "close")
 
 
-@case("lifecycle/close/stuck-peer", "SES-31", needs="concurrent linger")
+@case("lifecycle/close/stuck-peer", "SES-31", "SES-36", needs="concurrent linger")
 async def stuck_peer(t: Trial) -> None:
     """A peer that takes nothing is given up after the linger, without a false close frame."""
     peer = await t.meet(linger=0.2)
@@ -166,7 +166,7 @@ async def stuck_peer(t: Trial) -> None:
     )
 
 
-@case("lifecycle/close/linger-counts-anew", "SES-31", needs="concurrent linger")
+@case("lifecycle/close/linger-counts-anew", "SES-51", needs="concurrent linger")
 async def linger_counts_anew(t: Trial) -> None:
     """A peer that reads steadily gets everything, although that takes longer than the linger."""
     peer = await t.meet(linger=1)

@@ -59,7 +59,7 @@ async def no_memory(t: Trial) -> None:
     t.expect(grown < _SPARE, "memory taken for a header", f"< {_SPARE} bytes", grown)
 
 
-@case("limits/receive/close-after-too-large", "SES-31")
+@case("limits/receive/close-after-too-large", "SES-37")
 async def close_after_too_large(t: Trial) -> None:
     """After too-large a close frame still tells the peer that this is the end."""
     peer = await t.meet()
