@@ -169,4 +169,4 @@ if __name__ == "__main__":
     new = [one for one in ids() if one not in registered()]
     REGISTER.write_text("".join(f"{one}\n" for one in [*registered(), *new]), "utf-8")
     PAGE.write_text(page_with_table(), "utf-8")
-    raise SystemExit("\n".join(problems()))
+    raise SystemExit("\n".join(problems()) or 0)
