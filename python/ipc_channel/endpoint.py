@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
@@ -92,7 +91,10 @@ def check_running(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEve
     """Return the running loop; raise WrongLoopError if ``loop`` names another."""
     running = asyncio.get_running_loop()
     if loop is not None and loop is not running:
-        raise WrongLoopError("the loop that was given is not the running one")
+        raise WrongLoopError(
+            "the loop that was given to the constructor is not the running one;"
+            " leave it out, or call from a coroutine that runs in that loop"
+        )
     return running
 
 
@@ -125,7 +127,7 @@ class Endpoint(IPCChannelClient):
     async def _open(self, deadline: float) -> Stream | None:
         """Return a stream to the next peer.
 
-        It is cancelled soon after ``deadline``, in terms of ``time.monotonic``,
+        It is cancelled soon after ``deadline``, in terms of ``loop.time()``,
         and may look once more and return None just then, not before. It cleans up.
         """
 
@@ -151,8 +153,8 @@ class Endpoint(IPCChannelClient):
         return None if self._session is None else self._session.error
 
     async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
-        deadline = time.monotonic() + check_seconds("timeout", timeout)
-        check_running(self._loop)
+        check_seconds("timeout", timeout)
+        deadline = check_running(self._loop).time() + timeout
         self._check_loop()
         if self._session is not None and self._session.end_reason is None:
             self._session.check_loop()
@@ -162,6 +164,8 @@ class Endpoint(IPCChannelClient):
             raise ConnectInProgressError("another connect is waiting")
         alive = self._session is not None and self._session.alive
         if not (self._fresh or alive or await self._meet_until(deadline)):
+            if timeout:
+                await asyncio.sleep(_TICK)  # uvloop's clock counts whole milliseconds
             if not self._closed:
                 self._missed = ConnectTimeoutError(
                     f"{self._name} did not connect in {timeout} s: {self._hindrance}"
@@ -263,7 +267,7 @@ class Endpoint(IPCChannelClient):
                 self.logger.warning(
                     "%s: %d unread messages are dropped", self._name, self._session.queued
                 )
-            patience = max(deadline - time.monotonic(), 0)
+            patience = max(deadline - asyncio.get_running_loop().time(), 0)
             await self._session.close(min(self._options["linger"], patience))
         stream = await self._open(deadline)
         if stream is not None and self._closed:
@@ -304,7 +308,8 @@ async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:
 
     Loops may wake a moment early.
     """
-    while not task.done() and (remaining := deadline - time.monotonic()) > 0:
+    loop = asyncio.get_running_loop()
+    while not task.done() and (remaining := deadline - loop.time()) > 0:
         await asyncio.wait({task}, timeout=max(remaining, _TICK))
     for _ in range(_LAST_TICKS):
         if not task.done():

@@ -61,16 +61,21 @@ def message_bytes(data: Buffer, max_message_size: int) -> bytes:
     try:
         view = memoryview(data)
     except TypeError:
+        hint = ": use .encode()" if isinstance(data, str) else ""
         kind = type(data).__name__
-        raise TypeError(f"a message is bytes-like, not {kind}") from None
+        raise TypeError(f"a message is bytes-like, not {kind}{hint}") from None
     with view:
         size = view.nbytes
         if size > max_message_size:
             raise MessageTooLargeError(
-                f"message of {size} bytes exceeds the limit of {max_message_size}"
+                f"message of {size} bytes exceeds the limit of {max_message_size};"
+                " raise max_message_size at both ends, or send the data in parts"
             )
         if not size:
-            raise EmptyMessageError("an empty message would read as the end of the channel")
+            raise EmptyMessageError(
+                "an empty message would read as the end of the channel;"
+                " send at least one byte, or call close to end it"
+            )
         return data if type(data) is bytes else view.tobytes()
 
 
@@ -169,7 +174,10 @@ class Decoder:
         if length == 0:
             self.stop(EndReason.CLEAN)
             return
-        text = f"frame of {length} bytes exceeds the limit of {self.max_message_size}"
+        text = (
+            f"frame of {length} bytes exceeds the limit of {self.max_message_size};"
+            " raise max_message_size at both ends if the peer may send so much"
+        )
         self.stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
 
 

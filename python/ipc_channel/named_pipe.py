@@ -210,7 +210,7 @@ class PosixNamedPipeProtocol(Endpoint):
     async def _open(self, deadline: float) -> PipeStream | None:
         loop = asyncio.get_running_loop()
         try:
-            for pause in backoff(deadline):
+            for pause in backoff(loop, deadline):
                 stream = self._pipes.attempt(loop)
                 if stream is not None:
                     return stream

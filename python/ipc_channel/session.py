@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable
 
 from ipc_channel.errors import ChannelClosedError, EndReason, IPCChannelError
@@ -137,6 +136,7 @@ class Session:
 
         Returns False if the peer does nothing at all for ``linger`` seconds.
         """
+        loop = self._stream.loop
         before, since = None, 0.0
         while not future.done():
             taken = self.sender.queued, self._stream.unsent()
@@ -144,8 +144,8 @@ class Session:
             if before is not None and enough() and now == before:
                 break
             if before is None or taken != before[0]:
-                since = time.monotonic()
-            if (left := since + linger - time.monotonic()) <= 0:
+                since = loop.time()
+            if (left := since + linger - loop.time()) <= 0:
                 return False
             before = now
             await asyncio.wait({future}, timeout=min(_QUIET, left))

@@ -9,7 +9,6 @@ descriptor of that number never becomes ready.
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from threading import get_ident
@@ -85,7 +84,10 @@ class Stream(ABC):
         elif not self.released:
             closed = self.loop.is_closed()
             which = "that was closed since" if closed else "other than the running one"
-            raise WrongLoopError(f"the channel was connected in an event loop {which}")
+            raise WrongLoopError(
+                f"the channel was connected in an event loop {which}; use it in the"
+                " loop that called connect, or make a channel for each loop"
+            )
 
     def start_reading(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever there is something to read, or an end."""
@@ -119,16 +121,16 @@ class Stream(ABC):
         self.release()
 
 
-def backoff(deadline: float) -> Iterator[float]:
+def backoff(loop: asyncio.AbstractEventLoop, deadline: float) -> Iterator[float]:
     """Yield the pauses between tries, in seconds: 1 ms, doubling to 20 ms.
 
-    The last ends at ``deadline``, in terms of ``time.monotonic``, or within 1 ms.
+    The last ends at ``deadline``, in terms of ``loop.time()``, or within 1 ms.
 
     A try costs microseconds, so that the first ones may come quickly; 20 ms
     keep a long wait cheap and still meet a peer within 25 ms.
     """
     least = pause = 0.001  # with less, uvloop does not pause at all
-    while (remaining := deadline - time.monotonic()) > 0:
+    while (remaining := deadline - loop.time()) > 0:
         yield max(min(pause, remaining), least)
         pause = min(2 * pause, 0.02)
 

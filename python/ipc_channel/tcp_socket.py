@@ -279,7 +279,7 @@ class TCPSocketChannelClient(Endpoint):
     async def _open(self, deadline: float) -> SocketStream | None:
         loop = asyncio.get_running_loop()
         sock = await self._attempt(loop)
-        for pause in backoff(deadline):
+        for pause in backoff(loop, deadline):
             if sock is not None:
                 break
             await asyncio.sleep(pause)
