@@ -24,6 +24,7 @@ from toolchains import (  # noqa: E402  # found by the line above
     helper_options,
     install_js_tools,
     install_node,
+    options_of,
     provide_go,
     provide_node,
     run_in,
@@ -187,6 +188,22 @@ def conformance(session: nox.Session) -> None:
     if not session.posargs:
         echoes = helper_options(session, "echo")
         session.run("pytest", "-n", "auto", "tests/conformance", *echoes)
+
+
+@nox.session(reuse_venv=True)
+def soak(session: nox.Session) -> None:
+    """Kill helpers and services for two minutes; --seconds, --kills, --seed, --help."""
+    install(session, "test")
+    options = [
+        *options_of(
+            "helper", client_commands(session, "./examples/echo", "examples/echo.js")
+        ),
+        *options_of("testee", client_commands(session, "./cmd/testee", "testee.js")),
+        *("--helper", "Python=python python/examples/echo.py"),
+        *("--testee", "Python=python -m ipc_channel.conformance.python_testee"),
+    ]
+    env = {"PYTHONPATH": str(ROOT / "tests")}
+    session.run("python", "-m", "soak", *options, *session.posargs, env=env)
 
 
 @nox.session(reuse_venv=True)

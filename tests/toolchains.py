@@ -89,10 +89,15 @@ def client_commands(
 def helper_options(session: nox.Session, example: str) -> list[str]:
     """Build an example helper of each client; return the options that name them."""
     go_package, script = f"./examples/{example}", f"examples/{example}.js"
+    return options_of("helper", client_commands(session, go_package, script))
+
+
+def options_of(kind: str, commands: dict[str, list[str]]) -> list[str]:
+    """Return the options that name some commands: ``--helper Go=...``."""
     return [
         option
-        for name, command in client_commands(session, go_package, script).items()
-        for option in ("--helper", f"{name}={shlex.join(command)}")
+        for name, command in commands.items()
+        for option in (f"--{kind}", f"{name}={shlex.join(command)}")
     ]
 
 

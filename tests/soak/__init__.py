@@ -1,0 +1,1 @@
+"""Kills of helpers and services at random moments, for minutes or hours: ``nox -s soak``."""
