@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -180,19 +179,6 @@ async def test_names_lead_to_the_next_session_once_this_one_has_begun() -> None:
     await early.write(b"second")
     assert await server.read() == b"second"
     await early.close()
-    await server.close()
-
-
-async def test_a_directory_that_was_taken_away_ends_no_session() -> None:
-    server = PosixNamedPipeChannel()
-    peer = await meet(server)
-    shutil.rmtree(os.path.dirname(server.in_path))
-    peer.send(frame(b"still here") + CLOSE)
-    assert await server.read() == b"still here"
-    assert await server.read() is None
-    with pytest.raises(FileNotFoundError):
-        await server.connect(0)
-    peer.close()
     await server.close()
 
 

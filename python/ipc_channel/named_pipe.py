@@ -19,6 +19,7 @@ from ipc_channel.endpoint import Endpoint, Options, default_logger
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.interface import IPCChannel
 from ipc_channel.pipe_stream import NONE, PipeStream, close, poll
+from ipc_channel.private_directory import PrivateDirectory
 from ipc_channel.stream import backoff
 
 
@@ -211,14 +212,17 @@ class PosixNamedPipeProtocol(Endpoint):
         loop = asyncio.get_running_loop()
         try:
             for pause in backoff(loop, deadline):
-                stream = self._pipes.attempt(loop)
+                stream = self._attempt(loop)
                 if stream is not None:
                     return stream
                 await asyncio.sleep(pause)
-            return self._pipes.attempt(loop)
+            return self._attempt(loop)
         finally:
             self._hindrance = self._pipes.hindrance
             self._leave_pipes()
+
+    def _attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
+        return self._pipes.attempt(loop)
 
     def _leave_pipes(self) -> None:
         """Leave nothing open when connect ends."""
@@ -248,7 +252,7 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self._directory = directory = rendezvous.PrivateDirectory()
+        self._directory = directory = PrivateDirectory()
         try:
             super().__init__(directory.in_path, directory.out_path, logger, loop, **options)
         except BaseException:
@@ -263,9 +267,9 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
     def out_path(self) -> str:
         return self._address.out_path
 
-    async def _open(self, deadline: float) -> PipeStream | None:
-        self._directory.refresh()
-        stream = await super()._open(deadline)
+    def _attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
+        self._directory.refresh()  # each time: a cleaner may come while connect waits
+        stream = super()._attempt(loop)
         if stream is not None:
             self._directory.used = True
             stream.on_end = stream.on_settled = self._directory.try_refresh

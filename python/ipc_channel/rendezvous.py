@@ -8,15 +8,11 @@ that starts with ``/`` is a named pipe, ``PORT``, ``HOST:PORT`` or
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import re
-import shutil
 import stat
 import sys
-import tempfile
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -143,61 +139,6 @@ def _loopback(host: str, text: str) -> str:
     except ValueError:
         pass
     raise _bad("the host is neither localhost nor 127.x.x.x nor [::1]", text)
-
-
-class PrivateDirectory:
-    """A fresh 0700 directory that holds the named pipes of one channel.
-
-    A pipe serves one session only, since it would hand what one peer left
-    over to the next. So :meth:`refresh` puts new pipes in the place of used
-    ones: as soon as a session has proved to be one, or at its end.
-    """
-
-    def __init__(self) -> None:
-        check_named_pipes_exist()
-        self.path = tempfile.mkdtemp(prefix="ipc-channel-")
-        self.in_path = os.path.join(self.path, "in")
-        self.out_path = os.path.join(self.path, "out")
-        # Also at exit, but not in a forked child: the parent still lives there.
-        self._remove = weakref.finalize(self, _remove_tree, self.path, os.getpid())
-        try:
-            self._make()
-        except BaseException:
-            self.remove()
-            raise
-
-    def refresh(self) -> None:
-        """Replace used pipes, each in one step, by new ones of the same names.
-
-        Also pipes that somebody has removed, such as a cleaner of old files.
-        """
-        whole = not self.used and all(map(os.path.exists, (self.in_path, self.out_path)))
-        if self._remove.alive and not whole:
-            self._make()
-
-    def try_refresh(self) -> None:
-        """Refresh, or leave it to the next connect, which can report what is wrong."""
-        with contextlib.suppress(OSError):
-            self.refresh()
-
-    def remove(self) -> None:
-        """Remove the directory; nothing happens the second time."""
-        self._remove()
-
-    def _make(self) -> None:
-        # `out` last: a client that finds its `in` right has the right `out` as well.
-        for path in (self.in_path, self.out_path):
-            with contextlib.suppress(FileNotFoundError):  # of a refresh that failed
-                os.unlink(path + ".new")
-            os.mkfifo(path + ".new", 0o600)
-            os.rename(path + ".new", path)
-        self.used = False
-        """Whether a session has been made of the present pipes."""
-
-
-def _remove_tree(path: str, owner: int) -> None:
-    if os.getpid() == owner:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def check_named_pipes_exist() -> None:
