@@ -60,6 +60,7 @@ from ipc_channel.errors import (
     PeerError,
     PeerGoneError,
     ResetError,
+    SessionInterruptedError,
     TruncatedError,
     WrongLoopError,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "PosixNamedPipeChannelClient",
     "PosixNamedPipeProtocol",
     "ResetError",
+    "SessionInterruptedError",
     "TCPSocketChannel",
     "TCPSocketChannelClient",
     "TCPSocketProtocol",

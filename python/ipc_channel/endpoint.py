@@ -25,6 +25,7 @@ from ipc_channel.errors import (
 )
 from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, check_max_message_size
 from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannelClient
+from ipc_channel.log import safely
 from ipc_channel.session import DEFAULT_LINGER, Session
 from ipc_channel.stream import Stream
 
@@ -122,6 +123,7 @@ class Endpoint(IPCChannelClient):
         self._opening: asyncio.Task[None] | None = None
         self._process = os.getpid()
         self._closed = False
+        self._disposed = False
 
     @abstractmethod
     async def _open(self, deadline: float) -> Stream | None:
@@ -136,7 +138,7 @@ class Endpoint(IPCChannelClient):
         """Return what tells this channel from others in a log."""
 
     def _dispose(self) -> None:
-        """Free what outlives a session. Called once."""
+        """Free what outlives a session, the second time nothing."""
 
     def _holds_something(self) -> bool:
         """Whether there is anything that only :meth:`close` frees."""
@@ -198,7 +200,7 @@ class Endpoint(IPCChannelClient):
 
     async def close(self) -> None:
         self._check_loop()
-        first, self._closed = not self._closed, True
+        self._closed = True
         try:
             # That of a loop which was closed will not end any more.
             if self._opening is not None and not self._opening.get_loop().is_closed():
@@ -207,10 +209,19 @@ class Endpoint(IPCChannelClient):
             if self._session is not None:
                 await self._session.close()
         finally:
-            if first:
-                if self._session is not None:
-                    self._session.abort()  # which matters only if this was cancelled
-                self._dispose()
+            self._free()
+
+    def _free(self) -> None:
+        """Free everything, also what an exception has kept an earlier call from freeing.
+
+        But not under another ``close`` that is still waiting.
+        """
+        session = self._session
+        if session is not None and not session.closing:
+            session.abort()  # which matters only if this was cancelled
+        if session is None or session.released:
+            self._dispose()
+            self._disposed = True
 
     def __repr__(self) -> str:
         return f"<{self._name} {self._state}>"
@@ -234,7 +245,7 @@ class Endpoint(IPCChannelClient):
         return "connected" if ended is None else f"ended: {ended}"
 
     def __del__(self) -> None:
-        if getattr(self, "_closed", True) or not self._holds_something():
+        if getattr(self, "_disposed", True) or not self._holds_something():
             return
         if os.getpid() != self._process:
             return  # as in Session.abandon
@@ -264,8 +275,11 @@ class Endpoint(IPCChannelClient):
         """
         if self._session is not None:
             if self._session.queued:
-                self.logger.warning(
-                    "%s: %d unread messages are dropped", self._name, self._session.queued
+                safely(
+                    self.logger.warning,
+                    "%s: %d unread messages are dropped",
+                    self._name,
+                    self._session.queued,
                 )
             patience = max(deadline - asyncio.get_running_loop().time(), 0)
             await self._session.close(min(self._options["linger"], patience))
@@ -273,18 +287,23 @@ class Endpoint(IPCChannelClient):
         if stream is not None and self._closed:
             stream.close()
         elif stream is not None:
-            self._session = Session(
-                stream, logger=self.logger, name=self._name, **self._options
-            )
+            self._session = self._begin(stream)
             self._fresh = True
-            self.logger.debug("%s: connected", self._name)
+            safely(self.logger.debug, "%s: connected", self._name)
+
+    def _begin(self, stream: Stream) -> Session:
+        try:
+            return Session(stream, logger=self.logger, name=self._name, **self._options)
+        except BaseException:  # of a signal handler, for instance
+            stream.close()
+            raise
 
     async def _meet_until(self, deadline: float) -> bool:
         """Begin a session if a peer comes until the deadline; return no earlier if not."""
         opening = asyncio.get_running_loop().create_task(self._meet(deadline))
         self._opening = opening
-        opening.add_done_callback(self._opened)
         try:
+            opening.add_done_callback(self._opened)
             await _wait_until(deadline, opening)
         finally:
             if not (opening.done() or opening.get_loop().is_closed()):

@@ -10,7 +10,8 @@ Every error has a ``code``, the same string in every language (spec/errors.md)::
     │   ├── NotConnectedError          not-connected       also ConnectionError, ValueError
     │   ├── ChannelClosedError         closed              also ConnectionError
     │   ├── ConnectInProgressError     busy                also RuntimeError
-    │   └── WrongLoopError             wrong-loop          also RuntimeError
+    │   ├── WrongLoopError             wrong-loop          also RuntimeError
+    │   └── SessionInterruptedError    interrupted         also ConnectionAbortedError
     ├── PeerError                      the peer, or the connection to it
     │   ├── TruncatedError             truncated           also asyncio.IncompleteReadError
     │   ├── ResetError                 reset               also ConnectionResetError
@@ -48,7 +49,7 @@ class EndReason(enum.StrEnum, metaclass=MembersOnly):
     TOO_LARGE = "too_large"
     """The peer announced a message over ``max_message_size``."""
     LOCAL = "local"
-    """This end was closed."""
+    """This end was closed, or had to give up (SessionInterruptedError)."""
 
 
 class IPCChannelError(Exception, metaclass=OwnNames):
@@ -111,6 +112,18 @@ class WrongLoopError(LocalError, RuntimeError):
     """The channel belongs to another event loop than the running one."""
 
     code = "wrong-loop"
+
+
+class SessionInterruptedError(LocalError, ConnectionAbortedError):
+    """An exception has struck between two steps of this end, which ended the session.
+
+    A signal handler can raise anywhere, for instance right after the kernel has
+    taken a part of a message and before that was noted. The session does not
+    know then what has passed, and neither sends nor reads any more: no message
+    is sent twice, or joined with another. What arrived whole before can be read.
+    """
+
+    code = "interrupted"
 
 
 class PeerError(IPCChannelError):

@@ -16,8 +16,8 @@ from ipc_channel.errors import (
     EmptyMessageError,
     EndReason,
     FrameTooLargeError,
+    IPCChannelError,
     MessageTooLargeError,
-    PeerError,
     TruncatedError,
 )
 
@@ -93,7 +93,7 @@ class Decoder:
         self.max_message_size = check_max_message_size(max_message_size)
         self.messages: deque[bytes] = deque()
         self.end: EndReason | None = None
-        self.error: PeerError | None = None
+        self.error: IPCChannelError | None = None
         self._head = b""  # the begun header: at most three bytes
         self.payload: Payload | None = None
         """A payload that has begun: what follows may be put into its ``room``."""
@@ -132,9 +132,10 @@ class Decoder:
             return
         self.stop(EndReason.TRUNCATED, error)
 
-    def stop(self, end: EndReason, error: PeerError | None = None) -> None:
+    def stop(self, end: EndReason, error: IPCChannelError | None = None) -> None:
         """End here: nothing more is taken, and what has only begun is dropped."""
-        self.end, self.error = end, error
+        self.error = error
+        self.end = end
         self._head, self.payload = b"", None
 
     def forget(self) -> None:

@@ -9,6 +9,7 @@ import os
 import select
 from collections.abc import Callable, Sequence
 
+from ipc_channel.pipe_write import HERE, NO_SIGNAL, best_write
 from ipc_channel.stream import Stream, nothing
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
@@ -33,6 +34,7 @@ class PipeStream(Stream):
         self.on_settled: Callable[[], None] = nothing
         """Called once it is certain that this is a session, and nobody comes in between."""
         self._settling: asyncio.TimerHandle | None = None
+        self._write = best_write()
         self._in = in_fd
         self._out = out_fd
         self._proven = bool(early)  # a byte has come, so that an end is the peer's
@@ -75,7 +77,7 @@ class PipeStream(Stream):
         if self._out == NONE:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         try:
-            return os.writev(self._out, buffers)
+            return self._write(self._out, buffers, HERE, NO_SIGNAL)
         except BlockingIOError:
             self._grow()
             raise
@@ -89,8 +91,11 @@ class PipeStream(Stream):
     def release(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
-        close(self._out, self._in)
-        self._in = self._out = NONE
+        # One by one, each forgotten first: nothing must be closed twice.
+        fd, self._out = self._out, NONE
+        close(fd)
+        fd, self._in = self._in, NONE
+        close(fd)
 
     def _grow(self) -> None:
         """Enlarge a pipe that proved too small, once.
@@ -120,10 +125,10 @@ class PipeStream(Stream):
         def check() -> None:
             if self._in == NONE:
                 return
+            again = self.loop.call_later(_RECHECK, check)  # whatever is raised below
             if self._peer_gone() or poll(self._in, select.POLLIN) != select.POLLHUP:
                 self.start_reading(self._on_readable)
-            else:
-                self.loop.call_later(_RECHECK, check)
+                again.cancel()
 
         self.loop.call_later(_RECHECK, check)
 

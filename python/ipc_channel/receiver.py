@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from threading import get_ident
 
-from ipc_channel.errors import EndReason, PeerError, ResetError
+from ipc_channel.errors import EndReason, IPCChannelError, ResetError
 from ipc_channel.framing import Decoder
 from ipc_channel.stream import Stream, wake
 from ipc_channel.waiter import Waiter
@@ -47,7 +47,8 @@ class Receiver:
     """Reads ``stream`` into messages, from :meth:`start` to the end.
 
     ``on_input`` is called in each loop turn that brings input, ``on_end`` once,
-    when ``end`` has been set.
+    when ``end`` has been set, and ``on_interrupt`` with an exception that a signal
+    handler, say, has raised while bytes were on their way: some may be gone.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class Receiver:
         max_message_size: int,
         on_input: Callable[[], None],
         on_end: Callable[[], None],
+        on_interrupt: Callable[[BaseException], None],
     ) -> None:
         _keep_memory()
         self.end: EndReason | None = None
-        self.error: PeerError | None = None
+        self.error: IPCChannelError | None = None
         self.was_reset = False
         """A write has met a reset, which the kernel does not report again."""
         self.discarded = 0
@@ -67,6 +69,7 @@ class Receiver:
         self._stream = stream
         self._on_input = on_input
         self._on_end = on_end
+        self._on_interrupt = on_interrupt
         self._decoder = Decoder(max_message_size)
         self._messages = self._decoder.messages
         self._readers: deque[Waiter] = deque()
@@ -100,23 +103,29 @@ class Receiver:
         messages = self._messages
         if not messages:
             return None
-        message = messages.popleft()
-        if not messages:
-            self._ahead = 0
-            if not (self._reading or self.end):
-                self._resume()
+        message = messages[0]
+        try:
+            del messages[0]  # unlike a call, nothing that a signal handler comes behind
+            if not messages:
+                self._ahead = 0
+                if not (self._reading or self.end):
+                    self._resume()
+        except BaseException:
+            if not (messages and messages[0] is message):
+                messages.appendleft(message)
+            raise
         return message
 
     async def read(self) -> bytes | None:
-        """Return the next message, None at an orderly end, or raise PeerError."""
+        """Return the next message, None at an orderly end, or raise the error of another."""
         while not self._messages:
             if self.error is not None:
                 raise self.error.again()
             if self.end is not None:
                 return None
             waiter = Waiter(loop=self._stream.loop)
-            self._readers.append(waiter)
             try:
+                self._readers.append(waiter)
                 await waiter
             except BaseException:
                 self._leave(waiter)
@@ -138,33 +147,54 @@ class Receiver:
         self._decoder.forget()
         self._stop(EndReason.LOCAL)
 
+    def fail(self, error: IPCChannelError) -> None:
+        """End with ``error``, since bytes may be gone; what arrived whole is delivered."""
+        self._stop(EndReason.LOCAL, error)
+        self._reading = False
+        self._stream.stop_reading()
+        self._wake(len(self._readers))  # also if the end was set before
+        if self._drained is not None:
+            wake(self._drained)
+
     def _leave(self, waiter: Waiter) -> None:
         """Let a reader go that is cancelled."""
-        if waiter.cancelled():
-            with contextlib.suppress(ValueError):
-                self._readers.remove(waiter)
-        else:  # woken and cancelled at once: the message is another reader's
+        with contextlib.suppress(ValueError):
+            self._readers.remove(waiter)
+        if waiter.done() and not waiter.cancelled():
+            # Woken and cancelled at once: the message is another reader's.
             self._wake(self.queued)
 
     def _deliver(self) -> None:
         """Run the reader that waits longest, if there is a message; wake others for more."""
         while self._readers and self._messages:
-            first = self._readers.popleft()
-            if not first.done():  # or else it was cancelled, and has not gone yet
+            first = self._readers[0]
+            try:
+                del self._readers[0]
+                if first.done():  # cancelled, and has not gone yet
+                    continue
                 if len(self._messages) > 1:
                     self._wake(len(self._messages) - 1)
                 first.deliver()
                 return
+            except BaseException:
+                if not (first.done() or first in self._readers):
+                    self._readers.appendleft(first)
+                raise
+
+    def _deliver_later(self) -> None:
+        self._stream.loop.call_soon(self._deliver)
 
     def _wake(self, wanted: int) -> None:
         """Wake ``wanted`` readers, as far as there are so many."""
-        while wanted and self._readers:
-            wanted -= wake(self._readers.popleft())
+        readers = self._readers
+        while wanted and readers:
+            wanted -= wake(readers[0])
+            del readers[0]  # afterwards: one that was woken is passed over from now on
 
     def _resume(self) -> None:
         if not self._reading:
-            self._reading = True
             self._stream.start_reading(self._on_readable)
+            self._reading = True
 
     def _pause(self) -> None:
         if self._reading:
@@ -173,13 +203,21 @@ class Receiver:
 
     def _on_readable(self) -> None:
         """Read what there is, up to ``_READS`` times, and hand it out."""
-        self._on_input()
-        for _ in range(_READS):
-            if not self._read_once():
-                break
-        else:
-            self._read_on_later()
-        self._deliver()
+        try:
+            self._on_input()
+            for _ in range(_READS):
+                if not self._read_once():
+                    break
+            else:
+                self._read_on_later()
+        except BaseException as error:
+            self._on_interrupt(error)
+            raise
+        try:
+            self._deliver()
+        except BaseException:  # of the reader's task, or of a signal handler before that
+            self._deliver_later()
+            raise
 
     def _read_on_later(self) -> None:
         if not (self._stream.tells_again or self._again):
@@ -257,9 +295,10 @@ class Receiver:
         elif self._decoder.end is not None:
             self._stop(self._decoder.end, self._decoder.error)
 
-    def _stop(self, end: EndReason, error: PeerError | None = None) -> None:
+    def _stop(self, end: EndReason, error: IPCChannelError | None = None) -> None:
         """Set the end, if none was set before."""
         if self.end is None:
-            self.end, self.error = end, error
+            self.error = error
+            self.end = end
             self._wake(len(self._readers))
             self._on_end()

@@ -38,17 +38,26 @@ _JOIN = 4096  # a payload up to this size is joined with what is beside it
 class Sender:
     """Writes messages to ``stream`` until it fails or is closed.
 
-    ``on_reset`` is called when a write meets a reset of the connection.
+    ``on_reset`` is called when a write meets a reset of the connection, and
+    ``on_interrupt`` with an exception that a signal handler, say, has raised in a
+    step between two system calls: nobody knows then what the kernel has taken.
     """
 
     def __init__(
-        self, stream: Stream, max_message_size: int, on_reset: Callable[[], None]
+        self,
+        stream: Stream,
+        max_message_size: int,
+        on_reset: Callable[[], None],
+        on_interrupt: Callable[[BaseException], None],
     ) -> None:
         self.error: IPCChannelError | None = None
         """Why nothing more can be written; None while it can."""
         self._stream = stream
         self._max_message_size = max_message_size
         self._on_reset = on_reset
+        self._on_interrupt = on_interrupt
+        self._failed = False  # nothing more is sent: it might complete a frame that is cut
+        self._unfinished = 0  # size of the message that was being sent as the peer ended
         self._queue: deque[bytes | memoryview] = deque()
         self._small: list[bytes] = []  # what comes behind, to be joined
         self._size = 0  # bytes in both
@@ -78,16 +87,21 @@ class Sender:
         if self._turns or self._size > WRITE_AHEAD:
             return self._write_in_turn(data)
         size = len(data)
-        if self._size and size <= _JOIN:  # as _enqueue does, whose call would take longer
-            small = self._small
-            small.append(encode_header(size))
-            small.append(data)
-            self._size += HEADER_SIZE + size
-        else:
-            self._enqueue(data)
-        if self._at_once:
-            self._write_at_once()
-            self._check()
+        try:
+            if self._size and size <= _JOIN:  # as _enqueue does: its call would take longer
+                small = self._small
+                small.append(encode_header(size))
+                small.append(data)
+                self._size += HEADER_SIZE + size
+            else:
+                self._enqueue(data)
+            if self._at_once:
+                self._write_at_once()
+        except BaseException as error:
+            self._on_interrupt(error)
+            raise
+        if self.error is not None:
+            raise self.error.again()
         return self._shortened() if self._size > WRITE_AHEAD else None
 
     def begin_turn(self) -> None:
@@ -99,9 +113,12 @@ class Sender:
         emptied: asyncio.Future[None] = self._stream.loop.create_future()
         self._emptied = emptied
         self.refuse(ChannelClosedError("the channel was closed"))
-        self._small.append(CLOSE_FRAME)
-        self._size += len(CLOSE_FRAME)
-        self._flush()
+        if self._failed:
+            wake(emptied)
+        else:
+            self._small.append(CLOSE_FRAME)
+            self._size += len(CLOSE_FRAME)
+            self._on_writable()
         return emptied
 
     def refuse(self, error: IPCChannelError) -> None:
@@ -114,12 +131,19 @@ class Sender:
         self._turns.clear()
 
     def fail(self, error: IPCChannelError) -> None:
-        """Refuse writers, and give up what is not sent."""
+        """Refuse writers, give up what is not sent, and send nothing any more."""
+        self._failed = True
+        self._size = 0
         self.refuse(error)
         self._queue.clear()
         self._small.clear()
-        self._size = 0
         self._watch()
+
+    def on_peer_end(self) -> int:
+        """Return the size of a large message that had passed only in part then, or 0."""
+        if self._queue and not self._unfinished:
+            self._unfinished = _begun_message(self._queue[0])
+        return self._unfinished
 
     def _check(self) -> None:
         if self.error is not None:
@@ -174,8 +198,19 @@ class Sender:
         self._flush()
 
     def _end_turn(self) -> None:
-        self.begin_turn()
-        self._flush()
+        try:
+            self.begin_turn()
+            self._flush()
+        except BaseException as error:
+            self._on_interrupt(error)
+            raise
+
+    def _on_writable(self) -> None:
+        try:
+            self._flush()
+        except BaseException as error:
+            self._on_interrupt(error)
+            raise
 
     def _flush(self) -> None:
         """Give the kernel what it takes, and watch for room if something is left."""
@@ -226,7 +261,7 @@ class Sender:
     def _watch(self) -> None:
         if self._size and not self._watching:
             self._watching = True
-            self._stream.start_writing(self._flush)
+            self._stream.start_writing(self._on_writable)
         elif not self._size:
             if self._watching:
                 self._watching = False
@@ -237,6 +272,26 @@ class Sender:
     def _on_error(self, cause: OSError) -> None:
         if isinstance(cause, ConnectionResetError):
             self._on_reset()
-        error = PeerGoneError(f"the peer does not read any more: {cause}")
+        text = f"the peer does not read any more: {cause}"
+        if size := self.on_peer_end():
+            text += (
+                f"; a message of {size} bytes had passed only in part: if the peer's"
+                " max_message_size is smaller than that, raise it at both ends"
+            )
+        error = PeerGoneError(text)
         error.__cause__ = cause.with_traceback(None)  # which would keep the frames
         self.fail(error)
+
+
+def _begun_message(left: bytes | memoryview) -> int:
+    """Return the size of the large message of which ``left`` waits first of all, or 0.
+
+    Its header is a buffer before it, which has gone. Small frames are in one buffer.
+    """
+    buffer = left.obj if isinstance(left, memoryview) else left
+    assert isinstance(buffer, bytes)
+    size = len(buffer)
+    start = 0
+    while start + HEADER_SIZE <= size:
+        start += HEADER_SIZE + int.from_bytes(buffer[start : start + HEADER_SIZE], "big")
+    return 0 if size <= _JOIN or start == size else size

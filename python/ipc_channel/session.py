@@ -6,12 +6,19 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from typing import Any
 
-from ipc_channel.errors import ChannelClosedError, EndReason, IPCChannelError
+from ipc_channel.errors import (
+    ChannelClosedError,
+    EndReason,
+    IPCChannelError,
+    SessionInterruptedError,
+)
 from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
+from ipc_channel.log import safely
 from ipc_channel.receiver import Receiver
 from ipc_channel.sender import Sender
-from ipc_channel.stream import Stream
+from ipc_channel.stream import Stream, wake
 
 DEFAULT_LINGER = 1.0
 """Seconds that ``close`` waits for a peer that does not read."""
@@ -36,10 +43,15 @@ class Session:
         self._linger = linger
         self._logger = logger
         self._process = os.getpid()
-        self._closed: asyncio.Future[None] | None = None
-        self.sender = Sender(stream, max_message_size, self._on_reset)
+        self._closing: asyncio.Task[Any] | None = None  # runs the first close
+        self._closed: asyncio.Future[None] = stream.loop.create_future()
+        self.sender = Sender(stream, max_message_size, self._on_reset, self._on_interrupt)
         self.receiver = Receiver(
-            stream, max_message_size, self.sender.begin_turn, self._on_receiver_end
+            stream,
+            max_message_size,
+            self.sender.begin_turn,
+            self._on_receiver_end,
+            self._on_interrupt,
         )
         self.receiver.start()
 
@@ -47,6 +59,11 @@ class Session:
     def released(self) -> bool:
         """Whether everything was freed."""
         return self._stream.released
+
+    @property
+    def closing(self) -> bool:
+        """Whether a ``close`` is under way."""
+        return not (self.released or self._closing is None or self._closing.done())
 
     @property
     def end_reason(self) -> EndReason | None:
@@ -83,32 +100,40 @@ class Session:
         self.check_loop()
         if self.released:
             return
-        if self._closed is not None:
-            await asyncio.shield(self._closed)
+        first, this = self._closing, asyncio.current_task()
+        if first is not None and first is not this:
+            await asyncio.wait({self._closed, first}, return_when=asyncio.FIRST_COMPLETED)
+            self.abort()  # does nothing, unless an exception has kept the first from it
             return
-        self._closed = self._stream.loop.create_future()
+        self._closing = this
         try:
-            await self._finish(self._linger if linger is None else linger)
+            if first is None:
+                await self._finish(self._linger if linger is None else linger)
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Free everything at once; what the kernel has not taken is lost."""
-        if not self.released:
+        """Free everything at once; what the kernel has not taken is lost.
+
+        An exception in between, of a signal handler, leaves the rest to the next call.
+        """
+        if self.released:
+            return
+        lost = self.sender.queued
+        try:
+            self.receiver.stop()
+            self.sender.fail(ChannelClosedError("the channel was closed"))
+        finally:
+            self._stream.close()
             self._stream.released = True
-            if self.sender.queued:
-                self._logger.warning(
-                    "%s: closed with %d bytes that the peer did not take",
-                    self._name,
-                    self.sender.queued,
-                )
-            try:
-                self.receiver.stop()
-                self.sender.fail(ChannelClosedError("the channel was closed"))
-            finally:
-                self._stream.close()
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
+            wake(self._closed)
+        if lost:
+            safely(
+                self._logger.warning,
+                "%s: closed with %d bytes that the peer did not take",
+                self._name,
+                lost,
+            )
 
     def abandon(self) -> None:
         """Abort from wherever the garbage collector runs."""
@@ -154,13 +179,43 @@ class Session:
     def _on_reset(self) -> None:
         self.receiver.was_reset = True
 
+    def _on_interrupt(self, cause: BaseException) -> None:
+        """Give up: it is unknown which bytes the kernel has taken, or handed out."""
+        error = SessionInterruptedError(
+            f"{type(cause).__name__} was raised while messages were on their way, so that"
+            " nobody knows which have passed whole; the session is over: connect again"
+        )
+        self.sender.fail(error)
+        self.receiver.fail(error)
+
     def _on_receiver_end(self) -> None:
-        self._logger.debug("%s: session ended: %s", self._name, self.receiver.end)
-        if self.receiver.end is EndReason.RESET and self.receiver.error:
-            self.sender.fail(self.receiver.error)
-        elif self.receiver.end is EndReason.TOO_LARGE and self.receiver.error:
-            self.sender.refuse(self.receiver.error)
-        self._stream.on_end()
+        end, error = self.receiver.end, self.receiver.error
+        unfinished = 0
+        if end is EndReason.RESET and error is not None:
+            self.sender.fail(error)
+        elif end is EndReason.TOO_LARGE and error is not None:
+            self.sender.refuse(error)
+        elif end is not EndReason.LOCAL:
+            unfinished = self.sender.on_peer_end()
+        try:
+            self._stream.on_end()
+        except Exception as failure:  # noqa: BLE001  # which must not end more than it did
+            text = f"{self._name}: an exception at the end of the session"
+            self._stream.loop.call_exception_handler(
+                {"message": text, "exception": failure}
+            )
+        self._log_end(unfinished)
+
+    def _log_end(self, unfinished: int) -> None:
+        safely(self._logger.debug, "%s: session ended: %s", self._name, self.receiver.end)
+        if unfinished:
+            safely(
+                self._logger.warning,
+                "%s: the peer ended the session while a message of %d bytes was on its way"
+                " to it: if its max_message_size is smaller, raise it at both ends",
+                self._name,
+                unfinished,
+            )
 
     def check_loop(self) -> None:
         """Raise WrongLoopError unless the session's loop is the running one, or not needed."""

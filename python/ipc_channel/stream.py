@@ -97,8 +97,8 @@ class Stream(ABC):
 
     def stop_reading(self) -> None:
         if self._watches_input:
-            self._watches_input = False
             unwatch(self.loop, self.in_fd())
+            self._watches_input = False  # afterwards: who is interrupted does it again
 
     def start_writing(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever there is room to write, or nobody to read it."""
@@ -107,9 +107,9 @@ class Stream(ABC):
 
     def stop_writing(self) -> None:
         if self._watches_output:
-            self._watches_output = False
             if not self.loop.is_closed():
                 self.loop.remove_writer(self.out_fd())
+            self._watches_output = False
 
     def close(self) -> None:
         """Stop watching, then close the descriptors.

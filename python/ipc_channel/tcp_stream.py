@@ -18,6 +18,10 @@ if sys.platform == "linux":
     import termios
 
 
+# A program may have SIGPIPE at its default, which would end it.
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+
+
 class SocketStream(Stream):
     """A connected socket, which the stream owns from now on."""
 
@@ -49,8 +53,8 @@ class SocketStream(Stream):
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> int:
         if len(buffers) > 1 and hasattr(self._socket, "sendmsg"):
-            return self._socket.sendmsg(buffers)
-        return self._socket.send(buffers[0])
+            return self._socket.sendmsg(buffers, (), _NO_SIGNAL)
+        return self._socket.send(buffers[0], _NO_SIGNAL)
 
     def finish_writing(self) -> bool:
         with contextlib.suppress(OSError):  # the connection is gone: reading tells

@@ -41,19 +41,30 @@ class Waiter(asyncio.Future[None]):
         Only a callback of the loop may do this, not a task, and last of all:
         the task may use whatever led here.
         """
-        # First: cancelled from here on, the task goes on all the same.
-        super().set_result(None)
-        resume, self._resume = self._resume, None
-        if resume is not None:
-            callback, context = resume
-            if context is None:
-                callback(self)
-            else:
-                context.run(callback, self)
+        try:
+            # First: cancelled from here on, the task goes on all the same.
+            super().set_result(None)
+            resume = self._resume
+            if resume is not None:
+                callback, context = resume
+                self._resume = None
+                if context is None:
+                    callback(self)
+                else:
+                    context.run(callback, self)
+        except BaseException:  # of the task, or of a signal handler just before it
+            self._schedule()
+            raise
 
     def _schedule(self) -> None:
         """Leave the task to the loop."""
-        resume, self._resume = self._resume, None
-        if resume is not None:
-            callback, context = resume
+        resume = self._resume
+        if resume is None:
+            return
+        callback, context = resume
+        try:
             super().add_done_callback(callback, context=context)
+            self._resume = None
+        except BaseException:  # of a signal handler, before or behind the call
+            super().remove_done_callback(callback)
+            raise

@@ -1,0 +1,67 @@
+"""Writing to a pipe without SIGPIPE, which ends a program that has it at its default.
+
+CPython ignores SIGPIPE from the start, but programs restore the default, since
+command-line tools are expected to end so. Pipes have no flag for a single call
+before Linux 6.18; there the signal is held back, and taken, where it would end us.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from _signal import SIG_DFL, getsignal  # type: ignore[import-not-found]  # without enums, which take a microsecond
+from collections.abc import Callable, Sequence
+from functools import cache
+
+HERE = -1  # instead of an offset, which a pipe has not
+NO_SIGNAL = 0x100  # RWF_NOSIGNAL
+
+Write = Callable[[int, Sequence[bytes | memoryview], int, int], int]
+
+
+@cache
+def best_write() -> Write:
+    """Return what writes a part of some buffers and never raises SIGPIPE.
+
+    It is called as ``write(fd, buffers, HERE, NO_SIGNAL)`` and returns the size.
+    """
+    if not hasattr(signal, "SIGPIPE"):
+        return write_plainly
+    return os.pwritev if _kernel_knows_the_flag() else write_held_back
+
+
+def _kernel_knows_the_flag() -> bool:
+    reader, writer = os.pipe()
+    try:
+        return os.pwritev(writer, [b"x"], HERE, NO_SIGNAL) == 1
+    except (OSError, AttributeError, TypeError, NotImplementedError):
+        return False  # an older kernel, or another system
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def write_plainly(
+    fd: int, buffers: Sequence[bytes | memoryview], offset: int, flags: int
+) -> int:
+    """Write where no signal is to be feared."""
+    del offset, flags
+    return os.writev(fd, buffers)
+
+
+def write_held_back(
+    fd: int, buffers: Sequence[bytes | memoryview], offset: int, flags: int
+) -> int:
+    """Write with SIGPIPE blocked if it is at its default, and take it if it came."""
+    if getsignal(signal.SIGPIPE) != SIG_DFL:
+        return write_plainly(fd, buffers, offset, flags)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    waits_already = signal.SIGPIPE in signal.sigpending()
+    try:
+        return os.writev(fd, buffers)
+    except BrokenPipeError:
+        if not waits_already:
+            signal.sigwait({signal.SIGPIPE})
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
