@@ -24,7 +24,7 @@ export function throwIfAborted(signal) {
 export function onAbort(signal, listener) {
   if (signal === undefined) return nothing;
   const { calls, stop } = waiting.get(signal) ?? listenTo(signal);
-  const call = () => listener(new AbortError(signal.reason));
+  const call = () => listener(new AbortError(reasonOf(signal)));
   calls.add(call);
   return () => {
     if (calls.delete(call) && calls.size === 0) stop();
@@ -39,13 +39,38 @@ function listenTo(signal) {
     for (const call of calls) call();
   };
   const stop = () => {
-    signal.removeEventListener('abort', handler);
     waiting.delete(signal);
+    try {
+      signal.removeEventListener('abort', handler);
+    } catch (error) {
+      reportLater(error);
+    }
   };
   signal.addEventListener('abort', handler, { once: true });
   const entry = { calls, stop };
   waiting.set(signal, entry);
   return entry;
+}
+
+/** @param {AbortSignal} signal */
+function reasonOf(signal) {
+  try {
+    return signal.reason;
+  } catch (error) {
+    return error;
+  }
+}
+
+/**
+ * As Node does with a listener that throws: a signal of somebody else's making must not end our work
+ * half way, where messages could get lost.
+ *
+ * @param {unknown} error
+ */
+function reportLater(error) {
+  process.nextTick(() => {
+    throw error;
+  });
 }
 
 function nothing() {}

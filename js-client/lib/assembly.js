@@ -1,25 +1,21 @@
-// A header may promise 4 GiB and be followed by nothing, so memory is taken only as payload
-// arrives: never more than what has arrived and this much.
-const PIECE_SIZE = 1024 * 1024;
+// A header may promise 4 GiB and be followed by nothing, so it alone makes us take no more than this.
+const FIRST_SIZE = 1024 * 1024;
 
 /**
  * Puts together a payload that arrives in several chunks.
  *
- * Up to 1 MiB the payload gets its own buffer at once. A larger one is collected in pieces of 1 MiB
- * and copied into one buffer of its size when the last byte is there: one copy in all, where a buffer
- * that grows by doubling would copy as much, allocate more, and be ahead of the bytes by half of it.
+ * Up to 1 MiB the payload gets its own buffer at once. A larger one gets it when the first MiB has
+ * arrived, which is then copied: so a message takes its size once, and 1 MiB for a moment. The kernel
+ * gives memory to a large buffer as it is filled; until then it is address space.
  */
 export class Assembly {
-  /** @type {Buffer[]} */
-  #pieces = [];
+  #buffer;
   #seen = 0;
-  /** Free bytes at the end of the last piece. */
-  #room = 0;
 
   /** @param {number} length */
   constructor(length) {
     this.length = length;
-    this.#grow();
+    this.#buffer = Buffer.allocUnsafeSlow(Math.min(length, FIRST_SIZE));
   }
 
   get seen() {
@@ -30,9 +26,9 @@ export class Assembly {
     return this.#seen === this.length;
   }
 
-  /** Bytes of memory taken so far. */
+  /** The size of the buffer. */
   get allocated() {
-    return this.#seen + this.#room;
+    return this.#buffer.length;
   }
 
   /**
@@ -44,31 +40,26 @@ export class Assembly {
    */
   take(chunk, offset) {
     while (offset < chunk.length && !this.complete) {
-      if (this.#room === 0) this.#grow();
-      const piece = this.#pieces[this.#pieces.length - 1];
-      const count = Math.min(this.#room, chunk.length - offset);
-      chunk.copy(piece, piece.length - this.#room, offset, offset + count);
+      if (this.#seen === this.#buffer.length) this.#grow();
+      const count = chunk.copy(this.#buffer, this.#seen, offset);
       offset += count;
       this.#seen += count;
-      this.#room -= count;
     }
     return offset;
   }
 
   /**
-   * The payload. Ends the use of this object.
+   * The payload, once it is complete.
    *
    * @returns {Buffer}
    */
-  join() {
-    const pieces = this.#pieces;
-    this.#pieces = [];
-    if (pieces.length === 1) return pieces[0];
-    return Buffer.concat(pieces, this.length);
+  get payload() {
+    return this.#buffer;
   }
 
   #grow() {
-    this.#room = Math.min(PIECE_SIZE, this.length - this.#seen);
-    this.#pieces.push(Buffer.allocUnsafeSlow(this.#room));
+    const whole = Buffer.allocUnsafeSlow(this.length);
+    this.#buffer.copy(whole);
+    this.#buffer = whole;
   }
 }

@@ -1,19 +1,27 @@
 import { setMaxListeners } from 'node:events';
+import { inspect } from 'node:util';
 
-import { checkSignal } from './options.js';
+import { signalOf } from './options.js';
 import { Session } from './session.js';
 import { duplexOver } from './stream.js';
 
 /** A connected channel; `connect` and `connectFromEnv` make it. */
 export class Channel {
   #session;
+  #rendezvous;
   /** @type {import('node:stream').Duplex | null} */
   #stream = null;
 
-  /** @param {Session} session */
-  constructor(session) {
-    if (!(session instanceof Session)) throw new TypeError('connect() makes channels');
+  /**
+   * @param {Session} session
+   * @param {object} rendezvous where it was met, for people to read
+   */
+  constructor(session, rendezvous) {
+    if (!(session instanceof Session)) {
+      throw new TypeError('a Channel comes from connect() or connectFromEnv(), not from new');
+    }
     this.#session = session;
+    this.#rendezvous = rendezvous;
   }
 
   /**
@@ -32,7 +40,7 @@ export class Channel {
    * @returns {Promise<Buffer | null>}
    */
   async read(options) {
-    return this.#session.read(checkSignal(options?.signal));
+    return this.#session.read(signalOf('read', options));
   }
 
   /**
@@ -43,7 +51,7 @@ export class Channel {
    * @returns {Promise<void>}
    */
   async write(message, options) {
-    return this.#session.write(message, checkSignal(options?.signal));
+    return this.#session.write(message, signalOf('write', options));
   }
 
   /**
@@ -53,6 +61,18 @@ export class Channel {
    */
   close() {
     return this.#session.close();
+  }
+
+  /**
+   * What `console.log` shows.
+   *
+   * @param {number} depth
+   * @param {import('node:util').InspectOptionsStylized} options
+   */
+  [inspect.custom](depth, options) {
+    if (depth < 0) return options.stylize('[Channel]', 'special');
+    const shown = { ...this.#session.describe(), ...this.#rendezvous };
+    return `Channel ${inspect(shown, options)}`;
   }
 
   /** The channel as a Duplex in object mode, always the same one. */
@@ -70,7 +90,7 @@ export class Channel {
   [Symbol.asyncIterator]() {
     const leaving = new AbortController();
     setMaxListeners(0, leaving.signal); // one for each `next` that waits
-    const read = () => this.read({ signal: leaving.signal });
+    const read = () => this.#session.read(leaving.signal);
     return {
       async next() {
         const value = await read().catch((error) => {

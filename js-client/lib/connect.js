@@ -1,7 +1,7 @@
 import { throwIfAborted } from './abort.js';
 import { Channel } from './channel.js';
 import { connectNamedPipe } from './named-pipe.js';
-import { checkOptions } from './options.js';
+import { checkConnectOptions, checkEnvOptions } from './options.js';
 import { fromEnvironment, parseRendezvous } from './rendezvous.js';
 import { Deadline } from './retry.js';
 import { Session } from './session.js';
@@ -14,15 +14,8 @@ import { connectTCP } from './tcp.js';
  * @returns {Promise<Channel>}
  */
 export async function connect(options) {
-  const { timeout, signal, maxMessageSize, linger } = checkOptions(options);
-  const rendezvous = parseRendezvous(options.inPath, options.outPath);
-  throwIfAborted(signal);
-  const deadline = new Deadline(timeout);
-  const connection =
-    rendezvous.transport === 'tcp'
-      ? await connectTCP(rendezvous, deadline, signal)
-      : await connectNamedPipe(rendezvous, deadline, signal);
-  return new Channel(new Session(connection, { maxMessageSize, linger }));
+  const { inPath, outPath, ...settings } = checkConnectOptions(options);
+  return meet(inPath, outPath, settings);
 }
 
 /**
@@ -32,6 +25,24 @@ export async function connect(options) {
  * @returns {Promise<Channel>}
  */
 export async function connectFromEnv(options = {}) {
-  checkOptions(options);
-  return connect({ ...options, ...fromEnvironment(process.env) });
+  const settings = checkEnvOptions(options);
+  const { inPath, outPath } = fromEnvironment(process.env);
+  return meet(inPath, outPath, settings);
+}
+
+/**
+ * @param {unknown} inPath
+ * @param {unknown} outPath
+ * @param {ReturnType<typeof checkEnvOptions>} settings
+ */
+async function meet(inPath, outPath, { timeout, signal, maxMessageSize, linger }) {
+  const rendezvous = parseRendezvous(inPath, outPath);
+  throwIfAborted(signal);
+  const deadline = new Deadline(timeout);
+  const connection =
+    rendezvous.transport === 'tcp'
+      ? await connectTCP(rendezvous, deadline, signal)
+      : await connectNamedPipe(rendezvous, deadline, signal);
+  const session = new Session(connection, { maxMessageSize, linger });
+  return new Channel(session, rendezvous);
 }

@@ -110,7 +110,7 @@ export class Decoder {
     try {
       this.#assembly ??= new Assembly(this.#length);
       const next = this.#assembly.take(chunk, offset);
-      return [next, this.#assembly.complete ? this.#assembly.join() : null];
+      return [next, this.#assembly.complete ? this.#assembly.payload : null];
     } catch (error) {
       // Only an allocation can fail here, and only under a limit that is larger than the memory.
       this.#assembly = null;

@@ -34,7 +34,8 @@ export function truncated(seen, expected, part) {
  * @returns {End}
  */
 export function tooLarge(length, limit) {
-  const message = `frame of ${length} bytes exceeds the limit of ${limit}`;
+  const hint = 'set maxMessageSize at both ends if messages are to be so long';
+  const message = `frame of ${length} bytes exceeds the limit of ${limit}: ${hint}`;
   return { reason: 'too_large', error: new IPCChannelError('too-large', message) };
 }
 
@@ -44,17 +45,39 @@ export function tooLarge(length, limit) {
  * @returns {End}
  */
 export function doesNotFit(length, cause) {
-  const message = `frame of ${length} bytes does not fit into memory`;
+  const message = `frame of ${length} bytes does not fit into memory: set maxMessageSize lower`;
   return { reason: 'too_large', error: new IPCChannelError('too-large', message, { cause }) };
 }
 
 /**
  * @param {unknown} cause
+ * @param {number} [lengthUnderWay] of the message that was out in part, if there was one
  * @returns {End}
  */
-export function reset(cause) {
+export function reset(cause, lengthUnderWay = 0) {
   const isPeers = systemCode(cause) === 'ECONNRESET';
-  const text = isPeers ? 'connection reset by the peer' : `the connection failed: ${cause}`;
-  const error = new IPCChannelError('reset', text, { cause });
-  return { reason: 'reset', error };
+  const what = isPeers ? 'connection reset by the peer' : `the connection failed: ${cause}`;
+  const text = what + within(lengthUnderWay);
+  return { reason: 'reset', error: new IPCChannelError('reset', text, { cause }) };
+}
+
+/**
+ * @param {unknown} cause
+ * @param {number} lengthUnderWay
+ */
+export function peerGone(cause, lengthUnderWay) {
+  const text = `the peer no longer reads${within(lengthUnderWay)}`;
+  return new IPCChannelError('peer-gone', text, { cause });
+}
+
+/**
+ * A peer whose limit is smaller than ours ends its session at the header of our message. What is seen
+ * here is only that it has gone.
+ *
+ * @param {number} length
+ */
+function within(length) {
+  if (length === 0) return '';
+  const hint = 'its limit may be smaller: set maxMessageSize at both ends';
+  return `; it stopped within a message of ${length} bytes, and ${hint}`;
 }

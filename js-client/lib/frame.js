@@ -16,10 +16,12 @@ export function payloadOf(message, maxMessageSize) {
   const payload = bytesOf(message);
   if (payload.length === 0) {
     // On the wire it would be the close frame.
-    throw new IPCChannelError('empty-message', 'an empty message cannot be sent');
+    const text = 'an empty message cannot be sent: it would read as the end; send at least 1 byte';
+    throw new IPCChannelError('empty-message', text);
   }
   if (payload.length > maxMessageSize) {
-    const text = `message of ${payload.length} bytes exceeds the limit of ${maxMessageSize}`;
+    const hint = 'set maxMessageSize at both ends, or send it in parts';
+    const text = `message of ${payload.length} bytes exceeds the limit of ${maxMessageSize}: ${hint}`;
     throw new IPCChannelError('message-too-large', text);
   }
   return payload;

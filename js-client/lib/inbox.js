@@ -41,8 +41,14 @@ export class Inbox {
     return this.#cost < READ_AHEAD / 2;
   }
 
-  get hasReaders() {
-    return this.#readers.size > 0;
+  /** How many messages wait for a reader. */
+  get unread() {
+    return this.#messages.size;
+  }
+
+  /** How many readers wait for a message. */
+  get readers() {
+    return this.#readers.size;
   }
 
   /** The end, once every message before it was taken. */
@@ -91,13 +97,13 @@ export class Inbox {
    */
   #wait(signal) {
     return new Promise((resolve, reject) => {
-      const reader = { resolve, reject, release: () => {} };
-      const node = this.#readers.push(reader);
-      reader.release = onAbort(signal, (error) => {
+      // First, as a signal of somebody else's making may throw: no reader may be left behind then.
+      const release = onAbort(signal, (error) => {
         this.#readers.delete(node);
         reject(error);
         this.#changed();
       });
+      const node = this.#readers.push({ resolve, reject, release });
       this.#changed();
     });
   }

@@ -1,29 +1,98 @@
 import { inspect } from 'node:util';
 
 import { IPCChannelError } from './errors.js';
+import { nearest } from './spelling.js';
 
 export const DEFAULT_TIMEOUT = 10_000;
 export const DEFAULT_LINGER = 1_000;
 export const DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024;
 const LARGEST_MESSAGE_SIZE = 2 ** 32 - 1;
 
+const PATHS = ['inPath', 'outPath'];
+const SETTINGS = ['timeout', 'signal', 'maxMessageSize', 'linger'];
+const ALL = [...PATHS, ...SETTINGS];
+const OF_CALLS = ['signal'];
+
 /**
- * @param {{timeout?: unknown, linger?: unknown, maxMessageSize?: unknown, signal?: unknown}} options
+ * The options of `connect`.
+ *
+ * @param {unknown} options
  */
-export function checkOptions(options) {
-  if (typeof options !== 'object' || options === null) {
-    throw badOption(`options must be an object, not ${inspect(options)}`);
+export function checkConnectOptions(options) {
+  const { inPath, outPath, ...settings } = checkNames('connect', options, ALL);
+  return { inPath, outPath, ...checkSettings(settings) };
+}
+
+/**
+ * The options of `connectFromEnv`.
+ *
+ * @param {unknown} options
+ */
+export function checkEnvOptions(options) {
+  const given = checkNames('connectFromEnv', options, ALL);
+  const path = PATHS.find((name) => name in given);
+  if (path === undefined) return checkSettings(given);
+  const where = 'the environment says where the server is; use connect to say it yourself';
+  throw badOption(`connectFromEnv does not take the option ${path}: ${where}`);
+}
+
+/**
+ * The options of a read or a write, which most calls do without.
+ *
+ * @param {string} call
+ * @param {unknown} options
+ * @returns {AbortSignal | undefined}
+ */
+export function signalOf(call, options) {
+  if (options === undefined || options === null) return undefined;
+  return checkSignal(checkNames(call, options, OF_CALLS).signal);
+}
+
+/**
+ * A copy of the options, inherited ones included. A name that is not known is most likely misspelled,
+ * and the default in its place would be noticed late.
+ *
+ * @param {string} call
+ * @param {unknown} options
+ * @param {string[]} known
+ * @returns {Record<string, unknown>}
+ */
+function checkNames(call, options, known) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw badOption(`the options of ${call} must be an object, not ${inspect(options)}`);
   }
-  const {
-    timeout = DEFAULT_TIMEOUT,
-    linger = DEFAULT_LINGER,
-    maxMessageSize = DEFAULT_MAX_MESSAGE_SIZE,
-  } = options;
+  /** @type {Record<string, unknown>} */
+  const given = {};
+  for (const name in options) {
+    if (!known.includes(name)) throw unknownOption(call, name, known);
+    given[name] = /** @type {Record<string, unknown>} */ (options)[name];
+  }
+  return given;
+}
+
+/**
+ * @param {string} call
+ * @param {string} name
+ * @param {string[]} known
+ */
+function unknownOption(call, name, known) {
+  const meant = nearest(name, known);
+  const hint = meant === null ? `the options are ${known.join(', ')}` : `did you mean ${meant}?`;
+  return badOption(`${call} has no option ${inspect(name)}: ${hint}`);
+}
+
+/** @param {Record<string, unknown>} settings */
+function checkSettings({
+  timeout = DEFAULT_TIMEOUT,
+  linger = DEFAULT_LINGER,
+  maxMessageSize = DEFAULT_MAX_MESSAGE_SIZE,
+  signal,
+}) {
   return {
     timeout: checkMilliseconds('timeout', timeout),
     linger: checkMilliseconds('linger', linger),
     maxMessageSize: checkMaxMessageSize(maxMessageSize),
-    signal: checkSignal(options.signal),
+    signal: checkSignal(signal),
   };
 }
 
@@ -33,7 +102,8 @@ export function checkOptions(options) {
  */
 function checkMilliseconds(name, value) {
   if (typeof value === 'number' && value >= 0) return value;
-  throw badOption(`${name} must be a number of milliseconds from 0 up, not ${inspect(value)}`);
+  const range = 'a number of milliseconds, 0 or more; Infinity is no limit';
+  throw badOption(`${name} must be ${range}, not ${inspect(value)}`);
 }
 
 /** @param {unknown} value */
@@ -41,7 +111,7 @@ function checkMaxMessageSize(value) {
   if (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= LARGEST_MESSAGE_SIZE) {
     return Number(value);
   }
-  const range = `a whole number from 1 to ${LARGEST_MESSAGE_SIZE}`;
+  const range = `a whole number of bytes from 1 to ${LARGEST_MESSAGE_SIZE}`;
   throw badOption(`maxMessageSize must be ${range}, not ${inspect(value)}`);
 }
 
@@ -49,13 +119,22 @@ function checkMaxMessageSize(value) {
  * @param {unknown} value
  * @returns {AbortSignal | undefined}
  */
-export function checkSignal(value) {
+function checkSignal(value) {
   if (value === undefined || value === null) return undefined;
-  // By shape, not by class: a signal may come from another realm or from a polyfill.
-  if (typeof value === 'object' && 'aborted' in value && 'addEventListener' in value) {
-    return /** @type {AbortSignal} */ (value);
-  }
-  throw badOption('signal must be an AbortSignal');
+  if (isSignal(value)) return value;
+  throw badOption(`signal must be an AbortSignal, not ${inspect(value, { depth: 0 })}`);
+}
+
+/**
+ * By shape, not by class: a signal may come from another realm or from a polyfill.
+ *
+ * @param {unknown} value
+ * @returns {value is AbortSignal}
+ */
+function isSignal(value) {
+  if (typeof value !== 'object' || value === null || !('aborted' in value)) return false;
+  const { addEventListener, removeEventListener } = /** @type {AbortSignal} */ (value);
+  return typeof addEventListener === 'function' && typeof removeEventListener === 'function';
 }
 
 /** @param {string} message */

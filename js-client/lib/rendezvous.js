@@ -52,9 +52,11 @@ export function fromEnvironment(environment) {
  */
 function requireVariable(environment, name) {
   const value = environment[name];
-  if (value === undefined) throw bad(`the environment variable ${name} is not set`);
-  if (value === '') throw bad(`the environment variable ${name} is empty`);
-  return value;
+  if (value) return value;
+  const state = value === undefined ? 'missing' : 'empty';
+  const who = 'the service that starts this program sets it';
+  const byHand = 'to try it by hand, set IPC_CHANNEL_IN and IPC_CHANNEL_OUT as its server says';
+  throw bad(`the environment variable ${name} is ${state}: ${who}; ${byHand}`);
 }
 
 /**

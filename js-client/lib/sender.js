@@ -16,7 +16,7 @@ const NOTHING = new Uint8Array(0);
 /** A frame on its way out: what of it was not copied yet, and who waits for it. */
 class Frame {
   started = false;
-  #length;
+  length;
   #left;
   #rest;
   /** @type {(() => void)} */
@@ -27,13 +27,18 @@ class Frame {
 
   /** @param {Uint8Array} payload empty for the close frame */
   constructor(payload) {
-    this.#length = payload.length;
+    this.length = payload.length;
     this.#left = payload.length;
     this.#rest = payload;
   }
 
   get complete() {
     return this.started && this.#left === 0;
+  }
+
+  /** Whether it takes more than one system call, and so may be out in part. */
+  get isLarge() {
+    return HEADER_SIZE + this.length > BATCH_SIZE;
   }
 
   /**
@@ -47,7 +52,7 @@ class Frame {
     const start = this.started ? offset : offset + HEADER_SIZE;
     const part = this.#next(Math.min(this.#left, target.length - start));
     if (part === null) return null;
-    if (!this.started) target.writeUInt32BE(this.#length, offset);
+    if (!this.started) target.writeUInt32BE(this.length, offset);
     this.started = true;
     target.set(part, start);
     this.#rest = this.#rest.subarray(part.length);
@@ -122,6 +127,17 @@ export class Sender {
     return this.#error;
   }
 
+  /** How many frames the kernel does not have yet. */
+  get unsent() {
+    return this.#inBatch.length + this.#waiting.size;
+  }
+
+  /** The length of the message that is out in part; 0 if there is none. */
+  get lengthUnderWay() {
+    const begun = [...this.#inBatch, this.#waiting.peek()].filter((frame) => frame?.started);
+    return begun.findLast((frame) => frame?.isLarge)?.length ?? 0;
+  }
+
   /** Whether the close frame was sent or queued. */
   get finishing() {
     return this.#finished !== null;
@@ -143,8 +159,9 @@ export class Sender {
       const frame = new Frame(payload);
       frame.resolve = resolve;
       frame.reject = reject;
-      const node = this.#waiting.push(frame);
+      // First, as a signal of somebody else's making may throw: no frame may be left behind then.
       frame.release = onAbort(signal, (error) => this.#abandon(node, error));
+      const node = this.#waiting.push(frame);
       this.#pump();
     });
   }

@@ -1,6 +1,6 @@
 import { throwIfAborted } from './abort.js';
 import { Decoder } from './decoder.js';
-import { LOCAL, reset } from './end.js';
+import { LOCAL, peerGone, reset } from './end.js';
 import { IPCChannelError, systemCode } from './errors.js';
 import { payloadOf } from './frame.js';
 import { Inbox } from './inbox.js';
@@ -81,6 +81,25 @@ export class Session {
 
   get endReason() {
     return this.#inbox.reachedEnd?.reason ?? null;
+  }
+
+  /** What there is to know of the session, for people to read. */
+  describe() {
+    return {
+      state: this.#state,
+      endReason: this.endReason,
+      unreadMessages: this.#inbox.unread,
+      waitingReads: this.#inbox.readers,
+      unsentMessages: this.#sender.unsent,
+      maxMessageSize: this.#maxMessageSize,
+      linger: this.#linger,
+    };
+  }
+
+  get #state() {
+    if (this.#closed) return 'closed';
+    if (this.#closing !== null) return 'closing';
+    return this.endReason === null ? 'connected' : 'ended';
   }
 
   /**
@@ -194,7 +213,7 @@ export class Session {
   /** @param {Error} error */
   #readFailed(error) {
     this.#resolvePeerEnded();
-    const end = this.#resetSeen ?? reset(error);
+    const end = this.#resetSeen ?? reset(error, this.#sender.lengthUnderWay);
     this.#inbox.finish(end);
     if (systemCode(error) !== 'ECONNRESET') return; // of reading alone
     this.#resetSeen = end;
@@ -209,9 +228,9 @@ export class Session {
    */
   #writeFailed(error) {
     if (systemCode(error) !== 'ECONNRESET') {
-      return new IPCChannelError('peer-gone', 'the peer no longer reads', { cause: error });
+      return peerGone(error, this.#sender.lengthUnderWay);
     }
-    this.#resetSeen ??= reset(error);
+    this.#resetSeen ??= reset(error, this.#sender.lengthUnderWay);
     return /** @type {Error} */ (this.#resetSeen.error);
   }
 
@@ -243,7 +262,7 @@ export class Session {
 
   get #wantsReference() {
     if (this.#closed) return false;
-    return this.#inbox.hasReaders || this.#sender.busy || this.#closing !== null;
+    return this.#inbox.readers > 0 || this.#sender.busy || this.#closing !== null;
   }
 
   /** @param {boolean} wanted */
@@ -254,7 +273,7 @@ export class Session {
   }
 }
 
-function closedError(text = 'the channel was closed at this end') {
+function closedError(text = 'the channel was closed at this end: connect again for a new session') {
   return new IPCChannelError('closed', text);
 }
 

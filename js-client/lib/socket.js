@@ -1,17 +1,28 @@
 import net from 'node:net';
 
+import { systemCode } from './errors.js';
+
 // One read of the kernel takes at most this much; libuv's own choice.
 const READ_SIZE = 64 * 1024;
+// The other end reset the connection: EPIPE if it had ended its direction before.
+const ONLY_WHEN_ESTABLISHED = new Set(['ECONNRESET', 'EPIPE']);
 
 /**
- * A net.Socket that outlives a failed write, and reads into one buffer.
+ * A net.Socket that outlives a failed write and an early reset, and reads into one buffer.
  *
  * Node destroys a socket whose write fails, and with it the messages that have already arrived. Here
  * the stream machinery never hears of the failure; it is reported to whoever wrote.
+ *
+ * A server may let us in, write and reset before this process looks again. Node calls that a connect
+ * that failed, and destroys the socket with all that has arrived. But a port where nobody listens
+ * refuses the connection; only one that was established can be reset (RDV-43).
  */
 export class Socket extends net.Socket {
   /** @type {Error | null} */
   #writeError = null;
+  #established = false;
+  /** @type {Error | null} the reset that was told instead of the connection */
+  earlyReset = null;
 
   /**
    * @param {import('node:net').SocketConstructorOpts} options
@@ -25,6 +36,22 @@ export class Socket extends net.Socket {
     super(/** @type {object} */ ({ ...options, onread: { buffer, callback } }));
     /** Resolves when the descriptor is closed. */
     this.freed = new Promise((resolve) => this.once('close', resolve));
+    this.#established = options.fd !== undefined;
+    this.once('connect', () => {
+      this.#established = true;
+    });
+  }
+
+  /**
+   * @param {Error} [error]
+   * @returns {this}
+   */
+  destroy(error) {
+    const code = systemCode(error) ?? '';
+    if (this.#established || !ONLY_WHEN_ESTABLISHED.has(code)) return super.destroy(error);
+    if (code === 'ECONNRESET') this.earlyReset = error ?? null;
+    this.emit('connect');
+    return this;
   }
 
   /**

@@ -15,10 +15,11 @@ export function duplexOver(session) {
     // The session reads ahead by bytes; a second queue that counts messages would only blur that.
     readableHighWaterMark: 1,
     read() {
-      session.read(undefined).then(
-        (message) => this.push(message),
-        (error) => this.destroy(error),
-      );
+      // A listener for 'data' that throws does so in push: without an end the stream would stand still.
+      session
+        .read(undefined)
+        .then((message) => void this.push(message))
+        .catch((error) => void this.destroy(error));
     },
     write(message, _encoding, done) {
       session.write(message, undefined).then(() => done(), done);

@@ -69,7 +69,8 @@ export class TCPConnection {
    */
   #streamEnded(handler) {
     const socket = this.#socket;
-    if (!socket.writable) handler.onEnd();
+    if (socket.earlyReset) handler.onError(socket.earlyReset);
+    else if (!socket.writable) handler.onEnd();
     // A write that waits already is told of the reset in this turn of the event loop.
     else if (socket.writableLength > 0) setImmediate(() => handler.onEnd());
     else {

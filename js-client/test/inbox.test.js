@@ -57,7 +57,7 @@ describe('inbox', () => {
       controller.abort();
       await assert.rejects(read, { name: 'AbortError', code: 'ABORT_ERR' });
     }
-    assert.equal(inbox.hasReaders, false);
+    assert.equal(inbox.readers, 0);
   });
 
   it('drops what nobody has read when we close, and that end counts', async () => {

@@ -43,7 +43,7 @@ describe('connecting over named pipes', () => {
   }
 
   it('waits for paths that do not exist yet', async (t) => {
-    const { directory, ...paths } = makeFifos(t);
+    const paths = makeFifos(t);
     for (const fifo of Object.values(paths)) fs.renameSync(fifo, `${fifo}.later`);
     const connecting = connect({ ...paths, timeout: 60_000 });
     await turn();
@@ -94,7 +94,8 @@ describe('connecting over named pipes', () => {
   });
 
   it('refuses what can never work, at once, and touches nothing', async (t) => {
-    const { directory, inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makeFifos(t);
+    const directory = path.dirname(inPath);
     const file = path.join(directory, 'file');
     fs.writeFileSync(file, 'precious');
     const link = path.join(directory, 'link');

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import { describe, it } from 'node:test';
 
+import { connect } from '../index.js';
 import { TCPConnection } from '../lib/tcp-connection.js';
+import { makeFifos } from '../testing/fifos.js';
 import { startCode } from '../testing/process.js';
-import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern } from '../testing/rig.js';
+import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern, readToEnd } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
 
 describe('a session over TCP', () => {
@@ -111,6 +114,64 @@ describe('a session over TCP', () => {
     await write;
   });
 });
+
+// Covers RDV-43.
+describe('a server that resets before this process looks', () => {
+  for (const [how, end] of /** @type {const} */ ([
+    ['reset', { reason: 'reset', code: 'reset' }],
+    ['end and reset', { reason: 'eof', code: null }],
+  ])) {
+    for (const sent of ['', 'hello']) {
+      it(`was met: ${how} after "${sent}"`, async (t) => {
+        const { address, untilReset } = await resettingServer(t, how, sent);
+        for (let round = 0; round < 100; round += 1) {
+          const connecting = connect({ inPath: address, outPath: address, timeout: 0 });
+          process.nextTick(untilReset); // right after the system call
+          const channel = await connecting;
+          const { messages, error } = await readToEnd(channel);
+          assert.deepEqual(messages.map(String), sent === '' ? [] : [sent]);
+          assert.deepEqual([channel.endReason, error], [end.reason, end.code]);
+          await channel.close();
+        }
+      });
+    }
+  }
+});
+
+/**
+ * A process that sends a message to each client and resets it.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {'reset' | 'end and reset'} how
+ * @param {string} message
+ */
+async function resettingServer(t, how, message) {
+  const { inPath: fifo } = makeFifos(t);
+  const code = `
+    import fs from 'node:fs';
+    import net from 'node:net';
+    const [fifo, how, hex] = process.argv.slice(1);
+    const told = fs.openSync(fifo, 'w');
+    const server = net.createServer({ allowHalfOpen: true }, async (socket) => {
+      const bytes = Buffer.from(hex, 'hex');
+      if (bytes.length > 0) await new Promise((done) => socket.write(bytes, done));
+      if (how !== 'reset') await new Promise((done) => socket.end(done));
+      socket.on('close', () => fs.writeSync(told, '.'));
+      socket.resetAndDestroy();
+    });
+    server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+  `;
+  const wire = message === '' ? '' : frame(message).toString('hex');
+  const { child, said } = startCode(t, code, fifo, how, wire);
+  let address = '';
+  child.stdout.on('data', (text) => {
+    address += String(text).trim();
+  });
+  const fd = fs.openSync(fifo, 'r');
+  t.after(() => fs.closeSync(fd));
+  await said('\n');
+  return { address, untilReset: () => fs.readSync(fd, Buffer.alloc(1)) };
+}
 
 describe('a TCP connection', () => {
   for (const [localAddress, toItself] of /** @type {const} */ ([

@@ -20,7 +20,7 @@ export function makeFifos(t) {
   t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
   const paths = { inPath: path.join(directory, 'in'), outPath: path.join(directory, 'out') };
   makeAt(paths.inPath, paths.outPath);
-  return { directory, ...paths };
+  return paths;
 }
 
 /** @param {string[]} names */

@@ -35,6 +35,20 @@ export async function use(): Promise<EndReason | null> {
   await connect({ inPath: '/path/to/in' });
   // @ts-expect-error the environment says where
   await connectFromEnv({ inPath: '/path/to/in' });
+  // @ts-expect-error the option is misspelled
+  await connectFromEnv({ timout: 5 });
+  // @ts-expect-error a number of milliseconds
+  await connectFromEnv({ timeout: '5' });
+  // @ts-expect-error a number, not a BigInt
+  await connectFromEnv({ maxMessageSize: 5n });
+  // @ts-expect-error a signal, not its controller
+  await connectFromEnv({ signal: new AbortController() });
+  // @ts-expect-error options are an object
+  await connectFromEnv(null);
+  // @ts-expect-error a message has no encoding
+  await channel.write(new Uint8Array(1), 'utf8');
+  // @ts-expect-error the option is misspelled
+  await channel.read({ singal: AbortSignal.timeout(5) });
   // @ts-expect-error channels come from connect
   new Channel();
   // @ts-expect-error an end reason cannot be set

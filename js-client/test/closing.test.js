@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { describe, it } from 'node:test';
+import { inspect } from 'node:util';
+
+import { connect } from '../index.js';
+import { startCode } from '../testing/process.js';
+import { CLOSE_FRAME, frame, meetOverTCP, pattern, TRANSPORTS } from '../testing/rig.js';
+import { until } from '../testing/wait.js';
+
+/** @typedef {import('../index.js').Channel} Channel */
+
+const MIB = 1024 * 1024;
+// Four times what a peer that has sent its close frame may be silent for.
+const SILENCE = 200;
+
+const silence = () => new Promise((resolve) => setTimeout(resolve, SILENCE));
+
+/**
+ * @param {Promise<void>} closing
+ * @returns {() => boolean}
+ */
+function watch(closing) {
+  let isOver = false;
+  void closing.then(() => {
+    isOver = true;
+  });
+  return () => isOver;
+}
+
+const FLOOD = Array.from({ length: 500 }, () => frame(Buffer.alloc(65_536)));
+
+/** What makes a channel stop reading, and how to tell that it has. */
+const FLOODS = [
+  {
+    what: 'its inbox was full',
+    wire: FLOOD,
+    hasStopped: (/** @type {Channel} */ channel) => /unreadMessages: 1[6-9]/.test(inspect(channel)),
+  },
+  {
+    what: 'the peer had broken the limit',
+    wire: [Buffer.from('ffffffff', 'hex'), ...FLOOD],
+    hasStopped: (/** @type {Channel} */ channel) => channel.endReason === 'too_large',
+  },
+  {
+    what: 'the peer had sent its close frame',
+    wire: [CLOSE_FRAME, ...FLOOD],
+    hasStopped: (/** @type {Channel} */ channel) => channel.endReason === 'clean',
+  },
+];
+
+for (const { name, meet } of TRANSPORTS) {
+  for (const { what, wire, hasStopped } of FLOODS) {
+    // Covers SES-34.
+    it(`close over ${name} reads on although ${what}`, async (t) => {
+      const { channel, peer } = await meet(t, { linger: 10_000 });
+      const message = pattern(8 * MIB);
+      const write = channel.write(message).catch(() => {});
+      const flood = peer.send(Buffer.concat(wire)).catch(() => {});
+      await until(() => hasStopped(channel), 'a channel that does not read');
+      const closing = channel.close();
+      await flood; // reads nothing before
+      const output = await peer.readAll();
+      assert.ok(output.equals(Buffer.concat([frame(message), CLOSE_FRAME])), `${output.length}`);
+      await peer.destroy();
+      await Promise.all([closing, write]);
+    });
+  }
+}
+
+// Covers SES-60 and SES-63.
+describe('close over TCP', () => {
+  it('stays with a peer that is silent and has not said that it closes', async (t) => {
+    const { channel, peer } = await meetOverTCP(t, { linger: 60_000 });
+    await peer.send(frame('not the last'));
+    assert.equal(String(await channel.read()), 'not the last');
+    const closing = channel.close();
+    const isOver = watch(closing);
+    await silence();
+    assert.equal(isOver(), false);
+    await peer.endWriting();
+    await closing;
+    assert.deepEqual(await peer.readAll(), CLOSE_FRAME);
+  });
+
+  it('stays until the server has let us in', { skip: process.platform !== 'linux' }, async (t) => {
+    const code = `
+      import net from 'node:net';
+      const server = net.createServer({ allowHalfOpen: true }, async (socket) => {
+        let hex = '';
+        for await (const chunk of socket) hex += chunk.toString('hex');
+        console.log('got ' + hex);
+        server.close();
+      });
+      server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port));
+    `;
+    const { child, ended, said } = startCode(t, code);
+    let output = '';
+    child.stdout.on('data', (text) => {
+      output += text;
+    });
+    await said('port');
+    const stat = () => fs.readFileSync(`/proc/${child.pid}/stat`, 'latin1');
+    child.kill('SIGSTOP');
+    await until(() => / T /.test(stat()), 'a server that stands still');
+    const address = output.slice('port '.length).trim();
+    const channel = await connect({ inPath: address, outPath: address, linger: 60_000 });
+    await channel.write(Buffer.from('hi'));
+    const closing = channel.close();
+    const isOver = watch(closing);
+    await silence();
+    assert.equal(isOver(), false);
+    child.kill('SIGCONT');
+    await closing;
+    assert.match((await ended).output, /got 00000002686900000000\n/);
+  });
+});
