@@ -41,6 +41,7 @@ nox.options.sessions = [
     "js",
     "js_tests",
     "package",
+    "surroundings",
     "conformance",
     "demo",
 ]
@@ -87,6 +88,14 @@ def tests(session: nox.Session) -> None:
     workers = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
     options = ("-n", workers, "--ignore=tests/conformance")
     session.run("pytest", *options, *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def surroundings(session: nox.Session) -> None:
+    """Run the fast tests under nohup, as another user and so on; arguments are names."""
+    install(session, "test")
+    env = {"PYTHONPATH": str(ROOT / "tests")}
+    session.run("python", "-m", "surroundings", *session.posargs, env=env)
 
 
 @nox.session(reuse_venv=True)

@@ -20,6 +20,7 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+import dispositions
 import raw
 from ipc_channel import IPCChannelClient
 from ipc_channel.endpoint import Options
@@ -30,6 +31,10 @@ settings.register_profile(
 )
 settings.register_profile("quick", settings.get_profile("steady"), max_examples=10)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_configure() -> None:
+    dispositions.unblock()
 
 
 def _debug_loop() -> asyncio.AbstractEventLoop:

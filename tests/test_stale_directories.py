@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import dispositions
 from ipc_channel import private_directory
 from ipc_channel.private_directory import PrivateDirectory, remove_stale
 from raw import PATIENCE
@@ -41,6 +42,7 @@ def service(*before: str, code: str = SERVICE) -> Iterator[tuple[Any, Path]]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=dispositions.restore,
     )
     try:
         assert process.stdout is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import dispositions
 from benchmarks.async_end import fill
 from benchmarks.build import Tools, c_compiler
 from benchmarks.contenders import BY_NAME, Contender
@@ -212,7 +213,9 @@ def start(arguments: list[str], directory: Path) -> subprocess.Popen[bytes]:
     """Start Python as a harness that works in ``directory``."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(directory)}
     command = [sys.executable, *arguments]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, preexec_fn=dispositions.restore
+    )
 
 
 def processes_in(directory: Path) -> list[str]:

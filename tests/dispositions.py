@@ -1,0 +1,26 @@
+"""The signals of an ordinary process, whatever started the tests.
+
+``nohup`` ignores SIGHUP, a shell without a terminal ignores SIGINT and SIGQUIT for its
+background jobs, and children inherit that, blocked signals too. A test that ends a
+process by a signal starts it with :func:`restore`. The tests' own process keeps what is
+ignored, which protects it, except for SIGCHLD: without it there is no exit status.
+"""
+
+from __future__ import annotations
+
+import signal
+
+_DEFAULTS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD")
+
+
+def restore() -> None:
+    """Set signals to their defaults: to be called in a child, before it becomes a program."""
+    for name in _DEFAULTS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    unblock()
+
+
+def unblock() -> None:
+    """Let every signal through, and have the exit status of children."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

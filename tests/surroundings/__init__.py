@@ -1,0 +1,1 @@
+"""The fast tests in other surroundings than a developer's terminal: ``nox -s surroundings``."""

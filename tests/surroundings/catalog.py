@@ -1,0 +1,86 @@
+"""The surroundings: what each changes about the process that runs the tests."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from surroundings import stage
+
+Words = Callable[[Path], list[str]]
+
+_USER, _POOR_USER = 54321, 54322  # ids that nobody else has
+_BACKGROUND = ["sh", "-c", '"$@" & wait $!', "sh"]
+_HOG = str(Path(__file__).with_name("hog.py"))
+_ASCII = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def _nothing() -> None:
+    pass
+
+
+def _possible() -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Surrounding:
+    """One of them."""
+
+    name: str
+    before: Words = lambda _: []
+    """Words before the command, given a directory of its own that does not exist yet."""
+    change: stage.Change = _nothing
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    """Variables that are set, or taken away if None."""
+    options: tuple[str, ...] = ()
+    """Of pytest."""
+    place: str = "place"
+    """Name of the directory for temporary files, and for the copy."""
+    user: int | None = None
+    """Another user, to whom that directory belongs."""
+    copy: bool = False
+    """Whether the tests run from a copy of the tree in that directory."""
+    hindrance: Callable[[], str | None] = _possible
+    """Why this machine cannot have it."""
+
+
+def as_user(user: int, *more: str) -> Words:
+    return lambda scratch: [*stage.as_user(user, sys.executable, scratch), *more]
+
+
+SURROUNDINGS = (
+    Surrounding("nohup", before=lambda _: ["nohup"]),
+    Surrounding("a job in the background", before=lambda _: _BACKGROUND),
+    Surrounding("no terminal, stdin closed", change=stage.leave_the_terminal),
+    Surrounding("SIGPIPE at its default", options=("-p", "surroundings.sigpipe")),
+    Surrounding("SIGPIPE ignored", change=stage.ignore(signal.SIGPIPE)),
+    Surrounding("SIGCHLD ignored", change=stage.ignore(signal.SIGCHLD)),
+    Surrounding("signals blocked", change=stage.block_signals),
+    Surrounding("umask 000", change=stage.umask(0)),
+    Surrounding("umask 022", change=stage.umask(0o022), env={"PYTHONHASHSEED": "0"}),
+    Surrounding("umask 077", change=stage.umask(0o077)),
+    Surrounding("a path with spaces", place="a path with späces", copy=True),
+    Surrounding("a long TMPDIR", place="long-" * 40),
+    Surrounding("few descriptors", change=stage.few_descriptors(64)),
+    Surrounding("the C locale", env=_ASCII),
+    Surrounding("Python's development mode", env={"PYTHONDEVMODE": "1"}),
+    Surrounding("no HOME, no TMPDIR", env={"HOME": None, "TMPDIR": None}),
+    Surrounding(
+        "an ordinary user",
+        before=as_user(_USER),
+        user=_USER,
+        copy=True,
+        hindrance=stage.can_become_another,
+    ),
+    Surrounding(
+        "no quota of pipe buffers left",
+        before=as_user(_POOR_USER, sys.executable, _HOG),
+        user=_POOR_USER,
+        copy=True,
+        hindrance=stage.can_become_another,
+    ),
+)
