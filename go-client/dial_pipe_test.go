@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The server may open its ends in any order, blocking or not, before or after
@@ -153,5 +154,51 @@ func TestOpenedIsNoPipe(t *testing.T) {
 		if _, err := openPipe(path, syscall.O_RDONLY); !errors.Is(err, ErrBadRendezvous) {
 			t.Fatalf("error is %v", err)
 		}
+	}
+}
+
+// A server locks the pipe that it reads, so that a client whose paths are swapped is told.
+func TestSwappedPaths(t *testing.T) { // RDV-35
+	for _, locked := range []int{syscall.LOCK_EX, syscall.LOCK_SH, syscall.LOCK_UN} {
+		t.Run(sprint("lock ", locked), func(t *testing.T) {
+			checkLeaks(t)
+			in, out := makePipes(t)
+			server := mustOpen(t, in, syscall.O_RDONLY|syscall.O_NONBLOCK)
+			defer syscall.Close(server)
+			must(t, syscall.Flock(server, locked))
+			timeout := 30 * time.Millisecond
+			if locked == syscall.LOCK_EX {
+				timeout = 0 // the default: refused long before
+			}
+			_, err := Dial(testContext(t), in, out, &Options{Timeout: timeout})
+			if locked == syscall.LOCK_EX {
+				if !errors.Is(err, ErrBadRendezvous) || !strings.Contains(err.Error(), "swapped") {
+					t.Fatalf("error is %v", err)
+				}
+				return
+			}
+			// Another client reads there as well, and may be right.
+			if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "or in and out are swapped") {
+				t.Fatalf("error is %v", err)
+			}
+		})
+	}
+}
+
+// The server may come, and lock, only after a client with swapped paths.
+func TestSwappedPathsServerComesLater(t *testing.T) { // RDV-35
+	checkLeaks(t)
+	in, out := makePipes(t)
+	dialled := background(func() error {
+		_, err := Dial(testContext(t), in, out, nil)
+		return err
+	})
+	w := mustOpen(t, in, syscall.O_WRONLY) // waits until the client reads
+	syscall.Close(w)
+	server := mustOpen(t, in, syscall.O_RDONLY|syscall.O_NONBLOCK)
+	defer syscall.Close(server)
+	must(t, syscall.Flock(server, syscall.LOCK_EX))
+	if err := wait(t, dialled); !errors.Is(err, ErrBadRendezvous) {
+		t.Fatalf("error is %v", err)
 	}
 }

@@ -99,6 +99,10 @@ func (d *pipeDial) open() error {
 			return err
 		}
 	}
+	if isReadByServer(d.in) {
+		return newError(CodeBadRendezvous, "in %q and out %q are swapped: the server reads from %q",
+			d.inPath, d.outPath, d.inPath)
+	}
 	if d.isElsewhere() {
 		return fmt.Errorf("%w: %q was replaced", errNotYet, d.inPath)
 	}
@@ -147,6 +151,16 @@ func (d *pipeDial) hasWriter() bool {
 	n, err := readFD(d.in, first[:])
 	d.early = append(d.early, first[:n]...)
 	return n > 0 || err == syscall.EAGAIN
+}
+
+// isReadByServer reports whether a server has locked the pipe fd: it locks the one
+// that it reads itself, so that a client told to read from there notices.
+func isReadByServer(fd int) bool {
+	err := ignoringEINTR(func() error { return syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB) })
+	if err == nil {
+		syscall.Flock(fd, syscall.LOCK_UN)
+	}
+	return err == syscall.EWOULDBLOCK // anything else: a file system without locks
 }
 
 // isElsewhere reports whether in is not what its path leads to any more: the
@@ -231,8 +245,10 @@ func openPipe(path string, mode int) (int, error) {
 // that it cannot, and those that have nothing to do with the path.
 func pathError(verb, path string, err error) error {
 	switch err {
-	case syscall.ENOENT, syscall.ENXIO:
+	case syscall.ENOENT:
 		return fmt.Errorf("%w: %s %q: %w", errNotYet, verb, path, err)
+	case syscall.ENXIO:
+		return fmt.Errorf("%w: nobody reads %q: the server is not there, or in and out are swapped: %w", errNotYet, path, err)
 	case syscall.ENOTDIR, syscall.ELOOP, syscall.EACCES, syscall.EPERM, syscall.ENAMETOOLONG:
 		return wrapError(CodeBadRendezvous, err, "cannot %s %q", verb, path)
 	}

@@ -102,6 +102,32 @@ function openAgain(end, path, access) {
 }
 
 /**
+ * Whether a server has locked the FIFO behind an open end: it locks the one that it reads itself, so
+ * that a client told to read from there notices. Node has no flock(), but Linux lists the locks.
+ *
+ * @param {FifoEnd} end
+ */
+export function isReadByServer({ inode }) {
+  let locks;
+  try {
+    locks = fs.readFileSync('/proc/locks', 'latin1');
+  } catch {
+    return false; // no Linux, or no /proc: it cannot be told
+  }
+  const device = [major(inode.dev), minor(inode.dev)].map((part) =>
+    part.toString(16).padStart(2, '0'),
+  );
+  const what = `${device.join(':')}:${inode.ino}`;
+  return new RegExp(`^[0-9]+: FLOCK +[A-Z]+ +WRITE +[0-9]+ ${what} `, 'm').test(locks);
+}
+
+/** @param {bigint} device as stat() gives it */
+const major = (device) => ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
+
+/** @param {bigint} device */
+const minor = (device) => (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
+
+/**
  * Reads what is there.
  *
  * @param {number} fd

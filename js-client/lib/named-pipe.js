@@ -1,5 +1,13 @@
 import { IPCChannelError } from './errors.js';
-import { closeEnd, hasReader, inodeAt, openFifo, readNow, sameInode } from './fifo.js';
+import {
+  closeEnd,
+  hasReader,
+  inodeAt,
+  isReadByServer,
+  openFifo,
+  readNow,
+  sameInode,
+} from './fifo.js';
 import { NamedPipeConnection } from './named-pipe-connection.js';
 import { Missed, retry } from './retry.js';
 
@@ -12,6 +20,9 @@ import { Missed, retry } from './retry.js';
 // What is taken out of the pipe while we still wait for its server: the capacity that an ordinary
 // user can give a pipe.
 const MOST_LEFTOVERS = 1024 * 1024;
+
+// A look at the locks of the whole system costs more than a try.
+const MS_BETWEEN_LOOKS_AT_LOCKS = 100;
 
 /**
  * Meets the server at two FIFOs that it creates.
@@ -44,6 +55,7 @@ class Meeting {
   /** @type {Buffer[]} */
   #leftovers = [];
   #inEnded = false;
+  #nextLookAtLocks = 0;
 
   /** @param {NamedPipeRendezvous} rendezvous */
   constructor(rendezvous) {
@@ -61,7 +73,7 @@ class Meeting {
     if (this.#seesServer(last)) return this.#handOver();
     const missed = new Missed(
       this.#out === null
-        ? `${this.#outPath} does not exist, or nobody reads it`
+        ? this.#whyUnread()
         : `nobody has both pipes open, ${this.#outPath} to read and ${this.#inPath} to write`,
     );
     if (!this.#isElsewhere()) return missed;
@@ -69,6 +81,12 @@ class Meeting {
     if (this.#seesServer(last)) return this.#handOver();
     this.close();
     return missed;
+  }
+
+  #whyUnread() {
+    return inodeAt(this.#outPath) === null
+      ? `${this.#outPath} does not exist`
+      : `nobody reads ${this.#outPath}: the server is not there, or in and out are swapped`;
   }
 
   close() {
@@ -88,7 +106,9 @@ class Meeting {
     if (inInode === null || outInode === null) return;
     this.#refuseSame(inInode, outInode);
     this.#in ??= openFifo(this.#inPath, 'read');
-    if (this.#in === null || this.#isElsewhere()) return;
+    if (this.#in === null) return;
+    this.#refuseSwapped(this.#in);
+    if (this.#isElsewhere()) return;
     this.#takeLeftovers();
     if (!this.#inEnded) this.#out = openFifo(this.#outPath, 'write');
   }
@@ -100,6 +120,16 @@ class Meeting {
   #refuseSame(inInode, outInode) {
     if (!sameInode(inInode, outInode)) return;
     const text = `${this.#inPath} and ${this.#outPath} are the same FIFO`;
+    throw new IPCChannelError('bad-rendezvous', text);
+  }
+
+  /** @param {FifoEnd} inEnd */
+  #refuseSwapped(inEnd) {
+    const now = performance.now();
+    if (now < this.#nextLookAtLocks) return;
+    this.#nextLookAtLocks = now + MS_BETWEEN_LOOKS_AT_LOCKS;
+    if (!isReadByServer(inEnd)) return;
+    const text = `in ${this.#inPath} and out ${this.#outPath} are swapped: the server reads from ${this.#inPath}`;
     throw new IPCChannelError('bad-rendezvous', text);
   }
 

@@ -8,13 +8,12 @@ peer whatever order it opens in, and nobody ever blocks in ``open``.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import select
 from typing import Unpack
 
-from ipc_channel import rendezvous
+from ipc_channel import pipe_files, rendezvous
 from ipc_channel.endpoint import Endpoint, Options, default_logger
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.interface import IPCChannel
@@ -33,8 +32,9 @@ class _Opening:
     _out: int
     _early: bytes  # what was read on finding that somebody writes
 
-    def __init__(self, address: rendezvous.PipeAddress) -> None:
+    def __init__(self, address: rendezvous.PipeAddress, *, is_server: bool = False) -> None:
         self._address = address
+        self._is_server = is_server  # has made the pipes
         self._forget()
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
@@ -45,6 +45,7 @@ class _Opening:
             self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
         if self._in == NONE:
             return None
+        self._tell_who_reads()
         # No new `out` beside an old `in`: they are not a pair.
         if self._out == NONE and not self._has_left() and not self._is_elsewhere():
             self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
@@ -64,9 +65,19 @@ class _Opening:
         """What the last attempt lacked."""
         if self._in == NONE:
             return f"{self._address.in_path!r} does not exist"
-        if not self._is_read():
-            return f"{self._address.out_path!r} does not exist, or nobody reads it"
-        return f"nobody writes to {self._address.in_path!r}"
+        if self._is_read():
+            return f"nobody writes to {self._address.in_path!r}"
+        if not os.path.lexists(self._address.out_path):
+            return f"{self._address.out_path!r} does not exist"
+        if self._is_server:
+            return (
+                f"nobody reads {self._address.out_path!r}: the client did not come, "
+                "or it was not told to read from there"
+            )
+        return (
+            f"nobody reads {self._address.out_path!r}: the server is not there, "
+            "or in and out are swapped"
+        )
 
     @property
     def is_open(self) -> bool:
@@ -101,7 +112,23 @@ class _Opening:
         """
         if self._out == NONE:
             return self._has_left()
-        return self._has_input() or (self._is_read() and self._has_writer())
+        # In this order: a peer opens what it reads first, so that one who is seen to
+        # write afterwards reads as well; and one that leaves in between has written.
+        is_read = self._is_read()
+        return self._has_input() or (is_read and self._has_writer())
+
+    def _tell_who_reads(self) -> None:
+        """As a server say that we read ``in``; as a client refuse what a server reads."""
+        if self._out != NONE:
+            return
+        if self._is_server:
+            pipe_files.mark_as_read_by_server(self._in)
+        elif pipe_files.is_read_by_server(self._in):
+            in_path, out_path = self._address.in_path, self._address.out_path
+            raise BadRendezvousError(
+                f"bad rendezvous {in_path!r} and {out_path!r}: in and out are swapped, "
+                "as the server reads from the first of them"
+            )
 
     def _is_read(self) -> bool:
         return self._out != NONE and not poll(self._out, 0) & select.POLLERR
@@ -133,7 +160,10 @@ class _Opening:
 
         Without opening anything: with some devices that has effects.
         """
-        there = _check_path(self._address.in_path), _check_path(self._address.out_path)
+        there = (
+            pipe_files.check_path(self._address.in_path),
+            pipe_files.check_path(self._address.out_path),
+        )
         if there[0] and there[1] and os.path.samestat(there[0], there[1]):
             in_path, out_path = self._address.in_path, self._address.out_path
             raise BadRendezvousError(
@@ -149,36 +179,14 @@ def _open_pipe(path: str, mode: int) -> int:
     try:
         fd = os.open(path, mode | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        _raise_unless_missing(path, error)
+        pipe_files.raise_unless_missing(path, error)
         return NONE
     try:
-        rendezvous.check_fifo(path, os.fstat(fd))
+        pipe_files.check_fifo(path, os.fstat(fd))
     except BaseException:
         os.close(fd)
         raise
     return fd
-
-
-def _check_path(path: str) -> os.stat_result | None:
-    """Return what is there, if anything is.
-
-    Raises BadRendezvousError if it is no named pipe of our own user.
-    """
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        _raise_unless_missing(path, error)
-        return None
-    rendezvous.check_fifo(path, status)
-    return status
-
-
-def _raise_unless_missing(path: str, error: OSError) -> None:
-    """Raise unless ``error`` says that a pipe, or its reader, is not there yet."""
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        raise error  # not the rendezvous is bad, but our own state
-    if error.errno not in (errno.ENOENT, errno.ENXIO):
-        raise BadRendezvousError(f"bad rendezvous {path!r}: {error.strerror}") from error
 
 
 class PosixNamedPipeProtocol(Endpoint):
@@ -203,7 +211,7 @@ class PosixNamedPipeProtocol(Endpoint):
             raise BadRendezvousError(f"bad rendezvous {in_path!r}: not a named pipe")
         super().__init__(logger, loop, **options)
         self._address = address
-        self._pipes = _Opening(address)
+        self._pipes = _Opening(address, is_server=isinstance(self, IPCChannel))
 
     def _describe(self) -> str:
         return f"in={self._address.in_path!r} out={self._address.out_path!r}"

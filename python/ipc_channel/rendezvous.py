@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,13 +144,3 @@ def check_named_pipes_exist() -> None:
     """Raise BadRendezvousError on a platform without POSIX named pipes."""
     if not hasattr(os, "mkfifo"):
         raise BadRendezvousError(f"{sys.platform} has no POSIX named pipes; use TCP")
-
-
-def check_fifo(path: str, status: os.stat_result) -> None:
-    """Raise BadRendezvousError unless ``status`` is a named pipe of our own user."""
-    if stat.S_ISLNK(status.st_mode):
-        raise _bad("it is a symbolic link", path)
-    if not stat.S_ISFIFO(status.st_mode):
-        raise _bad("it is not a named pipe", path)
-    if status.st_uid != os.geteuid():
-        raise _bad(f"it belongs to user {status.st_uid}, not {os.geteuid()}", path)

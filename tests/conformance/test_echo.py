@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
+import subprocess
 from collections.abc import AsyncIterator, Iterable
 
 import pytest
 import pytest_asyncio
 
-from ipc_channel import Helper, IPCChannel, make_ipc_channel
+from ipc_channel import ENV_IN, ENV_OUT, Helper, IPCChannel, make_ipc_channel
 
 SIZES = [1, 2, 4092, 4096, *range(65531, 65538), 2**20, 5 * 2**20]
 
@@ -83,6 +85,26 @@ async def test_a_hundred_thousand_messages_each_way_at_once(helper: Helper) -> N
 
     await asyncio.gather(send(), receive())
     assert digest(got) == digest(sent)
+
+
+async def test_strings_that_are_not_crossed(command: list[str]) -> None:
+    """It ends at once, and says why."""
+    server = make_ipc_channel(transport="named_pipe")
+    connecting = asyncio.create_task(server.connect(60))
+    told = {ENV_IN: server.in_path, ENV_OUT: server.out_path}
+    helper = await asyncio.create_subprocess_exec(
+        *command,
+        env=os.environ | told,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    _, errors = await helper.communicate()
+    assert helper.returncode != 0
+    assert b"swapped" in errors
+    assert b"timeout" not in errors
+    assert not connecting.done()
+    await server.close()
+    assert not await connecting
 
 
 def encode_frame(message: bytes) -> bytes:

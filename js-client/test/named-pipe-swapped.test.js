@@ -1,0 +1,77 @@
+// A client that was given the server's strings as they are, not crossed. RDV-35
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import { describe, it } from 'node:test';
+
+import { connect } from '../index.js';
+import { makeFifos, openToRead, untilRead } from '../testing/fifos.js';
+import { openDescriptors } from '../testing/rig.js';
+import { until } from '../testing/wait.js';
+
+const LOCK = `
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+fcntl.flock(fd, getattr(fcntl, sys.argv[2]))
+print('locked', flush=True)
+sys.stdin.read()
+`;
+
+/**
+ * Opens a FIFO in another process to read, with a lock, as a server does.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {string} fifo
+ * @param {'LOCK_EX' | 'LOCK_SH'} kind
+ */
+async function readWithLock(t, fifo, kind) {
+  const child = spawn('python3', ['-c', LOCK, fifo, kind], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => child.stdin.end());
+  let said = '';
+  child.stdout.on('data', (text) => (said += text));
+  await until(() => said.includes('locked'), 'the lock');
+}
+
+const isLinux = process.platform === 'linux';
+
+describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux tells' }, () => {
+  it('is refused at once', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    await readWithLock(t, inPath, 'LOCK_EX');
+    const before = await openDescriptors();
+    await assert.rejects(connect({ inPath, outPath, timeout: Infinity }), {
+      code: 'bad-rendezvous',
+      message: /swapped: the server reads from .*in$/,
+    });
+    assert.equal(await openDescriptors(), before);
+  });
+
+  it('is refused when the server comes later', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    const connecting = connect({ inPath, outPath, timeout: Infinity });
+    const refused = assert.rejects(connecting, { code: 'bad-rendezvous' });
+    await untilRead(inPath);
+    await readWithLock(t, inPath, 'LOCK_EX');
+    await refused;
+  });
+
+  it('is not what another reader, or its lock, shows', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    await readWithLock(t, inPath, 'LOCK_SH');
+    const reader = openToRead(inPath);
+    await assert.rejects(connect({ inPath, outPath, timeout: 150 }), {
+      code: 'timeout',
+      message: /nobody reads .*out: the server is not there, or in and out are swapped/,
+    });
+    fs.closeSync(reader);
+  });
+
+  it('cannot be told without a list of locks', async (t) => {
+    const { inPath, outPath } = makeFifos(t);
+    await readWithLock(t, inPath, 'LOCK_EX');
+    t.mock.method(fs, 'readFileSync', () => {
+      throw Object.assign(new Error('no /proc'), { code: 'ENOENT' });
+    });
+    await assert.rejects(connect({ inPath, outPath, timeout: 10 }), { code: 'timeout' });
+  });
+});

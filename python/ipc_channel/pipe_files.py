@@ -1,0 +1,69 @@
+"""What may be opened as a named pipe, and the lock that tells who reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+
+from ipc_channel.errors import BadRendezvousError
+
+with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
+    import fcntl
+
+
+def check_path(path: str) -> os.stat_result | None:
+    """Return what is there, if anything is.
+
+    Raises BadRendezvousError if it is no named pipe of our own user.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        raise_unless_missing(path, error)
+        return None
+    check_fifo(path, status)
+    return status
+
+
+def check_fifo(path: str, status: os.stat_result) -> None:
+    """Raise BadRendezvousError unless ``status`` is a named pipe of our own user."""
+    if stat.S_ISLNK(status.st_mode):
+        why = "it is a symbolic link"
+    elif not stat.S_ISFIFO(status.st_mode):
+        why = "it is not a named pipe"
+    elif status.st_uid != os.geteuid():
+        why = f"it belongs to user {status.st_uid}, not {os.geteuid()}"
+    else:
+        return
+    raise BadRendezvousError(f"bad rendezvous {path!r}: {why}")
+
+
+def raise_unless_missing(path: str, error: OSError) -> None:
+    """Raise unless ``error`` says that a pipe, or its reader, is not there yet."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        raise error  # not the rendezvous is bad, but our own state
+    if error.errno not in (errno.ENOENT, errno.ENXIO):
+        raise BadRendezvousError(f"bad rendezvous {path!r}: {error.strerror}") from error
+
+
+def mark_as_read_by_server(fd: int) -> None:
+    """Lock the pipe ``fd``, so that a client told to read from it notices its mistake.
+
+    Left to the next call if a client is just looking.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_read_by_server(fd: int) -> bool:
+    """Whether a server has locked the pipe ``fd``, which it reads itself."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
