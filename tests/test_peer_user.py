@@ -115,7 +115,7 @@ async def test_possible_users() -> None:
 
 
 def test_users_need_tcp() -> None:
-    with pytest.raises(ValueError, match="allowed_users needs TCP"):
+    with pytest.raises(ValueError, match="allowed_users needs transport='tcp'"):
         make_ipc_channel(transport="named_pipe", allowed_users=[1])
 
 

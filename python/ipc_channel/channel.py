@@ -52,10 +52,13 @@ def make_ipc_channel(
     if transport == "tcp":
         return TCPSocketChannel(logger, loop, allowed_users=users, **options)
     if transport != "named_pipe":
-        raise ValueError(f"transport is {transport!r}, not 'named_pipe' or 'tcp'")
+        raise ValueError(
+            f"transport is {transport!r}, not 'named_pipe' or 'tcp';"
+            " leave it out for the default of this system"
+        )
     if users:
         raise ValueError(
-            "allowed_users needs TCP: named pipes are open to our own user only"
+            "allowed_users needs transport='tcp': named pipes are open to our own user only"
         )
     return PosixNamedPipeChannel(logger, loop, **options)
 

@@ -44,7 +44,8 @@ default_logger = logging.getLogger("ipc_channel")
 def check_seconds(name: str, value: float) -> float:
     """Return ``value``, or raise ValueError or TypeError if it is no duration."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
+        kind = type(value).__name__
+        raise TypeError(f"{name} is a number of seconds, an int or a float, not {kind}")
     if not 0 <= value <= _LONGEST:
         raise ValueError(f"{name} is {value}, not within 0 and {_LONGEST} seconds")
     return value
@@ -63,7 +64,8 @@ def check_options(options: Options) -> Options:
     """Return all options, with defaults; raise ValueError or TypeError if one is wrong."""
     for name in options:
         if name not in Options.__annotations__:
-            raise TypeError(f"there is no option {name!r}")
+            known = ", ".join(sorted(Options.__annotations__))
+            raise TypeError(f"there is no option {name!r}; there are: {known}")
     size = options.get("max_message_size", DEFAULT_MAX_MESSAGE_SIZE)
     linger = options.get("linger", DEFAULT_LINGER)
     return {
@@ -75,7 +77,9 @@ def check_options(options: Options) -> Options:
 def check_logger(logger: logging.Logger) -> logging.Logger:
     """Return ``logger``, or raise TypeError if it cannot log."""
     if not callable(getattr(logger, "warning", None)):
-        raise TypeError(f"logger is a logging.Logger, not {type(logger).__name__}")
+        kind = type(logger).__name__
+        hint = "; use logging.getLogger(name)" if isinstance(logger, str) else ""
+        raise TypeError(f"logger is a logging.Logger, not {kind}{hint}")
     return logger
 
 
@@ -84,7 +88,10 @@ def check_loop_argument(
 ) -> asyncio.AbstractEventLoop | None:
     """Return ``loop``, or raise TypeError if it is none."""
     if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
-        raise TypeError(f"loop is an event loop or None, not {type(loop).__name__}")
+        kind = type(loop).__name__
+        raise TypeError(
+            f"loop is an event loop, not {kind}; leave it out for the running one"
+        )
     return loop
 
 

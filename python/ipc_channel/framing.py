@@ -44,9 +44,13 @@ encode_header = _header.pack
 def check_max_message_size(value: int) -> int:
     """Return ``value``, or raise ValueError or TypeError if it is no possible limit."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"max_message_size is an int, not {type(value).__name__}")
+        kind = type(value).__name__
+        raise TypeError(f"max_message_size is a number of bytes, an int, not {kind}")
     if not 1 <= value <= MAX_LENGTH:
-        raise ValueError(f"max_message_size is {value}, not within 1 and {MAX_LENGTH}")
+        raise ValueError(
+            f"max_message_size is {value}, not within 1 and {MAX_LENGTH} bytes;"
+            f" leave it out for {DEFAULT_MAX_MESSAGE_SIZE}"
+        )
     return value
 
 

@@ -63,7 +63,8 @@ def parse(in_path: str, out_path: str) -> PipeAddress | TCPAddress:
     """
     for name, value in (("in_path", in_path), ("out_path", out_path)):
         if not isinstance(value, str):
-            raise TypeError(f"{name} is a str, not {type(value).__name__}")
+            kind = type(value).__name__
+            raise TypeError(f"{name} is a str, not {kind}{_hint(value)}")
     pipes = [path.startswith("/") for path in (in_path, out_path)]
     if any(pipes):
         if not all(pipes):
@@ -84,16 +85,29 @@ def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, str
     if environ is None:
         environ = os.environ
     if not isinstance(environ, Mapping):
-        raise TypeError(f"environ is a mapping, not {type(environ).__name__}")
+        kind = type(environ).__name__
+        raise TypeError(f"environ is a mapping such as os.environ, not {kind}")
     for name in (ENV_IN, ENV_OUT):
         if not environ.get(name):
-            raise BadRendezvousError(f"environment variable {name} is missing or empty")
+            raise BadRendezvousError(
+                f"environment variable {name} is missing or empty: this program is to be"
+                " started by a service, which sets it (in Python, ipc_channel.Helper does);"
+                f" to start it by hand, set {ENV_IN} to the server's out_path and"
+                f" {ENV_OUT} to its in_path"
+            )
     return environ[ENV_IN], environ[ENV_OUT]
 
 
 def to_environment(peer_in: str, peer_out: str) -> dict[str, str]:
     """Return the variables that tell a helper where it reads and writes."""
     return {ENV_IN: peer_in, ENV_OUT: peer_out}
+
+
+def _hint(value: object) -> str:
+    """Return what makes a str of something that is nearly one."""
+    if isinstance(value, os.PathLike):
+        return ": use os.fspath(path)"
+    return ": use os.fsdecode(path)" if isinstance(value, bytes) else ""
 
 
 def _bad(why: str, *values: str) -> BadRendezvousError:

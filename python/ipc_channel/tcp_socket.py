@@ -246,7 +246,10 @@ def check_users(users: Any) -> frozenset[int]:
     """Return ``users``, or raise TypeError or ValueError unless they are user ids."""
     found = tuple(users) if isinstance(users, Iterable) else (None,)
     if isinstance(users, str | bytes) or not all(type(user) is int for user in found):
-        raise TypeError(f"allowed_users is a collection of user ids, not {users!r}")
+        raise TypeError(
+            f"allowed_users is a collection of user ids, such as [1000], not {users!r};"
+            " pwd.getpwnam(name).pw_uid is the id of a name"
+        )
     for user in found:
         if not 0 <= user < _NO_USER:
             raise ValueError(f"allowed_users has {user}, not within 0 and {_NO_USER - 1}")
