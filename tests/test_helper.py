@@ -90,22 +90,6 @@ async def test_a_helper_that_ended_its_session_but_goes_on(transport: Any) -> No
     assert await helper.stop() == -signal.SIGTERM
 
 
-@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop has its own processes
-async def test_the_status_of_a_helper_is_left_to_asyncio(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Whoever looks at it meanwhile takes it away."""
-    helper = Helper(main("time.sleep(1000)"), make_ipc_channel(), grace=0)
-    await helper.start()
-    process: Any = helper.process._transport  # type: ignore[attr-defined]  # looks inside
-
-    def look() -> None:
-        raise AssertionError("the status would be lost")
-
-    monkeypatch.setattr(process._proc, "poll", look)
-    assert await helper.stop() == -signal.SIGTERM
-
-
 async def test_a_channel_that_has_another_peer() -> None:
     server = make_ipc_channel()
     client = make_ipc_channel_client(server.out_path, server.in_path)

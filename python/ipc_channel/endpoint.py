@@ -151,6 +151,13 @@ class Endpoint(IPCChannelClient):
         """Whether there is anything that only :meth:`close` frees."""
         return self._session is not None and not self._session.released
 
+    def _forget_peer(self) -> None:
+        """Leave nothing open of a peer that was half met."""
+
+    @property
+    def connected(self) -> bool:
+        return self._fresh or (self._session is not None and self._session.alive)
+
     @property
     def end_reason(self) -> EndReason | None:
         return None if self._session is None else self._session.end_reason
@@ -171,8 +178,7 @@ class Endpoint(IPCChannelClient):
             raise ChannelClosedError("the channel was closed")
         if self._opening is not None:
             raise ConnectInProgressError("another connect is waiting")
-        alive = self._session is not None and self._session.alive
-        if not (self._fresh or alive or await self._meet_until(deadline)):
+        if not (self.connected or await self._meet_until(deadline)):
             if timeout:
                 await asyncio.sleep(_TICK)  # uvloop's clock counts whole milliseconds
             if not self._closed:
@@ -189,6 +195,13 @@ class Endpoint(IPCChannelClient):
         self._fresh = False
         if self._session is not None:
             await self._session.close()
+
+    def abort(self) -> None:
+        self._check_loop()
+        self._fresh = False
+        if self._session is not None:
+            self._session.abort()
+        self._forget_peer()
 
     async def write(self, data: Buffer) -> None:
         if self._session is None:

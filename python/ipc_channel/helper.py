@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import shlex
-import signal
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
 
-from ipc_channel import rendezvous
 from ipc_channel.endpoint import check_seconds
-from ipc_channel.errors import HelperError
+from ipc_channel.errors import ConnectInProgressError, HelperError, WrongLoopError
+from ipc_channel.helper_command import Command
+from ipc_channel.helper_process import HelperProcess, complete
+from ipc_channel.helper_start import Attempt
 from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannel
 
 
@@ -25,7 +22,13 @@ class Helper:
     the process with its rendezvous in ``IPC_CHANNEL_IN`` and
     ``IPC_CHANNEL_OUT``, connects, and on leaving closes the channel and waits
     for the process to end. It shares our standard output and error; its
-    standard input is empty.
+    standard input is empty, and its signals are as by default, whatever the
+    service ignores or blocks.
+
+    The process leads a process group of its own: Ctrl-C in the terminal reaches
+    the service only, and whatever the helper starts ends with it, unless that
+    moves to another group (``setsid``). When the interpreter ends, or the Helper
+    is dropped without :meth:`stop`, the group is killed.
 
     Arguments:
         command: program and arguments, each a str or a path.
@@ -35,6 +38,9 @@ class Helper:
         timeout: seconds within which it has to connect; by default 10.
         grace: seconds that it gets to end by itself once the channel is
             closed, and again after SIGTERM, before it is killed; by default 5.
+        process_group: whether it leads a process group of its own. If False, it
+            shares ours, as one that reads from the terminal has to: Ctrl-C
+            reaches it too, and what it starts is not ended with it.
     """
 
     def __init__(
@@ -46,15 +52,15 @@ class Helper:
         cwd: str | os.PathLike[str] | None = None,
         timeout: float = PIPE_CONN_TIMEOUT,
         grace: float = 5.0,
+        process_group: bool = True,
     ) -> None:
-        self.command = _check_command(command)
+        self._command = Command(command, env=env, cwd=cwd, process_group=process_group)
+        self.command = self._command.words
         if not isinstance(channel, IPCChannel):
             raise TypeError(f"channel is a server, not {type(channel).__name__}")
         self._channel = channel
-        self._process: asyncio.subprocess.Process | None = None
-        self._starting = False
-        self._env = dict(os.environ) if env is None else _check_env(env)
-        self._cwd = cwd
+        self._process: HelperProcess | None = None
+        self._attempt: Attempt | None = None
         self._timeout = check_seconds("timeout", timeout)
         self._grace = check_seconds("grace", grace)
 
@@ -64,69 +70,59 @@ class Helper:
         return self._channel
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> HelperProcess:
         """The process that was started last; HelperError before the first.
 
-        Its ``returncode`` is known a moment after the end of the session:
-        ``await helper.process.wait()``.
+        It has ``pid``, ``returncode``, ``wait()``, ``send_signal()``,
+        ``terminate()`` and ``kill()``, as those of asyncio.
         """
         if self._process is None:
-            raise HelperError(f"helper {self} was not started")
+            raise HelperError(f"helper {self} was not started; call start first")
         return self._process
 
     async def start(self) -> IPCChannel:
         """Start the process and return the connected channel.
 
-        May be called again, on the same channel, once the session with the
-        process before has ended: it then disconnects, and waits for that
-        process at most ``grace`` seconds. Not after :meth:`stop`, which
-        closes the channel.
+        May be called again, on the same channel, once the process before has
+        ended, or its session: the channel is then disconnected, the process gets
+        ``grace`` seconds to leave, and what is left of its group is ended. Not
+        after :meth:`stop`, which closes the channel.
 
         Raises HelperError if the process cannot be started, ends before it
         connects or does not connect in time (it gets SIGTERM then, and
-        ``grace``), or if the one before still runs; and what ``connect``
-        raises. If cancelled, it kills the process at once.
+        ``grace``), if the one before still runs, or if :meth:`stop` is called
+        meanwhile; and what ``connect`` raises. If cancelled, it kills the process
+        and its group at once.
         """
-        if self._starting:
-            raise HelperError(f"helper {self} is being started")
-        self._starting = True
-        try:
-            return await self._start()
-        finally:
-            self._starting = False
-
-    async def _start(self) -> IPCChannel:
-        await self._await_predecessor()
-        connecting = asyncio.ensure_future(self.channel.connect(self._timeout))
-        await asyncio.sleep(0)  # what connect refuses, it refuses at once
-        try:
-            if connecting.done() and connecting.result():
-                raise HelperError(f"helper {self}: the channel has a peer already")
-            process = await self._spawn()
-            try:
-                await self._meet(process, connecting)
-            except HelperError:
-                await _end(process, 0, self._grace)
-                raise
-            except BaseException:
-                await _end(process, 0, 0)
-                raise
-        finally:
-            await _cancel(connecting)
+        async with self._admitted() as attempt:
+            await attempt.run(self._set_process)
         return self.channel
 
     async def stop(self) -> int | None:
         """Close the channel, wait for the process to end, and return its exit status.
 
-        It is negative for a signal, and None if the process was never started.
-        If cancelled, it kills the process at once.
+        A process that has not ended after ``grace`` seconds gets SIGTERM, with
+        all of its group, and after another ``grace`` they are killed. What the
+        process leaves behind in its group is ended the same way.
+
+        The status is negative for a signal, and None if the process was never
+        started. If cancelled, it kills the process and its group at once.
         """
+        if self._attempt is not None:
+            self._attempt.stop()
         try:
             await self.channel.close()
-        finally:
+        except BaseException as error:
             if self._process is not None:
-                await _end(self._process, self._grace, self._grace)
-        return None if self._process is None else self._process.returncode
+                if isinstance(error, Exception):  # of another loop, for instance
+                    await self._end(self._process, self._grace)
+                else:
+                    await self._process.kill_all(error)
+            raise
+        if self._process is None:
+            return None
+        await self._end(self._process, self._grace)
+        return self._process.returncode
 
     def __repr__(self) -> str:
         if self._process is None:
@@ -138,11 +134,17 @@ class Helper:
         return f"<Helper {self} {state}>"
 
     async def __aenter__(self) -> IPCChannel:
-        try:
-            return await self.start()
-        except BaseException:
-            await self.channel.close()
-            raise
+        async with self._admitted() as attempt:
+            try:
+                await attempt.run(self._set_process)
+            except (ConnectInProgressError, WrongLoopError):
+                raise  # somebody else has the channel
+            except GeneratorExit:
+                raise  # its loop has gone, and nothing can be waited for
+            except BaseException:
+                await complete(self.channel.close())
+                raise
+        return self.channel
 
     async def __aexit__(
         self,
@@ -153,106 +155,56 @@ class Helper:
         await self.stop()
 
     def __str__(self) -> str:
-        words = (word if len(word) <= 60 else word[:57] + "..." for word in self.command)
-        text = shlex.join(" ".join(word.split()) for word in words)
-        return text if len(text) <= 200 else text[:197] + "..."
+        return str(self._command)
 
-    async def _await_predecessor(self) -> None:
-        """Let a process whose session has ended go: its end is known a moment later."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        still = f"helper {self} (pid {process.pid}) is running"
-        if self.channel.end_reason is None:
-            raise HelperError(still)
-        await self.channel.disconnect()  # it may wait for our end before it leaves
+    @contextlib.asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[Attempt]:
+        """Refuse a start while another process, or another peer, has the channel."""
+        if self._attempt is not None:
+            raise HelperError(f"helper {self} is being started by another task")
+        attempt = Attempt(self._command, self.channel, self._timeout, self._grace)
+        self._attempt = attempt
         try:
-            async with asyncio.timeout(self._grace):
-                await process.wait()
-        except TimeoutError:
-            raise HelperError(f"{still} {self._grace} s after its session") from None
-
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        told = rendezvous.to_environment(self.channel.out_path, self.channel.in_path)
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command,
-                env=self._env | told,
-                cwd=self._cwd,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        except (OSError, ValueError) as error:
-            raise HelperError(f"cannot start helper {self}: {error}") from error
-        return self._process
-
-    async def _meet(
-        self, process: asyncio.subprocess.Process, connecting: asyncio.Future[bool]
-    ) -> None:
-        """Wait for the helper to connect, or to end, whichever comes first."""
-        ending = asyncio.ensure_future(process.wait())
-        try:
-            both: set[asyncio.Future[Any]] = {connecting, ending}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done():
-                # It may have connected, spoken and left in the meantime.
-                await asyncio.wait({connecting}, timeout=0.1)
-            if not connecting.done():
-                status = ending.result()
+            if self._process is not None:
+                await self._succeed(self._process)
+            if self.channel.connected:
                 raise HelperError(
-                    f"helper {self} ended with status {status} before it connected"
+                    f"helper {self}: the channel has a peer already; "
+                    "disconnect it, or give the helper a channel of its own"
                 )
-            if not connecting.result():
-                raise HelperError(f"helper {self} did not connect in {self._timeout} s")
+            yield attempt
         finally:
-            await _cancel(ending)
+            self._attempt = None
 
+    def _set_process(self, process: HelperProcess) -> None:
+        self._process = process
 
-def _check_command(command: Any) -> list[str]:
-    """Return ``command``, or raise unless it is a program and its arguments."""
-    if isinstance(command, Iterable) and not isinstance(command, str | bytes):
-        words = [os.fspath(w) if isinstance(w, os.PathLike) else w for w in command]
-        if words and all(isinstance(word, str) for word in words):
-            if "\0" in "".join(words):
-                raise ValueError(f"command has a NUL byte: {command!r}")
-            return words
-    raise TypeError(f"command is a non-empty sequence of strings, not {command!r}")
+    async def _succeed(self, process: HelperProcess) -> None:
+        """Let the process before go, once it has ended or its session has.
 
+        Only the process tells: another that inherited its end of the channel may keep
+        the session open.
+        """
+        still = f"helper {self} (pid {process.pid}) is running"
+        if process.returncode is None and self.channel.end_reason is None:
+            raise HelperError(f"{still}; stop it first")
+        try:
+            await self.channel.disconnect()  # it may wait for our end before it leaves
+            gone = await process.wait_for(self._grace)
+        except Exception:
+            raise  # of a session in another loop, for instance
+        except BaseException as error:
+            await process.kill_all(error)
+            raise
+        if not gone:
+            raise HelperError(f"{still} {self._grace} s after its session; stop it first")
+        await self._end(process, 0)
 
-def _check_env(env: Mapping[Any, Any]) -> dict[str, str]:
-    """Return a copy of ``env``, or raise TypeError unless it is all strings."""
-    for name, value in env.items():
-        if not (isinstance(name, str) and isinstance(value, str)):
-            raise TypeError(f"env has {name!r}: {value!r}, which are not both strings")
-    return dict(env)
-
-
-async def _cancel(future: asyncio.Future[Any]) -> None:
-    """Cancel ``future``, and wait until it has cleaned up behind itself."""
-    future.cancel()
-    await asyncio.wait({future})
-
-
-async def _end(process: asyncio.subprocess.Process, patience: float, grace: float) -> None:
-    """Wait ``patience`` for the process to end; ask it to; past ``grace``, make it."""
-    try:
-        for number, seconds in ((None, patience), (signal.SIGTERM, grace)):
-            if number is not None:
-                _signal(process, number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await process.wait()
-                    return
-    finally:  # cancelled or not
-        if process.returncode is None:
-            _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-    await process.wait()
-
-
-def _signal(process: asyncio.subprocess.Process, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        if sys.platform == "win32":
-            process.send_signal(number)
-        else:
-            # Popen looks first whether the process has ended, and takes its status
-            # away from asyncio, which would report 255.
-            os.kill(process.pid, number)
+    async def _end(self, process: HelperProcess, patience: float) -> None:
+        try:
+            await process.end(patience, self._grace)
+        except PermissionError as error:
+            raise HelperError(
+                f"helper {self} (pid {process.pid}) runs on: it has changed its user, "
+                "and this one may not signal it"
+            ) from error

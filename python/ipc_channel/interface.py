@@ -89,6 +89,21 @@ class IPCChannelClient(metaclass=OwnNames):
         """
         raise NotImplementedError
 
+    def abort(self) -> None:
+        """End the session at once, and keep the channel: it can connect again.
+
+        What was not sent is lost, and so is a peer that the next ``connect`` would
+        have had. Nothing happens without a session.
+
+        Raises WrongLoopError while another loop has the session.
+        """
+        raise NotImplementedError
+
+    @property
+    def connected(self) -> bool:
+        """Whether ``connect`` has a peer, and may write to it and read from it."""
+        return False
+
     @property
     def end_reason(self) -> EndReason | None:
         """What ended the last session; None while it lives, and before the first."""

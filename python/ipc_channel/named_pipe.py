@@ -288,6 +288,10 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
         # A helper that has begun to come does not come twice.
         self._pipes.close_unless_met()
 
+    def _forget_peer(self) -> None:
+        self._pipes.close()
+        self._directory.used = True  # it may have written to them
+
     def _holds_something(self) -> bool:
         return True
 

@@ -1,0 +1,110 @@
+"""One attempt to start a helper: the process and the connect, both or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ipc_channel import rendezvous
+from ipc_channel.errors import ConnectTimeoutError, HelperError
+from ipc_channel.helper_command import Command
+from ipc_channel.helper_process import HelperProcess, complete
+from ipc_channel.interface import IPCChannel
+
+_LAST_LOOK = 0.05  # seconds: longer than any pause between two tries to connect
+
+
+class Attempt:
+    """A process that is started, and meanwhile the server's wait for it."""
+
+    def __init__(
+        self, command: Command, channel: IPCChannel, timeout: float, grace: float
+    ) -> None:
+        self._command = command
+        self._channel = channel
+        self._timeout = timeout
+        self._grace = grace
+        self._process: HelperProcess | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Have the attempt fail, as the channel is about to be closed."""
+        self._stopped = True
+
+    async def run(self, on_process: Callable[[HelperProcess], None]) -> None:
+        """Start the process, pass it to ``on_process``, and return once it has connected.
+
+        If that fails, or is cancelled, nothing is left of it.
+        """
+        connecting = asyncio.ensure_future(self._channel.connect(self._timeout))
+        try:
+            await asyncio.sleep(0)  # what connect refuses, it refuses at once
+            if connecting.done() and connecting.result():
+                raise HelperError(f"helper {self._command}: the channel has a peer already")
+            if not self._stopped:
+                self._process = self._spawn()
+                on_process(self._process)
+                await self._meet(self._process, connecting)
+            if self._stopped:
+                raise self._was_stopped()
+        except BaseException as error:
+            await self._undo(connecting, error)
+            if self._stopped and isinstance(error, Exception):
+                raise self._was_stopped() from None
+            raise
+
+    def _was_stopped(self) -> HelperError:
+        return HelperError(f"helper {self._command} was stopped while it was being started")
+
+    def _spawn(self) -> HelperProcess:
+        ours = self._channel
+        return self._command.start(rendezvous.to_environment(ours.out_path, ours.in_path))
+
+    async def _meet(self, process: HelperProcess, connecting: asyncio.Future[bool]) -> None:
+        """Wait for the helper to connect, or to end, whichever comes first."""
+        with process.watched() as ending:
+            both: set[asyncio.Future[Any]] = {connecting, ending}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            # It may have connected, spoken and left in the meantime.
+            await asyncio.wait({connecting}, timeout=_LAST_LOOK)
+        if not (connecting.done() and connecting.result()):
+            raise HelperError(self._unmet(process, timed_out=connecting.done()))
+
+    def _unmet(self, process: HelperProcess, *, timed_out: bool) -> str:
+        """Return why the helper was not met, and what to look at."""
+        name = f"helper {self._command} (pid {process.pid})"
+        if process.returncode is not None:
+            return (
+                f"{name} {process.ending} before it connected; "
+                "see what it wrote to standard error"
+            )
+        missed = self._channel.last_exception
+        if not (timed_out and isinstance(missed, ConnectTimeoutError)):
+            return f"{name} had not connected when the channel was closed"
+        return (
+            f"{name} did not connect in {self._timeout} s: {missed}; check that the program "
+            "connects to what IPC_CHANNEL_IN and IPC_CHANNEL_OUT in its environment say, "
+            "and that a script or a wrapper passes them on, or raise timeout"
+        )
+
+    async def _undo(self, connecting: asyncio.Future[bool], reason: BaseException) -> None:
+        """Leave nothing behind; kill the process at once unless it just failed."""
+        try:
+            if self._process is not None and isinstance(reason, HelperError):
+                await self._process.end(0, self._grace)
+            elif self._process is not None:
+                await self._process.kill_all(reason)
+        finally:
+            connecting.cancel()
+            if not isinstance(reason, GeneratorExit):  # the loop has gone
+                await complete(self._drop_peer(connecting))
+
+    async def _drop_peer(self, connecting: asyncio.Future[bool]) -> None:
+        """Wait for the end of ``connecting``, and forget what it may have met."""
+        await asyncio.wait({connecting})
+        if not connecting.cancelled():
+            connecting.exception()  # looked at, or else asyncio complains
+        if self._process is not None:
+            self._channel.abort()
