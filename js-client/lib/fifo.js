@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 
 import { IPCChannelError, systemCode } from './errors.js';
+import { isLossy } from './path.js';
 
 const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
 
@@ -10,6 +11,7 @@ const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
 /**
  * An open end of a FIFO and the inode it leads to.
  *
+ * @typedef {import('./path.js').Path} Path
  * @typedef {{fd: number, inode: Inode}} FifoEnd
  * @typedef {{dev: bigint, ino: bigint}} Inode
  */
@@ -22,7 +24,7 @@ const NEVER = new Set(['ENOTDIR', 'ELOOP', 'EACCES', 'EPERM', 'ENAMETOOLONG']);
  * The inode of the FIFO at `path`, or null if there is nothing yet. Anything but a FIFO of our own
  * user is refused.
  *
- * @param {string} path
+ * @param {Path} path
  * @returns {Inode | null}
  */
 export function inodeAt(path) {
@@ -36,7 +38,7 @@ export function inodeAt(path) {
 /**
  * Opens an end of the FIFO at `path`, or gives null if that is not possible yet.
  *
- * @param {string} path
+ * @param {Path} path
  * @param {'read' | 'write'} end
  * @returns {FifoEnd | null}
  */
@@ -60,7 +62,7 @@ export function openFifo(path, end) {
  * Opens the FIFO behind an open read end once more, whatever has become of its name.
  *
  * @param {FifoEnd} end
- * @param {string} path
+ * @param {Path} path
  * @returns {FifoEnd | null} null if it cannot be found any more
  */
 export function reopenToRead(end, path) {
@@ -72,7 +74,7 @@ export function reopenToRead(end, path) {
  * so would a write, but it would leave bytes.
  *
  * @param {FifoEnd} end
- * @param {string} path
+ * @param {Path} path
  * @returns {boolean | null} null if it cannot be told
  */
 export function hasReader(end, path) {
@@ -87,7 +89,7 @@ export function hasReader(end, path) {
 
 /**
  * @param {FifoEnd} end
- * @param {string} path
+ * @param {Path} path
  * @param {number} access
  */
 function openAgain(end, path, access) {
@@ -157,7 +159,7 @@ export function sameInode(one, other) {
 }
 
 /**
- * @param {string} path
+ * @param {Path} path
  * @param {fs.BigIntStats} stat
  */
 function check(path, stat) {
@@ -171,7 +173,7 @@ function check(path, stat) {
 
 /**
  * @template T
- * @param {string} path
+ * @param {Path} path
  * @param {() => T} call
  * @returns {T | null}
  */
@@ -180,6 +182,9 @@ function unlessNotYet(path, call) {
     return call();
   } catch (error) {
     const code = systemCode(error) ?? '';
+    if (code === 'ENOENT' && isLossy(path)) {
+      throw bad(`${path} does not exist: it had bytes that are not UTF-8, which Node cannot tell`);
+    }
     if (NOT_YET.has(code)) return null;
     if (NEVER.has(code)) throw bad(`${path} cannot be opened: ${code}`, error);
     throw error;

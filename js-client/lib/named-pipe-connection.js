@@ -7,8 +7,8 @@ import { Socket } from './socket.js';
  * @typedef {import('./connection.js').Handler} Handler
  *
  * @typedef {object} OpenPipes
- * @property {string} inPath
- * @property {string} outPath
+ * @property {import('./path.js').Path} inPath
+ * @property {import('./path.js').Path} outPath
  * @property {FifoEnd} inEnd
  * @property {FifoEnd | null} outEnd null if nobody reads there any more
  * @property {Buffer} leftovers what was read from `inEnd` before

@@ -1,11 +1,14 @@
 import { IPCChannelError } from './errors.js';
+import { exactPath } from './path.js';
 
 /**
- * @typedef {{transport: 'named_pipe', inPath: string, outPath: string}} NamedPipeRendezvous
+ * @typedef {import('./path.js').Path} Path
+ * @typedef {{transport: 'named_pipe', inPath: Path, outPath: Path}} NamedPipeRendezvous
  * @typedef {{transport: 'tcp', host: string, port: number}} TCPRendezvous
  */
 
 const MAX_PATH_BYTES = 4095;
+const LONE_SURROGATE = /\p{Surrogate}/u;
 const MAX_PORT = 65535;
 const PORT = /^[1-9][0-9]{0,4}$/;
 const IPV4_PART = '(?:0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])';
@@ -69,24 +72,29 @@ function requireText(name, value) {
 }
 
 /**
- * @param {string} inPath
- * @param {string} outPath
+ * @param {string} inText
+ * @param {string} outText
  * @returns {NamedPipeRendezvous}
  */
-function namedPipes(inPath, outPath) {
-  checkPath(inPath);
-  checkPath(outPath);
-  if (inPath === outPath) throw bad(`named pipes need two paths, not ${show(inPath)} twice`);
+function namedPipes(inText, outText) {
+  const inPath = checkPath(inText);
+  const outPath = checkPath(outText);
+  if (inText === outText) throw bad(`named pipes need two paths, not ${show(inText)} twice`);
   return { transport: 'named_pipe', inPath, outPath };
 }
 
-/** @param {string} path */
-function checkPath(path) {
-  if (path.includes('\0')) throw bad(`the path ${show(path)} contains a NUL`);
+/** @param {string} text */
+function checkPath(text) {
+  if (text.includes('\0')) throw bad(`the path ${show(text)} contains a NUL`);
+  if (LONE_SURROGATE.test(text)) {
+    throw bad(`no file can have the name ${show(text)}, which contains half a character`);
+  }
+  const path = exactPath(text);
   const bytes = Buffer.byteLength(path);
   if (bytes > MAX_PATH_BYTES) {
     throw bad(`a path of ${bytes} bytes exceeds the limit of ${MAX_PATH_BYTES}`);
   }
+  return path;
 }
 
 /**

@@ -7,7 +7,9 @@ import hashlib
 import os
 import random
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -85,6 +87,20 @@ async def test_a_hundred_thousand_messages_each_way_at_once(helper: Helper) -> N
 
     await asyncio.gather(send(), receive())
     assert digest(got) == digest(sent)
+
+
+@pytest.mark.covers("RDV-36")
+@pytest.mark.parametrize("name", [b"\xfcber", "\N{SNOWMAN}".encode(), b" \n'\"$x"])
+async def test_any_bytes_in_a_path(
+    command: list[str], name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = os.path.join(os.fsencode(tmp_path), name)
+    os.mkdir(directory)
+    monkeypatch.setattr(tempfile, "tempdir", os.fsdecode(directory))
+    helper = Helper(command, make_ipc_channel(transport="named_pipe"))
+    async with helper as channel:
+        assert await echoes(channel, [b"there"])
+    assert os.listdir(directory) == []
 
 
 async def test_strings_that_are_not_crossed(command: list[str]) -> None:
