@@ -41,6 +41,10 @@ class Frame {
     return HEADER_SIZE + this.length > BATCH_SIZE;
   }
 
+  get isClose() {
+    return this.length === 0;
+  }
+
   /**
    * Copies as much of the rest as there is room for.
    *
@@ -174,6 +178,28 @@ export class Sender {
   finish() {
     this.#finished ??= this.send(NOTHING);
     return this.#finished;
+  }
+
+  /**
+   * Gives every write that waits this error. A frame that has begun is still completed, and the close
+   * frame still follows.
+   *
+   * @param {Error} error
+   */
+  refuse(error) {
+    const frames = [...this.#inBatch];
+    for (let frame = this.#waiting.shift(); frame; frame = this.#waiting.shift())
+      frames.push(frame);
+    this.#inBatch = this.#inBatch.filter((frame) => frame.isClose);
+    for (const frame of frames) {
+      if (!frame.isClose) settle(frame, error);
+      if (frame.complete) continue;
+      if (frame.isClose) this.#waiting.push(frame);
+      else if (frame.started) {
+        frame.detach();
+        this.#waiting.push(frame);
+      }
+    }
   }
 
   /**

@@ -201,6 +201,7 @@ export class Session {
     this.#decoder.push(chunk, (message) => this.#inbox.push(message));
     const end = this.#decoder.end;
     if (end !== null) this.#inbox.finish(end);
+    if (end?.reason === 'too_large' && end.error !== null) this.#sender.refuse(end.error);
     this.#paused = end !== null || this.#inbox.full;
     return !this.#paused;
   }

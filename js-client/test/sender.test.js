@@ -27,7 +27,7 @@ function manualSender() {
       await turn();
     }
   };
-  return { sender, taken, runAll, wire: () => Buffer.concat(taken) };
+  return { sender, taken, steps, runAll, wire: () => Buffer.concat(taken) };
 }
 
 describe('sender', () => {
@@ -90,6 +90,20 @@ describe('sender', () => {
     await runAll();
     await Promise.all(finished);
     assert.deepEqual(wire(), Buffer.concat([frame('last'), CLOSE_FRAME]));
+  });
+
+  it('refuses writes that wait, but not the frame that has begun nor the close frame', async () => {
+    const { sender, taken, steps, runAll, wire } = manualSender();
+    const messages = [Buffer.from('first'), pattern(70_000), Buffer.from('behind')];
+    const writes = messages.map((message) => sender.send(message));
+    const refused = writes.slice(1).map((write) => assert.rejects(write, /over the limit/));
+    const finished = sender.finish();
+    steps.shift()?.();
+    assert.equal(taken.length, 2, 'a part of the second frame is out');
+    sender.refuse(new Error('over the limit'));
+    await runAll();
+    await Promise.all([...refused, finished]);
+    assert.deepEqual(wire(), Buffer.concat([frame('first'), frame(messages[1]), CLOSE_FRAME]));
   });
 
   it('gives its failure to every write that waits and to every later one', async () => {

@@ -80,6 +80,23 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await assert.rejects(channel.write(Buffer.from('x')), { code: 'too-large' });
     });
 
+    it('tells writes that wait of a broken limit, and completes the frame that has begun', async (t) => {
+      const { channel, peer } = await meet(t);
+      const message = pattern(32 * MIB);
+      const copy = Buffer.from(message);
+      const writes = [message, Buffer.from('behind it')].map((one) => channel.write(one));
+      const refused = writes.map((write) => assert.rejects(write, { code: 'too-large' }));
+      await peer.send(Buffer.from('ffffffff', 'hex'));
+      await Promise.all(refused);
+      message.fill(0); // it is the caller's again
+      const closing = channel.close();
+      const expected = Buffer.concat([frame(copy), CLOSE_FRAME]);
+      assert.ok((await peer.readAll()).equals(expected), 'one whole frame, then the close frame');
+      await peer.destroy();
+      await closing;
+      assert.equal(channel.endReason, 'too_large');
+    });
+
     it('can answer a peer that cut its own stream', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.concat([frame('whole'), frame('cut').subarray(0, 5)]));
