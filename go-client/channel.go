@@ -99,7 +99,9 @@ func (c *Channel) end(reason EndReason, err error) error {
 	}
 	c.reason, c.endErr = reason, err
 	if reason == EndReset || reason == EndTooLarge {
-		c.sendErr = err
+		if c.sendErr == nil {
+			c.sendErr = err
+		}
 		close(c.refused)
 		c.writeAlarm.ring()
 	}

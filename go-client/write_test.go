@@ -299,3 +299,16 @@ func TestTooLargeWakesWriters(t *testing.T) {
 		p.close()
 	})
 }
+
+func TestFirstRefusalStays(t *testing.T) {
+	c, p := openPipes(t, nil)
+	p.closeRead()
+	if err := c.WriteMessage(testContext(t), []byte("x")); !errors.Is(err, ErrPeerGone) {
+		t.Fatalf("a write to a peer that does not read: %v", err)
+	}
+	p.mustWrite([]byte{0xff, 0xff, 0xff, 0xff})
+	mustEndWith(t, c, EndTooLarge, ErrTooLarge)
+	if err := c.WriteMessage(testContext(t), []byte("x")); !errors.Is(err, ErrPeerGone) {
+		t.Fatalf("a later write, after reading has ended with too-large: %v", err)
+	}
+}
