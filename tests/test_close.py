@@ -76,6 +76,21 @@ async def _bring_into(state: str, ours: IPCChannelClient, peer: raw.Raw) -> None
         await ours.read()
 
 
+@pytest.mark.parametrize("end", ["too large", "write failed"])
+async def test_a_write_after_close_is_told_of_that(connect: Connect, end: str) -> None:
+    """Whatever made writes fail before."""
+    async with connect(linger=0) as (ours, peer):
+        with contextlib.suppress(ConnectionError, FrameTooLargeError):
+            await _bring_into(end, ours, peer)
+        with pytest.raises((ConnectionError, FrameTooLargeError)) as before:
+            while True:
+                await ours.write(b"x")
+        assert not isinstance(before.value, ChannelClosedError)
+        await ours.close()
+        with pytest.raises(ChannelClosedError):
+            await ours.write(b"x")
+
+
 @pytest.mark.covers("SES-36")
 async def test_nothing_follows_a_frame_that_cannot_be_completed(connect: Connect) -> None:
     async with connect(linger=0) as (ours, peer):

@@ -52,6 +52,7 @@ class Sender:
     ) -> None:
         self.error: IPCChannelError | None = None
         """Why nothing more can be written; None while it can."""
+        self._closed = False  # by this end, which later writers are told instead
         self._stream = stream
         self._max_message_size = max_message_size
         self._on_reset = on_reset
@@ -83,7 +84,7 @@ class Sender:
         if type(data) is not bytes or not 0 < len(data) <= self._max_message_size:
             data = message_bytes(data, self._max_message_size)
         if self.error is not None:
-            raise self.error.again()
+            raise self._refusal(self.error)
         if self._turns or self._size > WRITE_AHEAD:
             return self._write_in_turn(data)
         size = len(data)
@@ -123,6 +124,7 @@ class Sender:
 
     def refuse(self, error: IPCChannelError) -> None:
         """Give ``error`` to every writer, waiting or later; send what is in the queue."""
+        self._closed = self._closed or isinstance(error, ChannelClosedError)
         if self.error is None:
             self.error = error
         for waiter in (*self._sent, *(admitted for admitted, _ in self._turns)):
@@ -147,7 +149,13 @@ class Sender:
 
     def _check(self) -> None:
         if self.error is not None:
-            raise self.error.again()
+            raise self._refusal(self.error)
+
+    def _refusal(self, error: IPCChannelError) -> IPCChannelError:
+        """Return what a writer is told: the first error, until this end is closed."""
+        return (
+            ChannelClosedError("the channel was closed") if self._closed else error.again()
+        )
 
     async def _write_in_turn(self, payload: bytes) -> None:
         """Wait until the frame was put into the queue, and then as any other writer."""
