@@ -10,12 +10,13 @@ import contextlib
 import gc
 import os
 import random
+import resource
 import select
 import socket
 import struct
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -305,3 +306,23 @@ def open_descriptors() -> set[str]:
         for text in found
         if "/proc/" not in text and not text.endswith("/dev/null")
     }
+
+
+@contextlib.contextmanager
+def no_descriptor_left(but: int = 0) -> Iterator[None]:
+    """Take all descriptors of this process, ``but`` so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = max(int(name.split()[0]) for name in open_descriptors()) + 1 + but
+    resource.setrlimit(resource.RLIMIT_NOFILE, (least, hard))
+    taken: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for fd in taken[:but]:
+            os.close(fd)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken[but:]:
+            os.close(fd)

@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -18,9 +19,17 @@ from ipc_channel import (
     TCPSocketChannel,
     make_ipc_channel_client,
 )
-from ipc_channel.peer_user import peer_user
+from ipc_channel.peer_user import Ends, OwnerQuery, _search_tables, peer_user
 from ipc_channel.tcp_listener import Listener
-from raw import PATIENCE, Raw, dial, eventually, frame, open_descriptors
+from raw import (
+    PATIENCE,
+    Raw,
+    dial,
+    eventually,
+    frame,
+    no_descriptor_left,
+    open_descriptors,
+)
 
 
 @pytest.mark.covers("RDV-40")
@@ -147,20 +156,16 @@ async def test_who_comes_after_an_end_waits_for_the_next_connect() -> None:
     await server.close()
 
 
-async def test_nobody_is_accepted_whom_nobody_could_ask(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def full(*_: object) -> Any:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def test_nobody_is_accepted_whom_nobody_could_ask() -> None:
     """The last descriptor is not for the peer: it would take itself for met."""
-
-    def full(_: int) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "dup", full)
-        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
-            await server.connect(PATIENCE)
+    with no_descriptor_left(but=1), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        await server.connect(PATIENCE)
     assert peer.sock
     assert peer_user(peer.sock) is None, "a peer that asks is told that nobody has it yet"
     assert await server.connect(PATIENCE)
@@ -175,11 +180,7 @@ async def test_turning_away_rests_without_descriptors(
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
-
-    def full() -> socket.socket:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(server._listener, "_next", full)
+    monkeypatch.setattr(server._listener, "_accept_some", full)
     late = dial(server.in_path, server.in_path)
     await eventually(lambda: server._listener._loop is None)
     late.close()
@@ -190,14 +191,11 @@ async def test_turning_away_rests_without_descriptors(
 async def test_a_peer_that_could_not_be_asked_for_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(_: socket.socket) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     peer.send(frame(b"patient"))
     with monkeypatch.context() as patch:
-        patch.setattr("ipc_channel.tcp_listener.peer_user", full)
+        patch.setattr(OwnerQuery, "owners", full)
         with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
             await server.connect(PATIENCE)
     assert await server.connect(PATIENCE)
@@ -268,16 +266,16 @@ async def test_a_kept_connection_is_ended_by_disconnect() -> None:
 async def test_cancelled_as_the_descriptors_are_at_an_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listener = Listener(frozenset())
+    listener = Listener(frozenset(), logging.getLogger())
     loop = asyncio.get_running_loop()
-    accepting = asyncio.create_task(listener.accept(loop, logging.getLogger()))
+    accepting = asyncio.create_task(listener.accept(loop))
     await asyncio.sleep(0)
 
-    def full() -> socket.socket:
+    def full_and_cancelled() -> list[socket.socket]:
         loop.call_soon(accepting.cancel)  # before it hears of the error
-        raise OSError(errno.EMFILE, "Too many open files")
+        return full()  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(listener, "_next", full)
+    monkeypatch.setattr(listener, "_accept_some", full_and_cancelled)
     peer = dial(str(listener.port), str(listener.port))
     with pytest.raises(asyncio.CancelledError):
         await accepting
@@ -285,25 +283,25 @@ async def test_cancelled_as_the_descriptors_are_at_an_end(
     listener.close()
 
 
-async def test_who_waits_in_the_queue_wakes_nobody_after_connect() -> None:
-    listener = Listener(frozenset())
+async def test_a_closed_listener_is_not_watched() -> None:
+    listener = Listener(frozenset(), logging.getLogger())
     loop = asyncio.get_running_loop()
-    accepting = asyncio.create_task(listener.accept(loop, logging.getLogger()))
+    accepting = asyncio.create_task(listener.accept(loop))
     await asyncio.sleep(0)
     accepting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await accepting
-    assert not loop.remove_reader(listener._socket.fileno())
+    fd = listener._socket.fileno()
     listener.close()
+    assert not loop.remove_reader(fd)
+    listener.admit(loop)
+    assert not loop.remove_reader(fd)
 
 
 async def test_who_could_not_be_asked_for_is_closed_with_the_channel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(_: socket.socket) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr("ipc_channel.tcp_listener.peer_user", full)
+    monkeypatch.setattr(OwnerQuery, "owners", full)
     server = TCPSocketChannel()
     before = open_descriptors()
     peer = dial(server.in_path, server.in_path)
@@ -317,11 +315,206 @@ async def test_who_could_not_be_asked_for_is_closed_with_the_channel(
 
 async def test_no_descriptors_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     server = TCPSocketChannel()
-
-    def full() -> socket.socket:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(server._listener, "_next", full)
+    monkeypatch.setattr(server._listener, "_accept_some", full)
     with pytest.raises(OSError, match="Too many open files"):
         await server.connect(PATIENCE)
+    await server.close()
+
+
+async def admitted(server: TCPSocketChannel, *data: bytes) -> Raw:
+    """Return a peer that the server has let in while no connect waits."""
+    peer = dial(server.in_path, server.in_path)
+    for part in data:
+        peer.send(part)
+    await eventually(lambda: server._listener._admitted is not None)
+    return peer
+
+
+async def test_a_peer_that_comes_between_two_sessions_is_let_in_at_once() -> None:
+    """So it may leave before the next connect, and nothing that it sent is lost."""
+    server = TCPSocketChannel()
+    first = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    first.close()
+    assert await server.read() is None
+    second = await admitted(server, frame(b"while nobody waited"))
+    assert peer_user(second.sock) == os.geteuid()  # type: ignore[arg-type] # has a socket
+    second.close()
+    assert await server.connect(0)
+    assert await server.read() == b"while nobody waited"
+    await server.close()
+
+
+async def test_a_peer_that_is_let_in_and_leaves_silently_is_forgotten() -> None:
+    server = TCPSocketChannel()
+    assert not await server.connect(0)
+    gone = await admitted(server)
+    gone.close()
+    assert not await server.connect(0)
+    reset = await admitted(server)
+    reset.reset()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect(PATIENCE)
+    peer.send(frame(b"here"))
+    assert await server.read() == b"here"
+    peer.close()
+    await server.close()
+
+
+async def test_a_peer_that_was_let_in_is_closed_with_the_channel() -> None:
+    before = open_descriptors()
+    server = TCPSocketChannel()
+    assert not await server.connect(0)
+    peer = await admitted(server)
+    await server.close()
+    assert await asyncio.to_thread(peer.is_ended)
+    peer.close()
+    assert open_descriptors() == before
+
+
+def strangers(server: TCPSocketChannel, count: int) -> list[socket.socket]:
+    """Connect ``count`` times, and leave at once: nobody can tell whose those were."""
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", int(server.in_path))):
+            pass
+    return []
+
+
+@pytest.mark.parametrize("state", ["before", "waiting", "session", "between"])
+async def test_strangers_get_a_batch_in_each_turn(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = TCPSocketChannel()
+    batches: list[int] = []
+    accept_some = server._listener._accept_some
+
+    def counted() -> list[socket.socket]:
+        socks = accept_some()
+        batches.append(len(socks))
+        return socks
+
+    monkeypatch.setattr(server._listener, "_accept_some", counted)
+    peer = None
+    if state in ("session", "between"):
+        peer = dial(server.in_path, server.in_path)
+        assert await server.connect(PATIENCE)
+        if state == "between":
+            peer.close()
+            assert await server.read() is None
+    elif state == "waiting":
+        assert not await server.connect(0)
+    batches.clear()
+    strangers(server, 200)
+    assert batches == [], "nothing happens but in the loop"
+    if state == "before":
+        assert not await server.connect(0.001)
+    await eventually(lambda: sum(batches) == 200)
+    assert max(batches) == 16
+    if peer is not None:
+        peer.close()
+    await server.close()
+
+
+async def test_the_queue_holds_many_strangers_and_a_helper() -> None:
+    server = TCPSocketChannel()
+    strangers(server, 500)
+    peer = dial(server.in_path, server.in_path)  # it would wait for a second if it was full
+    peer.send(frame(b"behind them"))
+    assert await server.connect(PATIENCE)
+    assert await server.read() == b"behind them"
+    peer.close()
+    await server.close()
+
+
+def refusals_logged(caplog: pytest.LogCaptureFixture) -> list[int]:
+    """Return how many peers each line says that the server has turned away."""
+    lines = [record.getMessage() for record in caplog.records]
+    return [int(line.split()[4]) for line in lines if "turned away" in line]
+
+
+async def test_refusals_are_logged_once_a_second(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ipc_channel.refusals._INTERVAL", 1000.0)
+    server = TCPSocketChannel()
+    strangers(server, 100)
+    assert not await server.connect(0.01)
+    await eventually(lambda: server._listener.refusals._recent.total() == 100)
+    assert refusals_logged(caplog) == [16], "a batch"
+    await server.close()
+    assert refusals_logged(caplog) == [16, 84], "what was not logged yet is so in the end"
+    assert "that had left already" in caplog.text
+
+
+async def test_refusals_are_all_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ipc_channel.refusals._INTERVAL", 0.001)
+    server = TCPSocketChannel()
+    assert not await server.connect(0)
+    for total in (20, 40):
+        strangers(server, 20)
+        await eventually(lambda total=total: sum(refusals_logged(caplog)) == total)  # type: ignore[misc]
+    await server.close()
+    assert sum(refusals_logged(caplog)) == 40
+
+
+@pytest.mark.covers("RDV-42")
+async def test_a_connect_that_missed_a_peer_says_whom_it_turned_away() -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    peer.send(frame(b"and away"))
+    peer.close()
+    assert not await server.connect(0.01)
+    assert "turned away 1 peer that had left already" in str(server.last_exception)
+    assert not await server.connect(0)
+    assert "nobody came" in str(server.last_exception), "what was told is not told again"
+    await server.close()
+
+
+async def test_without_sock_diag_the_table_is_read_once_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads: list[int] = []
+
+    def search(wanted: set[Ends]) -> dict[Ends | None, int | None]:
+        reads.append(len(wanted))
+        return _search_tables(wanted)
+
+    monkeypatch.setattr("ipc_channel.peer_user._open_diag", lambda: None)
+    monkeypatch.setattr("ipc_channel.peer_user._search_tables", search)
+    server = TCPSocketChannel()
+    strangers(server, 64)
+    peer = dial(server.in_path, server.in_path)
+    peer.send(frame(b"last"))
+    assert await server.connect(PATIENCE)
+    assert await server.read() == b"last"
+    assert sum(reads) == 65
+    assert len(reads) == 5
+    peer.close()
+    await server.close()
+
+
+async def test_two_loops_one_after_the_other_have_the_listener() -> None:
+    """The first one may live on, in another thread."""
+    server = TCPSocketChannel()
+    ready, done = threading.Event(), threading.Event()
+
+    async def wait_elsewhere() -> None:
+        assert not await server.connect(0)  # it is admitting from now on
+        ready.set()
+        await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(wait_elsewhere(),))
+    thread.start()
+    await asyncio.to_thread(ready.wait)
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    await asyncio.sleep(0)
+    peer = await asyncio.to_thread(dial, server.in_path, server.in_path)
+    assert await connecting
+    peer.send(frame(b"for the second"))
+    assert await server.read() == b"for the second"
+    done.set()
+    await asyncio.to_thread(thread.join)
+    peer.close()
     await server.close()

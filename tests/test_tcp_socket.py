@@ -14,11 +14,22 @@ import pytest
 
 from ipc_channel import (
     BadRendezvousError,
+    ChannelClosedError,
     ResetError,
     TCPSocketChannel,
     TCPSocketChannelClient,
 )
-from raw import PATIENCE, dial, eventually, frame, free_port, open_descriptors
+from ipc_channel.tcp_listener import reset
+from ipc_channel.tcp_stream import is_writable
+from raw import (
+    PATIENCE,
+    dial,
+    eventually,
+    frame,
+    free_port,
+    no_descriptor_left,
+    open_descriptors,
+)
 
 
 @pytest.mark.covers("RDV-43")
@@ -233,6 +244,74 @@ async def test_a_peer_that_goes_on_talking_is_not_reset(
     assert await asyncio.to_thread(peer.recv_all) == [b"last"]
     peer.close()
     await closing
+
+
+@pytest.mark.covers("RDV-49")
+@pytest.mark.parametrize("sent", [b"", frame(b"before the reset")], ids=["nothing", "data"])
+@pytest.mark.parametrize("moment", ["connecting", "connected"])
+async def test_a_reset_on_the_way_is_the_end_of_a_session(
+    sent: bytes, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that accepts, writes and resets between two of our system calls."""
+
+    def accept_and_reset() -> None:
+        sock, _ = listener.accept()
+        sock.sendall(sent)
+        reset(sock)
+
+    def late_look(self: socket.socket) -> Any:
+        if self is not listener:
+            accept_and_reset()
+        return real_name(self)
+
+    def early_look(sock: socket.socket) -> bool:
+        accept_and_reset()
+        return is_writable(sock)
+
+    real_name = socket.socket.getsockname
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        client = TCPSocketChannelClient(port, port)
+        with monkeypatch.context() as patch:
+            if moment == "connecting":
+                patch.setattr("ipc_channel.tcp_socket.is_writable", early_look)
+            else:
+                patch.setattr(socket.socket, "getsockname", late_look)
+            assert await client.connect(PATIENCE)
+        if sent:
+            assert await client.read() == b"before the reset"
+        with pytest.raises(ResetError):
+            await client.read()
+        assert client.end_reason == "reset"
+        await client.close()
+
+
+async def test_close_without_a_descriptor_loses_nothing() -> None:
+    """What a client lingers for needs no descriptor of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        client = TCPSocketChannelClient(port, port, linger=PATIENCE)
+        connecting = asyncio.create_task(client.connect(PATIENCE))
+        sock, _ = await asyncio.to_thread(listener.accept)
+        assert await connecting
+        writing = asyncio.create_task(client.write(b"x" * 3_000_000))
+        await asyncio.sleep(0)
+        # Started now: a thread would need descriptors as well.
+        received = asyncio.create_task(asyncio.to_thread(receive_all, sock))
+        with no_descriptor_left():
+            await client.close()
+        with contextlib.suppress(ChannelClosedError):
+            await writing
+        assert await received == 3_000_000 + 8
+
+
+def receive_all(sock: socket.socket) -> int:
+    """Return how many bytes come until the end of the stream."""
+    count = 0
+    with sock:
+        while data := sock.recv(2**16):
+            count += len(data)
+    return count
 
 
 @pytest.mark.covers("RDV-45")

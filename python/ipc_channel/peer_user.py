@@ -1,8 +1,14 @@
-"""Whose is the socket at the other end of a loopback connection? (Linux)
+"""Whose is the socket at the other end of a loopback connection? (Linux, RDV-42)
 
-TCP has no credentials, but the kernel knows the owner of every local socket.
-It is asked for one directly (sock_diag, microseconds), or, where that is not
-built in or not allowed, in the table of all (/proc, milliseconds).
+TCP has no credentials, but the kernel knows the owner of every local socket. It is
+asked for each directly (sock_diag, microseconds) or, where that is not built in or
+not allowed, in its table of all (/proc/net, milliseconds).
+
+An answer counts only if it is about the peer of this very connection: its
+addresses are the same, its state is one in which a process can still use it, a
+process holds it, and our own socket is connected afterwards as well. Once a
+connection is gone, another one may have the same addresses, and a look-up that
+finds no connection falls back to a socket that listens on the port.
 """
 
 from __future__ import annotations
@@ -10,69 +16,218 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Final, Literal, NamedTuple, Self
 
 _SOCK_DIAG = 4
 _BY_FAMILY = 20
 _REQUEST = 1
 _ANY_STATE = 0xFFFFFFFF
 _NO_COOKIE = b"\xff" * 8
+_HEADER = struct.Struct("=IHHII")
+# Parts of the answer: family and state; the two ends; user and inode.
+_STATE = struct.Struct("=BB")
+_ENDS = struct.Struct("!HH16s16s")
 _USER_AND_INODE = struct.Struct("=2I")
-_USER_OFFSET = 16 + 4 + 48 + 12  # netlink header, state, socket id, queues
+_ENDS_OFFSET = _HEADER.size + 4
+_USER_OFFSET = _ENDS_OFFSET + 48 + 12
+
+_ESTABLISHED: Final = 1
+_CLOSE_WAIT: Final = 8
+# ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT. Not SYN_SENT: a process that begins
+# to connect from a port that a stranger used before is not the one that has sent.
+_CONNECTED: Final = frozenset((_ESTABLISHED, 4, 5, _CLOSE_WAIT))
+_LACKING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # what an IPv4 address begins with in IPv6
+
+Owner = int | None
+"""The user who holds a socket; None if no process does, or nobody can tell."""
+Answer = Owner | Literal["unanswered"]
 
 
-def peer_user(sock: socket.socket) -> int | None:
-    """Return the user id of the process at the other end; None if it cannot be told.
+class Ends(NamedTuple):
+    """The two ends of a connection, seen from one of them; IPv4 is mapped to IPv6."""
 
-    That is so once the process has closed its socket, which then is nobody's.
+    local_host: bytes
+    local_port: int
+    remote_host: bytes
+    remote_port: int
+
+
+class OwnerQuery:
+    """Asks the kernel who holds sockets; a context manager.
+
+    On systems other than Linux nobody can tell. Opened before a connection is accepted, so that the peer does not get the last
+    descriptor of the process, without which nobody could be asked about it.
+
+    Raises OSError if there is no descriptor left.
+    """
+
+    def __init__(self) -> None:
+        self.used_table = False
+        """Whether an answer took as long as reading the table of all sockets does."""
+        self._diag = _open_diag()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._diag is not None:
+            self._diag.close()
+
+    def owners(self, socks: Sequence[socket.socket]) -> list[Owner]:
+        """Return who holds the other end of each of ``socks``.
+
+        Reads the table at most once, and only if the kernel did not answer.
+        Raises OSError if there is no descriptor left for that.
+        """
+        if sys.platform != "linux":
+            return [None] * len(socks)
+        peers = [_peer_ends(sock) for sock in socks]
+        answers = [None if peer is None else self._ask(peer) for peer in peers]
+        missing = {
+            peer
+            for peer, answer in zip(peers, answers, strict=True)
+            if peer is not None and answer == "unanswered"
+        }
+        self.used_table = bool(missing)
+        table = _search_tables(missing) if missing else {}
+        owners = (
+            answer if answer != "unanswered" else table.get(peer)
+            for peer, answer in zip(peers, answers, strict=True)
+        )
+        # While our own end is connected, the kernel makes no other connection with its
+        # addresses: so the owner that was found holds the peer of this one.
+        return [
+            owner if _is_connected(sock) else None
+            for sock, owner in zip(socks, owners, strict=True)
+        ]
+
+    def _ask(self, peer: Ends) -> Answer:
+        if self._diag is None:
+            return "unanswered"
+        answer = _ask_kernel(self._diag, peer)
+        if answer != "unanswered":
+            return answer
+        # Does the kernel not know the peer's socket, or not understand the question?
+        # It knows our own end for certain.
+        ours = Ends(peer.remote_host, peer.remote_port, peer.local_host, peer.local_port)
+        return "unanswered" if _ask_kernel(self._diag, ours) == "unanswered" else None
+
+
+def peer_user(sock: socket.socket) -> Owner:
+    """Return the user who holds the other end of ``sock``; None if that cannot be told.
+
+    It cannot once the process has closed its socket, nor before it has accepted it.
     Raises OSError if there is no descriptor left for asking.
     """
+    with OwnerQuery() as query:
+        return query.owners([sock])[0]
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state in (_ESTABLISHED, _CLOSE_WAIT)
+
+
+def _peer_ends(sock: socket.socket) -> Ends | None:
     try:
-        local, remote = sock.getpeername(), sock.getsockname()  # seen from the peer
-    except OSError:
+        peer, ours = sock.getpeername(), sock.getsockname()
+    except OSError:  # it is not connected any more
         return None
-    user = _ask_kernel(sock.family, local, remote)
-    return _search_table(sock.family, local, remote) if user is None else user
+    return Ends(_pack(peer[0]), peer[1], _pack(ours[0]), ours[1])
 
 
-def _ask_kernel(family: int, local: tuple[str, int], remote: tuple[str, int]) -> int | None:
-    ends = struct.pack("!HH", local[1], remote[1])
-    for host, _ in (local[:2], remote[:2]):
-        ends += socket.inet_pton(family, host).ljust(16, b"\0")
+def _pack(host: str) -> bytes:
+    if ":" in host:
+        return socket.inet_pton(socket.AF_INET6, host)
+    return _MAPPED + socket.inet_pton(socket.AF_INET, host)
+
+
+def _open_diag() -> socket.socket | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG)
+    except OSError as error:
+        if error.errno in _LACKING:
+            raise
+        return None
+
+
+def _ask_kernel(diag: socket.socket, ends: Ends) -> Answer:
+    """Ask for the owner of the socket with these ends."""
+    family, hosts = socket.AF_INET6, [ends.local_host, ends.remote_host]
+    if all(host.startswith(_MAPPED) for host in hosts):
+        family, hosts = socket.AF_INET, [host[len(_MAPPED) :] for host in hosts]
     body = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, _ANY_STATE)
-    body += ends + struct.pack("=I", 0) + _NO_COOKIE
-    header = struct.pack("=IHHII", 16 + len(body), _BY_FAMILY, _REQUEST, 0, 0)
+    body += _ENDS.pack(ends.local_port, ends.remote_port, *hosts)
+    body += struct.pack("=I", 0) + _NO_COOKIE
+    header = _HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _REQUEST, 0, 0)
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as netlink:
-            netlink.send(header + body)
-            answer = netlink.recv(4096, socket.MSG_DONTWAIT)
+        diag.send(header + body)
+        answer = diag.recv(4096, socket.MSG_DONTWAIT)
     except OSError:
-        return None
-    (kind,) = struct.unpack_from("=H", answer, 4)
-    if kind != _BY_FAMILY:
-        return None
+        return "unanswered"
+    if _HEADER.unpack_from(answer)[1] != _BY_FAMILY:
+        return "unanswered"
+    return _owner_in(answer, ends)
+
+
+def _owner_in(answer: bytes, wanted: Ends) -> Owner:
+    family, state = _STATE.unpack_from(answer, _HEADER.size)
+    local_port, remote_port, *hosts = _ENDS.unpack_from(answer, _ENDS_OFFSET)
+    if family == socket.AF_INET:
+        hosts = [_MAPPED + host[:4] for host in hosts]
     user, inode = _USER_AND_INODE.unpack_from(answer, _USER_OFFSET)
-    return int(user) if inode else None
+    is_wanted = Ends(hosts[0], local_port, hosts[1], remote_port) == wanted
+    return int(user) if is_wanted and inode and state in _CONNECTED else None
 
 
-def _search_table(
-    family: int, local: tuple[str, int], remote: tuple[str, int]
-) -> int | None:
-    name = "tcp6" if family == socket.AF_INET6 else "tcp"
-    wanted = [_in_table(family, end) for end in (local, remote)]
+def _search_tables(wanted: set[Ends]) -> dict[Ends | None, Owner]:
+    """Look for sockets in the tables of both families: IPv6 has IPv4 connections, too."""
+    written = {
+        _in_table(ends, start): ends
+        for ends in wanted
+        for start in ((0, len(_MAPPED)) if ends.local_host.startswith(_MAPPED) else (0,))
+    }
+    return {
+        written[ends]: user
+        for name in ("tcp", "tcp6")
+        for ends, user in _rows(name)
+        if ends in written
+    }
+
+
+def _rows(name: str) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield the ends and the user of each connected socket that a process holds."""
     try:
         with open(f"/proc/net/{name}", encoding="ascii") as table:
+            next(table, None)  # the headings
             for line in table:
-                fields = line.split()
-                if fields[1:3] == wanted and fields[9] != "0":
-                    return int(fields[7])
+                fields = line.split(None, 10)
+                if int(fields[3], 16) in _CONNECTED and fields[9] != "0":
+                    yield (fields[1], fields[2]), int(fields[7])
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        if error.errno in _LACKING:
             raise
-    return None
 
 
-def _in_table(family: int, end: tuple[str, int]) -> str:
-    """Return an address as /proc writes it: 32-bit words in the machine's order."""
-    packed = socket.inet_pton(family, end[0])
-    words = struct.unpack(f"={len(packed) // 4}I", packed)
-    return "".join(f"{word:08X}" for word in words) + f":{end[1]:04X}"
+def _in_table(ends: Ends, start: int) -> tuple[str, str]:
+    """Return both ends as /proc writes them, each from byte ``start`` of the address on."""
+    return (
+        _words(ends.local_host[start:]) + f":{ends.local_port:04X}",
+        _words(ends.remote_host[start:]) + f":{ends.remote_port:04X}",
+    )
+
+
+def _words(packed: bytes) -> str:
+    """Write an address in words of 32 bits in the machine's order of bytes."""
+    return "".join(f"{word:08X}" for word in struct.unpack(f"={len(packed) // 4}I", packed))

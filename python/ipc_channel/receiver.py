@@ -62,7 +62,7 @@ class Receiver:
         _keep_memory()
         self.end: EndReason | None = None
         self.error: IPCChannelError | None = None
-        self.was_reset = False
+        self.was_reset = stream.was_reset
         """A write has met a reset, which the kernel does not report again."""
         self.discarded = 0
         """Bytes that were read and dropped since :meth:`discard`."""

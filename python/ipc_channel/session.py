@@ -152,7 +152,7 @@ class Session:
         sent = self.sender.close()
         if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
             # Unread input would make the kernel throw away what the peer has not read.
-            await self._wait(drained, linger, lambda: self._stream.unsent() == 0)
+            await self._wait(drained, linger, self._stream.delivered)
 
     async def _wait(
         self, future: asyncio.Future[None], linger: float, enough: Callable[[], bool]

@@ -23,6 +23,8 @@ class Stream(ABC):
     """Whether the loop goes on to tell of an end or a reset that nobody has read yet."""
     early = b""
     """Bytes that were read on the way to the connection."""
+    was_reset = False
+    """Whether the system has told of a reset on the way, which it does only once."""
     _on_readable: Callable[[], None]
     _watches_input = False
     _watches_output = False
@@ -66,8 +68,12 @@ class Stream(ABC):
         """
 
     def unsent(self) -> int | None:
-        """Return how many bytes the peer's side has not taken; None if unknown."""
+        """Return how many bytes the peer's system has not taken; None if unknown."""
         return None
+
+    def delivered(self) -> bool:
+        """Whether the peer's system has taken all, and a process there can read it."""
+        return False
 
     @abstractmethod
     def ended(self) -> bool:

@@ -1,8 +1,22 @@
-"""The listening socket of a TCP server (spec/rendezvous.md, "TCP")."""
+"""The listening socket of a TCP server (spec/rendezvous.md, "TCP").
+
+From the first ``accept`` on, and for as long as its loop runs, the listener looks
+at all who come, a batch in each turn of the loop::
+
+    idle ──accept──> admitting ──a peer was accepted──> busy, or idle
+                         ^                                │
+                         └──────── its session ends ──────┘
+
+While it is admitting, it lets in the first peer of an allowed user and resets all
+others; without an ``accept`` that waits, the peer is kept for the next one. While
+it is busy, it resets everybody. So strangers cannot fill the kernel's queue between
+two sessions, nor hold up the loop for longer than one batch takes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -10,23 +24,34 @@ import struct
 import sys
 from collections.abc import Callable
 
-from ipc_channel.peer_user import peer_user
-from ipc_channel.stream import unwatch
+from ipc_channel.peer_user import Owner, OwnerQuery
+from ipc_channel.refusals import Refusals
 from ipc_channel.tcp_stream import SocketStream
+from ipc_channel.users import is_ambiguous
 
-_BACKLOG = 16
-
-
+_BACKLOG = (
+    1024  # connections that wait in the kernel, so that a flood leaves room for a helper
+)
+_BATCH = 16  # connections looked at in one turn of the loop: about a millisecond
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
 class Listener:
-    """A listening socket that keeps its port from construction to ``close``."""
+    """A listening socket that keeps its port from construction to ``close``.
 
-    def __init__(self, users: frozenset[int]) -> None:
-        self._users = users
-        self._kept: list[socket.socket] = []  # accepted, but nobody could be asked whose
-        self._loop: asyncio.AbstractEventLoop | None = None  # that watches it
+    ``allowed_users`` may connect besides our own effective user, who is looked up
+    each time: a service may give up its privileges after it has made its channel.
+    """
+
+    def __init__(self, allowed_users: frozenset[int], logger: logging.Logger) -> None:
+        self._allowed_users = allowed_users
+        self._undecided: list[
+            socket.socket
+        ] = []  # accepted, but the kernel was not asked yet
+        self._admitted: socket.socket | None = None  # let in, for the next ``accept``
+        self._accepting: asyncio.Future[socket.socket] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
+        self._resumption: asyncio.TimerHandle | None = None
         self._socket = socket.socket()
         try:
             # Without SO_REUSEADDR nobody else can bind the port beside us.
@@ -39,110 +64,174 @@ class Listener:
             self._socket.close()
             raise
         self.port: int = self._socket.getsockname()[1]
+        self.refusals = Refusals(logger, f"port {self.port}")
 
-    async def accept(
-        self, loop: asyncio.AbstractEventLoop, logger: logging.Logger
-    ) -> socket.socket:
+    async def accept(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
         """Return the connection of the first peer that may come in.
 
-        Also when it is cancelled just after one has.
+        Also when it is cancelled just after one has: a peer that was let in takes
+        itself for connected, and must not be lost.
         """
-        found: asyncio.Future[socket.socket] = loop.create_future()
-
-        def look() -> None:
-            try:
-                while not found.done():
-                    sock = self._next()
-                    if self._may_enter(sock, logger):
-                        found.set_result(sock)
-            except (BlockingIOError, ConnectionAbortedError):
-                pass
-            except OSError as error:  # no descriptors left, for instance
-                found.set_exception(error)
-
-        look()
-        self.watch(loop, look)
+        self.refusals.begin()
+        if self._admitted is not None and _has_left_silently(self._admitted):
+            self._drop_admitted()
+        accepting: asyncio.Future[socket.socket] = loop.create_future()
+        self._accepting = accepting
         try:
-            return await found
+            self.admit(loop)
+            self._admit()
+            return await accepting
         except asyncio.CancelledError:
-            if found.cancelled() or found.exception():
+            if not accepting.done() or accepting.cancelled() or accepting.exception():
                 raise
-            # A peer that was let in takes itself for met: it must not be lost.
-            return found.result()
+            return accepting.result()
         finally:
-            self.rest()
+            self._accepting = None
+
+    def admit(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at all who come, and let the first one in who may."""
+        self._watch(loop, self._admit)
 
     def turn_away(self, stream: SocketStream) -> None:
         """Reset everybody else who comes while the peer of ``stream`` is there."""
 
         def look() -> None:
-            if stream.ended():  # this is the next one: it waits for the next connect
-                self.rest()
+            if stream.ended():  # the next one is for the next connect
+                self.admit(stream.loop)
                 return
             try:
-                reset(self._next())
-            except (BlockingIOError, ConnectionError):
-                pass
+                for sock in self._accept_some():
+                    reset(sock)
             except OSError:  # no descriptors left: they have to wait in the queue
                 self.rest()
 
-        self.watch(stream.loop, look)
-
-    def watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-        """Call ``callback`` whenever somebody has come, until :meth:`rest`."""
-        self._loop = loop
-        loop.add_reader(self._socket.fileno(), callback)
+        self._watch(stream.loop, look)
 
     def rest(self) -> None:
-        """Let those who come wait in the queue."""
-        if self._loop is not None:
-            unwatch(self._loop, self._socket.fileno())
-            self._loop = None
+        """Let those who come wait in the kernel's queue."""
+        if self._resumption is not None:
+            self._resumption.cancel()
+            self._resumption = None
+        loop, self._loop = self._loop, None
+        if loop is None or loop.is_closed():
+            return
+        if loop.is_running() and not _is_running(loop):  # in another thread
+            with contextlib.suppress(RuntimeError):  # it was closed just now
+                loop.call_soon_threadsafe(self._unwatch, loop)
+        else:
+            self._unwatch(loop)
 
     def close(self) -> None:
         """Give up the port; whoever still waits is reset."""
-        if (
-            self._loop is not None
-            and self._loop.is_running()
-            and not _is_running(self._loop)
-        ):
-            self._loop.call_soon_threadsafe(self.close)  # collected in another thread
+        loop = self._loop
+        if loop is not None and loop.is_running() and not _is_running(loop):
+            loop.call_soon_threadsafe(self.close)  # collected in another thread
             return
         self.rest()
         self._socket.close()
-        for sock in self._kept:
+        self._drop_admitted()
+        for sock in self._undecided:
             sock.close()
+        self._undecided.clear()
+        self.refusals.stop()
 
-    def _next(self) -> socket.socket:
-        if self._kept:
-            return self._kept.pop()
-        # The last descriptor is for asking whose the socket is: a peer that was
-        # accepted takes itself for met.
-        reserve = os.dup(self._socket.fileno())
+    def _drop_admitted(self) -> None:
+        if self._admitted is not None:
+            self._admitted.close()
+            self._admitted = None
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self.rest()
+        if self._socket.fileno() >= 0 and not loop.is_closed():
+            self._loop = loop
+            loop.add_reader(self._socket.fileno(), self._call_in, loop, callback)
+
+    def _call_in(
+        self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]
+    ) -> None:
+        if self._loop is loop:  # or else another loop has taken over
+            callback()
+
+    def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not loop and self._socket.fileno() >= 0:
+            loop.remove_reader(self._socket.fileno())
+
+    def _admit(self) -> None:
+        """Let somebody in, out of the next batch of those who have come."""
+        loop = self._loop
+        assert loop is not None
         try:
-            return self._socket.accept()[0]
-        finally:
-            os.close(reserve)
+            if self._admitted is None:
+                self._admitted = self._choose(loop)
+        except OSError as error:  # no descriptors left, for instance
+            self.rest()
+            if self._accepting is not None and not self._accepting.done():
+                self._accepting.set_exception(error)
+        if self._admitted is not None:
+            self.rest()
+            if self._accepting is not None and not self._accepting.done():
+                self._accepting.set_result(self._admitted)
+                self._admitted = None
+        self.refusals.report(loop)  # last: a logging handler may raise
 
-    def _may_enter(self, sock: socket.socket, logger: logging.Logger) -> bool:
+    def _choose(self, loop: asyncio.AbstractEventLoop) -> socket.socket | None:
+        """Return the first peer of a batch that may come in; reset the others."""
+        chosen = None
+        start = loop.time()
+        with OwnerQuery() as query:
+            socks, self._undecided = self._undecided + self._accept_some(), []
+            try:
+                owners = query.owners(socks)
+            except OSError:  # no descriptor left for asking: let them wait
+                self._undecided = socks
+                raise
+            used_table = query.used_table
+        for sock, owner in zip(socks, owners, strict=True):
+            may_enter = self._may_enter(owner)
+            if may_enter and chosen is None:
+                sock.setblocking(False)
+                chosen = sock
+                continue
+            if not may_enter:
+                self.refusals.count(owner)
+            reset(sock)
+        if used_table and chosen is None:
+            # Leave the loop to others for as long as this took.
+            self.rest()
+            self._resumption = loop.call_later(loop.time() - start, self.admit, loop)
+        return chosen
+
+    def _accept_some(self) -> list[socket.socket]:
+        """Accept a batch; raise OSError if not even one can be, for want of a descriptor."""
+        socks: list[socket.socket] = []
+        for _ in range(_BATCH):
+            try:
+                socks.append(self._socket.accept()[0])
+            except BlockingIOError:
+                break
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                if socks:
+                    break
+                raise
+        return socks
+
+    def _may_enter(self, owner: Owner) -> bool:
         if sys.platform != "linux":
             return True  # nothing here tells whose a loopback socket is
-        try:
-            user = peer_user(sock)
-        except OSError:  # no descriptor left for asking: let it wait
-            self._kept.append(sock)
-            raise
-        if user in self._users:
-            return True
-        logger.warning(
-            "port %d: turned away a peer %s",
-            self.port,
-            "that has left already: nobody can tell whose it was"
-            if user is None
-            else f"of user {user}",
-        )
-        reset(sock)
+        is_allowed = owner == os.geteuid() or owner in self._allowed_users
+        return owner is not None and is_allowed and not is_ambiguous(owner)
+
+
+def _has_left_silently(sock: socket.socket) -> bool:
+    """Whether a peer has gone again without having sent anything."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
         return False
+    except OSError:
+        return True
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:

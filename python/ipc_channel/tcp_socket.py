@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
@@ -29,9 +29,9 @@ from ipc_channel.errors import (
 )
 from ipc_channel.interface import IPCChannel
 from ipc_channel.session import Session
-from ipc_channel.stream import backoff
+from ipc_channel.stream import backoff, wake
 from ipc_channel.tcp_listener import Listener
-from ipc_channel.tcp_stream import SocketStream
+from ipc_channel.tcp_stream import SocketStream, is_writable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _NO_USER = 2**32 - 1  # which system calls take for "leave it as it is"
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
+# Errors of a connection that was made and has been reset, also after the peer's end.
+_RESET_SINCE = (errno.ECONNRESET, errno.EPIPE)
 _NEVER = (errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES, errno.EPERM)
 # Of the own side; the first of them means that no port is left to connect from.
 _LACKING = (errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
@@ -212,8 +214,7 @@ class TCPSocketChannel(Endpoint, IPCChannel):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(logger, loop, **options)
-        own = () if sys.platform != "linux" else (os.geteuid(),)
-        self._listener = Listener(check_users(allowed_users) | set(own))
+        self._listener = Listener(check_users(allowed_users), self.logger)
 
     @property
     def in_path(self) -> str:
@@ -229,9 +230,12 @@ class TCPSocketChannel(Endpoint, IPCChannel):
     async def _open(self, deadline: float) -> SocketStream:
         del deadline  # who comes too late waits in the listener's queue
         loop = asyncio.get_running_loop()
-        sock = await self._listener.accept(loop, self.logger)
+        try:
+            sock = await self._listener.accept(loop)
+        finally:
+            self._hindrance = self._listener.refusals.summary() or "nobody came"
         stream = SocketStream(loop, sock)
-        stream.on_end = self._listener.rest
+        stream.on_end = functools.partial(self._listener.admit, loop)
         self._listener.turn_away(stream)
         return stream
 
@@ -281,15 +285,15 @@ class TCPSocketChannelClient(Endpoint):
 
     async def _open(self, deadline: float) -> SocketStream | None:
         loop = asyncio.get_running_loop()
-        sock = await self._attempt(loop)
+        stream = await self._attempt(loop)
         for pause in backoff(loop, deadline):
-            if sock is not None:
+            if stream is not None:
                 break
             await asyncio.sleep(pause)
-            sock = await self._attempt(loop)
-        return None if sock is None else SocketStream(loop, sock)
+            stream = await self._attempt(loop)
+        return stream
 
-    async def _attempt(self, loop: asyncio.AbstractEventLoop) -> socket.socket | None:
+    async def _attempt(self, loop: asyncio.AbstractEventLoop) -> SocketStream | None:
         """Connect once; None if nobody listens."""
         address = (self._address.host, self._address.port)
         try:
@@ -302,15 +306,15 @@ class TCPSocketChannelClient(Endpoint):
         try:
             code = sock.connect_ex(address)
             if code in _UNDER_WAY:
-                # On loopback it is mostly done by now, without a turn of the loop.
-                code = sock.connect_ex(address)
-            if code in _UNDER_WAY:
-                await loop.sock_connect(sock, address)
-            elif code not in (0, errno.EISCONN):
+                await _attempted(loop, sock)
+                # Not by calling connect again: if the connection was made and has been
+                # reset since, that would throw away what has arrived over it.
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code not in (0, *_RESET_SINCE):
                 raise OSError(code, os.strerror(code))
             # A connection to a free port can meet itself.
-            if sock.getsockname() != sock.getpeername():
-                return sock
+            if sock.getsockname()[:2] != address:
+                return SocketStream(loop, sock, was_reset=code in _RESET_SINCE)
         except OSError as error:
             sock.close()
             no_ipv6 = error.errno == errno.EADDRNOTAVAIL and sock.family != socket.AF_INET
@@ -325,6 +329,19 @@ class TCPSocketChannelClient(Endpoint):
             raise
         sock.close()
         return None
+
+
+async def _attempted(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    """Wait until a connection was made, or has failed."""
+    attempted: asyncio.Future[None] = loop.create_future()
+    # On loopback it is mostly done by now, without a turn of the loop.
+    if not is_writable(sock):
+        loop.add_writer(sock.fileno(), wake, attempted)
+        try:
+            await attempted
+        finally:
+            if not loop.is_closed():
+                loop.remove_writer(sock.fileno())
 
 
 def _never(address: tuple[str, int], error: OSError) -> BadRendezvousError:

@@ -26,10 +26,16 @@ class SocketStream(Stream):
     """A connected socket, which the stream owns from now on."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, early: bytes = b""
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        early: bytes = b"",
+        *,
+        was_reset: bool = False,
     ) -> None:
         super().__init__(loop)
         self.early = early
+        self.was_reset = was_reset
         # libuv tells of a reset once, along with the data before it.
         self.tells_again = isinstance(loop, asyncio.SelectorEventLoop)
         self._socket = sock
@@ -62,11 +68,14 @@ class SocketStream(Stream):
         return True
 
     def unsent(self) -> int | None:
-        if sys.platform == "linux" and self._has_met():
-            answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, struct.pack("i", 0))
-            (count,) = struct.unpack("i", answer)
-            return int(count)
-        return None
+        if sys.platform != "linux":
+            return None
+        answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, struct.pack("i", 0))
+        (count,) = struct.unpack("i", answer)
+        return int(count)
+
+    def delivered(self) -> bool:
+        return self.unsent() == 0 and self._has_met()
 
     def release(self) -> None:
         self._socket.close()
@@ -77,7 +86,9 @@ class SocketStream(Stream):
         While the server has not let us in, leaving would make us nobody's
         (RDV-48), and it would turn away what we sent.
         """
-        self._met = self._met or peer_user(self._socket) is not None
+        # Without a descriptor for asking, the peer's end of the stream has to tell.
+        with contextlib.suppress(OSError):
+            self._met = self._met or peer_user(self._socket) is not None
         return self._met
 
     def ended(self) -> bool:
@@ -92,3 +103,13 @@ class SocketStream(Stream):
         poller = select.poll()
         poller.register(self._socket, events)
         return sum(found for _, found in poller.poll(0))
+
+
+def is_writable(sock: socket.socket) -> bool:
+    """Whether there is room to write, or an error to be told."""
+    if not hasattr(select, "poll"):
+        _, writable, failed = select.select((), (sock,), (sock,), 0)
+        return bool(writable or failed)
+    poller = select.poll()
+    poller.register(sock, select.POLLOUT)
+    return bool(poller.poll(0))

@@ -1,0 +1,43 @@
+"""Which user ids are our own (spec/security.md).
+
+In a user namespace that maps some ids only, the kernel shows every other user as
+the overflow user, 65534 by default. That number then stands for strangers as well
+as, perhaps, for a user of the namespace, so it never proves who somebody is.
+"""
+
+from __future__ import annotations
+
+import os
+
+_ALL_USERS = 2**32 - 1  # how many ids the initial namespace maps: all but "no user"
+_OVERFLOW_USER = 65534
+
+
+def is_our_user(user: int) -> bool:
+    """Whether ``user`` is for certain the effective user of this process."""
+    return user == os.geteuid() and not is_ambiguous(user)
+
+
+def is_ambiguous(user: int) -> bool:
+    """Whether ``user`` may stand for any user that this namespace does not map."""
+    return user == _overflow_user() and not _maps_all_users()
+
+
+def _overflow_user() -> int:
+    number = _read("/proc/sys/kernel/overflowuid")
+    return _OVERFLOW_USER if number is None else int(number)
+
+
+def _maps_all_users() -> bool:
+    user_map = _read("/proc/self/uid_map")
+    if user_map is None:  # no user namespaces here, and no overflow user
+        return True
+    return sum(int(line.split()[2]) for line in user_map.splitlines()) >= _ALL_USERS
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
