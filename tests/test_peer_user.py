@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ async def until_forgotten(sock: socket.socket) -> None:
     await eventually(is_forgotten)
 
 
-@pytest.mark.covers("RDV-42")
+@pytest.mark.covers("RDV-42", "RDV-50")
 @pytest.mark.parametrize("way", ["sock_diag", "table"])
 async def test_a_listener_on_the_port_of_a_peer_that_left_does_not_vouch_for_it(
     way: str, monkeypatch: pytest.MonkeyPatch
@@ -182,7 +183,7 @@ async def test_a_listener_on_the_port_of_a_peer_that_left_does_not_vouch_for_it(
                 assert peer_user(server) is None
 
 
-@pytest.mark.covers("RDV-42")
+@pytest.mark.covers("RDV-42", "RDV-50")
 @pytest.mark.parametrize("way", ["sock_diag", "table"])
 async def test_a_later_connection_from_the_same_port_does_not_vouch(
     way: str, monkeypatch: pytest.MonkeyPatch
@@ -212,7 +213,7 @@ async def test_a_later_connection_from_the_same_port_does_not_vouch(
             assert server.recv(100) == frame(b"from a stranger")
 
 
-@pytest.mark.covers("RDV-42")
+@pytest.mark.covers("RDV-42", "RDV-50")
 def test_a_socket_that_only_begins_to_connect_does_not_vouch() -> None:
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
@@ -227,7 +228,7 @@ def test_a_socket_that_only_begins_to_connect_does_not_vouch() -> None:
         assert _search_tables({ends}) == {}
 
 
-@pytest.mark.covers("RDV-42")
+@pytest.mark.covers("RDV-42", "RDV-50")
 def test_an_answer_about_other_ends_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[tuple[bytes, Ends]] = []
 
@@ -252,7 +253,7 @@ def test_an_answer_about_other_ends_does_not_count(monkeypatch: pytest.MonkeyPat
         assert _owner_in(answer, other) is None
 
 
-@pytest.mark.covers("RDV-42")
+@pytest.mark.covers("RDV-42", "RDV-50")
 def test_an_answer_does_not_count_once_our_own_end_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -295,6 +296,7 @@ def in_a_user_namespace(code: str, uid_map: str = "0 0 1") -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.covers("RDV-34")
 def test_an_unmapped_user_is_never_taken_for_our_own() -> None:
     own = os.geteuid()
     code = (
@@ -317,7 +319,7 @@ def test_all_users_are_mapped_here() -> None:
 
 
 @needs_root
-@pytest.mark.covers("RDV-42")
+@pytest.mark.covers("RDV-34", "RDV-42")
 async def test_a_stranger_in_a_user_namespace_without_our_user() -> None:
     code = (
         "import asyncio, ipc_channel\n"
@@ -332,6 +334,27 @@ async def test_a_stranger_in_a_user_namespace_without_our_user() -> None:
     answer = in_a_user_namespace(code, "")
     assert answer.startswith("False")
     assert "turned away 1 peer of user 65534" in answer
+
+
+@pytest.mark.covers("RDV-34")
+def test_pipes_of_an_unmapped_user_are_refused(tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        os.mkfifo(tmp_path / name)
+    code = (
+        "import asyncio, ipc_channel\n"
+        "async def refused(channel):\n"
+        "    try:\n"
+        "        print(await channel.connect(0))\n"
+        "    except ipc_channel.BadRendezvousError as error:\n"
+        "        print(error)\n"
+        "    await channel.close()\n"
+        "asyncio.run(refused(ipc_channel.make_ipc_channel()))\n"
+        f"paths = {str(tmp_path / 'in')!r}, {str(tmp_path / 'out')!r}\n"
+        "asyncio.run(refused(ipc_channel.make_ipc_channel_client(*paths)))\n"
+    )
+    refused = in_a_user_namespace(code, "").splitlines()
+    assert len(refused) == 2
+    assert all("stands for every user" in line for line in refused), refused
 
 
 async def test_the_user_is_looked_up_when_somebody_comes(

@@ -380,6 +380,7 @@ def strangers(server: TCPSocketChannel, count: int) -> list[socket.socket]:
     return []
 
 
+@pytest.mark.covers("RDV-51")
 @pytest.mark.parametrize("state", ["before", "waiting", "session", "between"])
 async def test_strangers_get_a_batch_in_each_turn(
     state: str, monkeypatch: pytest.MonkeyPatch
@@ -415,6 +416,7 @@ async def test_strangers_get_a_batch_in_each_turn(
     await server.close()
 
 
+@pytest.mark.covers("RDV-51")
 async def test_the_queue_holds_many_strangers_and_a_helper() -> None:
     server = TCPSocketChannel()
     strangers(server, 500)

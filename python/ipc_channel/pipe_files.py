@@ -8,6 +8,7 @@ import os
 import stat
 
 from ipc_channel.errors import BadRendezvousError
+from ipc_channel.users import why_not_ours
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
     import fcntl
@@ -33,8 +34,8 @@ def check_fifo(path: str, status: os.stat_result) -> None:
         why = "it is a symbolic link"
     elif not stat.S_ISFIFO(status.st_mode):
         why = "it is not a named pipe"
-    elif status.st_uid != os.geteuid():
-        why = f"it belongs to user {status.st_uid}, not {os.geteuid()}"
+    elif (why_not := why_not_ours(status.st_uid)) is not None:
+        why = f"it {why_not}"
     else:
         return
     raise BadRendezvousError(f"bad rendezvous {path!r}: {why}")

@@ -19,6 +19,7 @@ from typing import Final
 
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.rendezvous import check_named_pipes_exist
+from ipc_channel.users import why_not_ours
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
     import fcntl
@@ -187,8 +188,8 @@ def _check(path: str, status: os.stat_result) -> None:
     """Raise BadRendezvousError unless ``status`` is a directory that is ours alone."""
     if not stat.S_ISDIR(status.st_mode):
         why = "is not a directory"
-    elif status.st_uid != os.geteuid():
-        why = f"belongs to user {status.st_uid}, not {os.geteuid()}"
+    elif (why_not := why_not_ours(status.st_uid)) is not None:
+        why = why_not
     elif (mode := stat.S_IMODE(status.st_mode) & 0o777) != 0o700:
         why = f"has mode {mode:04o}, not 0700"
     else:
@@ -262,7 +263,7 @@ def remove_stale(parent: str) -> None:
 
 def _remove_if_stale(path: str) -> None:
     status = os.lstat(path)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+    if why_not_ours(status.st_uid) is not None or status.st_mode & 0o077:
         return
     try:
         fd = _open_directory(path)

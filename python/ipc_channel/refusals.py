@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 
+from ipc_channel.log import safely
 from ipc_channel.peer_user import Owner
 
 _INTERVAL = 1.0  # seconds: a flood of strangers is no flood of log lines
@@ -47,7 +48,7 @@ class Refusals:
         if self._unlogged:
             text = _describe(self._unlogged)
             self._unlogged.clear()
-            self._logger.warning("%s: turned away %s", self._place, text)
+            safely(self._logger.warning, "%s: turned away %s", self._place, text)
 
     def stop(self) -> None:
         """Log what is left, and no more."""

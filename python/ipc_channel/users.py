@@ -15,7 +15,19 @@ _OVERFLOW_USER = 65534
 
 def is_our_user(user: int) -> bool:
     """Whether ``user`` is for certain the effective user of this process."""
-    return user == os.geteuid() and not is_ambiguous(user)
+    return why_not_ours(user) is None
+
+
+def why_not_ours(user: int) -> str | None:
+    """Say why something that belongs to ``user`` is not ours; None if it is."""
+    if user != os.geteuid():
+        return f"belongs to user {user}, not {os.geteuid()}"
+    if is_ambiguous(user):
+        return (
+            f"belongs to user {user}, which here stands for every user that this"
+            " user namespace does not map; run as a user that it maps"
+        )
+    return None
 
 
 def is_ambiguous(user: int) -> bool:
