@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 )
 
@@ -207,8 +206,8 @@ func checkPipe(path string, st *syscall.Stat_t) error {
 	if st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
 		return newError(CodeBadRendezvous, "%q is not a named pipe", path)
 	}
-	if euid := os.Geteuid(); int(st.Uid) != euid {
-		return newError(CodeBadRendezvous, "named pipe %q belongs to user %d, not to user %d", path, st.Uid, euid)
+	if why := whyNotOurs(st.Uid); why != "" {
+		return newError(CodeBadRendezvous, "named pipe %q %s", path, why)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 
 import { IPCChannelError, systemCode } from './errors.js';
 import { isLossy } from './path.js';
+import { whyNotOurs } from './user.js';
 
 const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
 
@@ -165,10 +166,8 @@ export function sameInode(one, other) {
 function check(path, stat) {
   if (stat.isSymbolicLink()) throw bad(`${path} is a symbolic link, not a FIFO`);
   if (!stat.isFIFO()) throw bad(`${path} is not a FIFO`);
-  const user = process.geteuid?.();
-  if (user !== undefined && stat.uid !== BigInt(user)) {
-    throw bad(`${path} belongs to user ${stat.uid}, not to ${user}`);
-  }
+  const why = whyNotOurs(stat.uid);
+  if (why !== null) throw bad(`${path} ${why}`);
 }
 
 /**
