@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// RDV-34: in a namespace that does not map our user, every stranger has its number.
+// RDV-38: in a namespace that does not map our user, every stranger has its number.
 func TestUnmappedUserIsNotOurs(t *testing.T) {
 	if os.Getenv("IN_USER_NAMESPACE") != "" {
 		if why := whyNotOurs(uint32(os.Geteuid())); !strings.Contains(why, "stands for every user") {

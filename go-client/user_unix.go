@@ -10,7 +10,7 @@ import (
 )
 
 // whyNotOurs says why something that belongs to a user is not ours, or returns
-// "" if it is (RDV-21, RDV-34).
+// "" if it is (RDV-21, RDV-38).
 func whyNotOurs(user uint32) string {
 	if euid := os.Geteuid(); int(user) != euid {
 		return fmt.Sprintf("belongs to user %d, not to user %d", user, euid)

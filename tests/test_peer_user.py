@@ -296,7 +296,7 @@ def in_a_user_namespace(code: str, uid_map: str = "0 0 1") -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.covers("RDV-34")
+@pytest.mark.covers("RDV-38")
 def test_an_unmapped_user_is_never_taken_for_our_own() -> None:
     own = os.geteuid()
     code = (
@@ -319,7 +319,7 @@ def test_all_users_are_mapped_here() -> None:
 
 
 @needs_root
-@pytest.mark.covers("RDV-34", "RDV-42")
+@pytest.mark.covers("RDV-38", "RDV-42")
 async def test_a_stranger_in_a_user_namespace_without_our_user() -> None:
     code = (
         "import asyncio, ipc_channel\n"
@@ -336,7 +336,7 @@ async def test_a_stranger_in_a_user_namespace_without_our_user() -> None:
     assert "turned away 1 peer of user 65534" in answer
 
 
-@pytest.mark.covers("RDV-34")
+@pytest.mark.covers("RDV-38")
 def test_pipes_of_an_unmapped_user_are_refused(tmp_path: Path) -> None:
     for name in ("in", "out"):
         os.mkfifo(tmp_path / name)

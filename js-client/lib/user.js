@@ -3,7 +3,7 @@ import fs from 'node:fs';
 const ALL_USERS = 2 ** 32 - 1; // all ids but the one that is none
 
 /**
- * Says why something that belongs to `owner` is not ours; null if it is (RDV-21, RDV-34), and where
+ * Says why something that belongs to `owner` is not ours; null if it is (RDV-21, RDV-38), and where
  * the system has no user ids.
  *
  * @param {bigint} owner

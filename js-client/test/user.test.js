@@ -10,7 +10,7 @@ test('our own user is ours, and others are not', () => {
   assert.match(String(whyNotOurs(user + 1n)), /belongs to user/);
 });
 
-test('RDV-34: a user who is not mapped is not ours', (t) => {
+test('RDV-38: a user who is not mapped is not ours', (t) => {
   const module = new URL('../lib/user.js', import.meta.url).href;
   const code = `const { whyNotOurs } = await import(${JSON.stringify(module)});
     console.log(whyNotOurs(BigInt(process.geteuid())));`;
