@@ -54,7 +54,7 @@ def test_a_name_that_no_file_can_have() -> None:
 
 
 def test_not_an_environment() -> None:
-    with pytest.raises(TypeError, match="environ is a mapping .*, not int"):
+    with pytest.raises(TypeError, match=r"environ is a mapping .*, not int"):
         rendezvous.from_environment(5)  # type: ignore[arg-type]  # is to be refused
 
 
