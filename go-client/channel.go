@@ -26,9 +26,10 @@ const (
 // must be closed. All methods may be called by any number of goroutines at the
 // same time. Reads and writes of a zero Channel return ErrNotConnected.
 type Channel struct {
-	stream stream
-	limit  uint32
-	linger time.Duration
+	stream   stream
+	from, to string // the rendezvous, for people to read
+	limit    uint32
+	linger   time.Duration
 
 	// Who has put a token into reading may read, and owns decoder and
 	// readAlarm; writing, out and writeAlarm likewise. Channels are used

@@ -112,7 +112,7 @@ func (c *Channel) drain(outputEnded <-chan struct{}) error {
 func (c *Channel) isAccepted() bool { return c.heard || c.stream.isAccepted() }
 
 func (c *Channel) tookNothing() error {
-	return newError(CodeTimeout, "the peer took no output for %v", c.linger)
+	return newError(CodeTimeout, "the peer took no output for %v: raise Linger if it needs longer", c.linger)
 }
 
 // patience is the wait for a peer that has output to take. It counts anew

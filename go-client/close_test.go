@@ -20,7 +20,7 @@ func pending(t *testing.T, c *Channel) int {
 	var raw syscall.RawConn
 	var err error
 	switch s := c.stream.(type) {
-	case tcpStream:
+	case *tcpStream:
 		raw, err = s.SyscallConn()
 	case *pipeStream:
 		raw, err = s.in.SyscallConn()

@@ -9,8 +9,8 @@ import (
 // channel reads ahead of the messages that were asked for.
 const readAhead = 64 << 10
 
-// allowance is how many bytes are allocated at most for payload that has not
-// arrived. A header alone must not cost more, whatever length it claims.
+// allowance is how many bytes are allocated at most for a payload of which fewer
+// have arrived. A header alone must not cost more, whatever length it claims.
 const allowance = 1 << 20
 
 var (
@@ -44,7 +44,9 @@ func (d *decoder) next(dst []byte) ([]byte, error) {
 			return nil, errCloseFrame
 		}
 		if length > d.limit {
-			return nil, newError(CodeTooLarge, "frame of %d bytes exceeds the limit of %d", length, d.limit)
+			return nil, newError(CodeTooLarge,
+				"frame of %d bytes exceeds the limit of %d: set MaxMessageSize at both ends if messages are to be so long",
+				length, d.limit)
 		}
 		if size := int(length); size <= readAhead-headerSize {
 			return d.nextSmall(dst, size)
@@ -129,58 +131,4 @@ func (d *decoder) finish() error {
 	}
 	return newError(CodeTruncated, "stream ended after %d of the %d payload bytes",
 		have-headerSize, binary.BigEndian.Uint32(d.buf[d.r:]))
-}
-
-// payload collects a large payload, in parts that are allocated as it arrives:
-// one slice that grows would copy the payload over and over, and one of the
-// whole size would believe the header.
-type payload struct {
-	size  int      // of the payload, 0 if none is under way
-	parts [][]byte // full parts
-	old   int      // the bytes in parts
-	last  []byte   // the part that is being filled
-	lent  bool     // last is the caller's memory
-}
-
-func (p *payload) have() int    { return p.old + len(p.last) }
-func (p *payload) missing() int { return p.size - p.have() }
-
-func (p *payload) begin(dst []byte, size int) {
-	*p = payload{size: size}
-	if cap(dst) >= size {
-		p.last, p.lent = dst[:0], true
-	}
-}
-
-func (p *payload) space() []byte {
-	if len(p.last) == cap(p.last) {
-		part := make([]byte, 0, min(p.missing(), allowance))
-		p.parts = append(p.parts, p.last)
-		p.old += len(p.last)
-		p.last, p.lent = part, false
-	}
-	have := len(p.last)
-	return p.last[have:min(cap(p.last), have+p.missing())]
-}
-
-func (p *payload) filled(n int) { p.last = p.last[:len(p.last)+n] }
-
-func (p *payload) keep() {
-	if p.lent {
-		p.last, p.lent = append([]byte(nil), p.last...), false
-	}
-}
-
-// take returns the whole payload, in the memory of dst if that is large enough,
-// and makes p ready for the next one.
-func (p *payload) take(dst []byte) []byte {
-	message := p.last
-	if isElsewhere := !p.lent && cap(dst) >= p.size; p.old > 0 || isElsewhere {
-		message = withRoom(dst, p.size)
-		for _, part := range append(p.parts, p.last) {
-			message = append(message, part...)
-		}
-	}
-	*p = payload{}
-	return message
 }

@@ -99,8 +99,9 @@ func testLargePayload(t *testing.T, message []byte, room, giveUp int) {
 		d.filled(n)
 		arrived += n
 		wire = wire[n:]
-		if have := d.large.have(); d.large.size > 0 && len(d.large.last) == have && cap(d.large.last) > have+allowance && !d.large.lent {
-			t.Fatalf("%d bytes allocated for %d", cap(d.large.last), have)
+		room := cap(d.large.data)
+		if have := d.large.have(); !d.large.lent && have < allowance && room > max(have, allowance) || room > max(d.large.size, cap(lent)) {
+			t.Fatalf("%d bytes allocated for %d of %d", room, have, d.large.size)
 		}
 	}
 	for {

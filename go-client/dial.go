@@ -53,7 +53,9 @@ func Dial(ctx context.Context, in, out string, options *Options) (*Channel, erro
 	if err != nil {
 		return nil, err
 	}
-	return newChannel(s, opts), nil
+	c := newChannel(s, opts)
+	c.from, c.to = in, out
+	return c, nil
 }
 
 // DialEnv connects as [Dial] does to the rendezvous that the environment

@@ -116,7 +116,7 @@ func TestTCPAddressNotAvailable(t *testing.T) {
 
 func TestTCPNoDelay(t *testing.T) {
 	c, _ := openTCP(t, nil)
-	raw, err := c.stream.(tcpStream).SyscallConn()
+	raw, err := c.stream.(*tcpStream).SyscallConn()
 	must(t, err)
 	must(t, raw.Control(func(fd uintptr) {
 		on, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY)

@@ -33,10 +33,10 @@ var (
 	ErrReset           error = &Error{Code: CodeReset, Detail: "connection reset by the peer"}
 	ErrTooLarge        error = &Error{Code: CodeTooLarge, Detail: "frame exceeds the limit"}
 	ErrPeerGone        error = &Error{Code: CodePeerGone, Detail: "the peer no longer reads"}
-	ErrClosed          error = &Error{Code: CodeClosed, Detail: "use of a closed channel"}
-	ErrNotConnected    error = &Error{Code: CodeNotConnected, Detail: "channel is not connected"}
+	ErrClosed          error = &Error{Code: CodeClosed, Detail: "the channel was closed at this end: dial again for a new session"}
+	ErrNotConnected    error = &Error{Code: CodeNotConnected, Detail: "the Channel is not connected: it must come from Dial or DialEnv"}
 	ErrBadRendezvous   error = &Error{Code: CodeBadRendezvous, Detail: "bad rendezvous"}
-	ErrEmptyMessage    error = &Error{Code: CodeEmptyMessage, Detail: "an empty message cannot be sent"}
+	ErrEmptyMessage    error = &Error{Code: CodeEmptyMessage, Detail: "an empty message cannot be sent: it would read as the end; send at least 1 byte"}
 	ErrMessageTooLarge error = &Error{Code: CodeMessageTooLarge, Detail: "message exceeds the limit"}
 	ErrBadOption       error = &Error{Code: CodeBadOption, Detail: "option out of range"}
 	ErrTimeout         error = &Error{Code: CodeTimeout, Detail: "nobody came in time"}

@@ -3,6 +3,7 @@ package ipcchannel
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 )
 
 // headerSize is the number of bytes of a frame's length.
@@ -20,6 +21,7 @@ type frame struct {
 	head   []byte // header and the first part of the payload
 	rest   []byte // the rest of the payload, in the caller's memory
 	begun  bool   // whether a byte of the frame has been sent
+	size   int    // the length of the message
 }
 
 // load makes f the frame of the message; no message makes it the close frame.
@@ -27,7 +29,7 @@ func (f *frame) load(message []byte) {
 	first := min(len(message), headSize-headerSize)
 	f.buffer = binary.BigEndian.AppendUint32(f.buffer[:0], uint32(len(message)))
 	f.buffer = append(f.buffer, message[:first]...)
-	f.head, f.rest, f.begun = f.buffer, message[first:], false
+	f.head, f.rest, f.begun, f.size = f.buffer, message[first:], false, len(message)
 }
 
 // next returns the bytes to send next, and none when all have been sent.
@@ -52,6 +54,17 @@ func (f *frame) sent(n int) {
 	} else {
 		f.rest = f.rest[n:]
 	}
+}
+
+// within says, for the text of an error, that the peer has gone within this
+// frame, if a part of it had been sent. A peer whose limit is smaller than ours
+// ends its session at the header; what is seen here is only that it has gone.
+func (f *frame) within() string {
+	if !f.begun || f.size == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; it stopped within a message of %d bytes, and its limit may be smaller: set MaxMessageSize at both ends",
+		f.size)
 }
 
 // detach copies what is still in the caller's memory, which is the caller's

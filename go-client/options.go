@@ -59,7 +59,7 @@ func (o *Options) resolved() (Options, error) {
 	r.Timeout = max(r.Timeout, 0)
 	r.Linger = max(r.Linger, leastLinger)
 	if uint64(r.MaxMessageSize) > math.MaxInt {
-		return r, newError(CodeBadOption, "a max message size of %d exceeds the %d bytes that this platform can hold",
+		return r, newError(CodeBadOption, "a MaxMessageSize of %d exceeds the %d bytes that an int of this platform can count: set it lower",
 			r.MaxMessageSize, math.MaxInt)
 	}
 	return r, nil

@@ -137,41 +137,64 @@ func TestThroughCat(t *testing.T) {
 	})
 }
 
-// A helper may have closed its standard output, whose number a pipe gets then: a
-// write that fails there must not end the process.
-func TestPipeAsStandardOutput(t *testing.T) {
+// A helper may have closed its standard output, whose number the channel gets then:
+// a write that fails there must not end the process.
+func TestChannelAsStandardOutput(t *testing.T) {
 	const variable = "IPCCHANNEL_TEST_OUTPUT"
 	if os.Getenv(variable) != "" {
-		for _, fd := range []int{0, 1} {
-			syscall.Close(fd)
-		}
-		c, err := DialEnv(context.Background(), nil)
-		if err != nil {
-			os.Exit(10)
-		}
-		for err == nil {
-			_, err = c.ReadMessage(context.Background())
-		}
-		if err != io.EOF {
-			os.Exit(11)
-		}
-		for err = nil; err == nil; {
-			err = c.WriteMessage(context.Background(), []byte("x"))
-		}
-		if !errors.Is(err, ErrPeerGone) {
-			os.Exit(12)
-		}
-		os.Exit(13)
+		os.Exit(writeToStandardOutput())
 	}
-	in, out := makePipes(t)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestPipeAsStandardOutput$")
-	cmd.Env = append(os.Environ(), variable+"=1", EnvIn+"="+in, EnvOut+"="+out)
-	must(t, cmd.Start())
-	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY), w: mustOpen(t, in, syscall.O_WRONLY)}
-	p.mustWrite(frameOf([]byte("hello")))
-	p.close()
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 13 {
-		t.Fatalf("it ended with %v", err)
+	start := func(in, out string) *exec.Cmd {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestChannelAsStandardOutput$")
+		cmd.Env = append(os.Environ(), variable+"=1", EnvIn+"="+in, EnvOut+"="+out)
+		must(t, cmd.Start())
+		return cmd
 	}
+	check := func(t *testing.T, cmd *exec.Cmd) {
+		var exit *exec.ExitError
+		if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 13 {
+			t.Fatalf("it ended with %v", err)
+		}
+	}
+	t.Run("pipe", func(t *testing.T) {
+		in, out := makePipes(t)
+		cmd := start(in, out)
+		p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY), w: mustOpen(t, in, syscall.O_WRONLY)}
+		p.mustWrite(frameOf([]byte("hello")))
+		p.close()
+		check(t, cmd)
+	})
+	t.Run("tcp", func(t *testing.T) {
+		l := listen(t, 1)
+		cmd := start(l.port, l.port)
+		p := l.accept()
+		p.mustWrite(frameOf([]byte("hello")))
+		p.close()
+		check(t, cmd)
+	})
+}
+
+// writeToStandardOutput returns 13 if it got the error of a write to a peer that
+// has gone.
+func writeToStandardOutput() int {
+	for _, fd := range []int{0, 1} {
+		syscall.Close(fd)
+	}
+	c, err := DialEnv(context.Background(), nil)
+	if err != nil {
+		return 10
+	}
+	for err == nil {
+		_, err = c.ReadMessage(context.Background())
+	}
+	if err != io.EOF {
+		return 11
+	}
+	for err = nil; err == nil; {
+		err = c.WriteMessage(context.Background(), []byte("x"))
+	}
+	if !errors.Is(err, ErrPeerGone) && !errors.Is(err, ErrReset) {
+		return 12
+	}
+	return 13
 }

@@ -122,11 +122,14 @@ func envRendezvous(lookup func(string) (string, bool)) (in, out string, err erro
 
 func envValue(lookup func(string) (string, bool), name string) (string, error) {
 	value, set := lookup(name)
-	if !set {
-		return "", newError(CodeBadRendezvous, "environment variable %s is not set", name)
+	if value != "" {
+		return value, nil
 	}
-	if value == "" {
-		return "", newError(CodeBadRendezvous, "environment variable %s is empty", name)
+	state := "missing"
+	if set {
+		state = "empty"
 	}
-	return value, nil
+	return "", newError(CodeBadRendezvous,
+		"the environment variable %s is %s: the service that starts this program sets it; "+
+			"to try it by hand, set %s and %s as its server says", name, state, EnvIn, EnvOut)
 }

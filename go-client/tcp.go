@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -17,7 +18,10 @@ const handshakeGrace = time.Second
 
 // tcpStream is a stream over a TCP connection, which has all but the drain
 // questions already.
-type tcpStream struct{ *net.TCPConn }
+type tcpStream struct {
+	*net.TCPConn
+	early error // the reset that was told instead of the connection
+}
 
 // dialTCP connects to a server that may not listen yet. The dialer needs no
 // settings.
@@ -28,7 +32,7 @@ func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *
 	for {
 		conn, err := connectOnce(ctx, &dialer, addr)
 		if err == nil {
-			return tcpStream{conn}, nil
+			return conn, nil
 		}
 		if isNever(err) || isNotAvailable(err) && addr.Addr().Is6() {
 			// Every system has 127.0.0.1; ::1 is missing where IPv6 is switched off.
@@ -55,9 +59,14 @@ func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *
 // give a client that very port, and TCP then connects the socket to itself.
 var errSelf = errors.New("the socket was connected to itself")
 
-func connectOnce(ctx context.Context, dialer *net.Dialer, addr netip.AddrPort) (*net.TCPConn, error) {
+func connectOnce(ctx context.Context, dialer *net.Dialer, addr netip.AddrPort) (*tcpStream, error) {
+	spare := newSpare(dialer)
+	defer spare.close()
 	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
 	if err != nil {
+		if rescued := spare.rescue(err); rescued != nil {
+			return rescued, nil
+		}
 		return nil, err
 	}
 	tcp := conn.(*net.TCPConn)
@@ -66,12 +75,20 @@ func connectOnce(ctx context.Context, dialer *net.Dialer, addr netip.AddrPort) (
 		return nil, errSelf
 	}
 	tcp.SetNoDelay(true)
-	return tcp, nil
+	return &tcpStream{TCPConn: tcp}, nil
 }
 
-func (s tcpStream) mustDrain() bool { return true }
+func (s *tcpStream) Read(p []byte) (int, error) {
+	n, err := s.TCPConn.Read(p)
+	if err == io.EOF && s.early != nil {
+		err = s.early
+	}
+	return n, err
+}
 
-func (s tcpStream) unsent() int {
+func (s *tcpStream) mustDrain() bool { return true }
+
+func (s *tcpStream) unsent() int {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return -1
@@ -83,7 +100,7 @@ func (s tcpStream) unsent() int {
 	return unsent
 }
 
-func (s tcpStream) isDead() bool {
+func (s *tcpStream) isDead() bool {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return true
@@ -95,7 +112,10 @@ func (s tcpStream) isDead() bool {
 	return dead
 }
 
-func (s tcpStream) isAccepted() bool {
+func (s *tcpStream) isAccepted() bool {
+	if s.RemoteAddr() == nil { // it was reset before we looked
+		return true
+	}
 	return isAccepted(addrPort(s.LocalAddr()), addrPort(s.RemoteAddr()))
 }
 

@@ -29,7 +29,9 @@ func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 		return ErrEmptyMessage
 	}
 	if uint64(len(message)) > uint64(c.limit) {
-		return newError(CodeMessageTooLarge, "message of %d bytes exceeds the limit of %d", len(message), c.limit)
+		return newError(CodeMessageTooLarge,
+			"message of %d bytes exceeds the limit of %d: set MaxMessageSize at both ends, or send it in parts",
+			len(message), c.limit)
 	}
 	if err := c.takeTurn(ctx, c.writing, c.refused); err != nil {
 		return err
@@ -68,7 +70,7 @@ func (c *Channel) send(ctx context.Context) (interrupted bool, err error) {
 			return true, err
 		}
 		if err := c.cannotSend(); err != nil {
-			return true, err
+			return true, c.lostWithin(err)
 		}
 		if _, err := c.write(); err != nil {
 			return false, err
@@ -78,6 +80,14 @@ func (c *Channel) send(ctx context.Context) (interrupted bool, err error) {
 		}
 		c.stream.SetWriteDeadline(time.Time{})
 	}
+}
+
+// lostWithin adds to the reset that a reader has seen what it interrupted here.
+func (c *Channel) lostWithin(err error) error {
+	if !c.out.begun || !errors.Is(err, ErrReset) {
+		return err
+	}
+	return wrapError(CodeReset, err, "connection lost%s", c.out.within())
 }
 
 // write gives the stream what is left of the frame, and returns how much it took.
@@ -134,13 +144,19 @@ func (c *Channel) flush() error {
 // sendFailed translates an error of the stream's Write, after which nothing
 // more can be sent. Input that has arrived is not touched.
 func (c *Channel) sendFailed(err error) error {
+	code, what := CodeReset, "connection lost"
 	if isPeerGone(err) {
-		return c.cannotSendAfter(wrapError(CodePeerGone, err, "the peer no longer reads"))
+		code, what = CodePeerGone, "the peer no longer reads"
+	} else {
+		c.mu.Lock()
+		c.wasReset = true
+		c.mu.Unlock()
 	}
-	c.mu.Lock()
-	c.wasReset = true
-	c.mu.Unlock()
-	return c.cannotSendAfter(wrapError(CodeReset, err, "connection lost"))
+	failure := wrapError(code, err, "%s%s", what, c.out.within())
+	if known := c.cannotSendAfter(failure); known != failure {
+		return c.lostWithin(known)
+	}
+	return failure
 }
 
 // cannotSendAfter notes why nothing more can be sent, and returns why writes are

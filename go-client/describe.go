@@ -1,0 +1,44 @@
+package ipcchannel
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// String says where the channel leads, its state and its limits, for people to read.
+func (c *Channel) String() string {
+	if c.stream == nil {
+		return "ipcchannel.Channel(not connected)"
+	}
+	return fmt.Sprintf("ipcchannel.Channel(%s, in %s, out %s, max message size %d, linger %v)",
+		c.state(), c.from, c.to, c.limit, c.linger)
+}
+
+// GoString is String: the fields of a Channel are not for others to read while it
+// is in use.
+func (c *Channel) GoString() string { return c.String() }
+
+// LogValue says the same as String, in attributes.
+func (c *Channel) LogValue() slog.Value {
+	if c.stream == nil {
+		return slog.GroupValue(slog.String("state", "not connected"))
+	}
+	return slog.GroupValue(
+		slog.String("state", c.state()),
+		slog.String("in", c.from),
+		slog.String("out", c.to),
+		slog.Uint64("max_message_size", uint64(c.limit)),
+		slog.Duration("linger", c.linger),
+	)
+}
+
+func (c *Channel) state() string {
+	state := "connected"
+	if c.isClosing() {
+		state = "closed"
+	}
+	if reason := c.EndReason(); reason != EndNone {
+		state += ", ended: " + string(reason)
+	}
+	return state
+}

@@ -1,0 +1,101 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A peer whose limit is smaller ends at the header of a large message. Its writer
+// is told that this may be so.
+func TestFailureWithinMessageTellsOfLimit(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		written := background(func() error { return c.WriteMessage(testContext(t), pattern(huge, 1)) })
+		mustReadSome(t, p)
+		p.close()
+		hint := fmt.Sprintf("it stopped within a message of %d bytes, and its limit may be smaller", huge)
+		for _, err := range []error{wait(t, written), c.WriteMessage(testContext(t), []byte("x"))} {
+			if !errors.Is(err, ErrPeerGone) && !errors.Is(err, ErrReset) || !strings.Contains(err.Error(), hint) {
+				t.Errorf("error is %v", err)
+			}
+		}
+	})
+}
+
+func TestResetWithinMessageTellsOfLimit(t *testing.T) {
+	for range 20 {
+		c, p := openTCP(t, nil)
+		read := background(func() error { _, err := c.ReadMessage(testContext(t)); return err })
+		written := background(func() error { return c.WriteMessage(testContext(t), pattern(huge, 1)) })
+		mustReadSome(t, p)
+		p.reset()
+		if err := wait(t, written); !errors.Is(err, ErrReset) && !errors.Is(err, ErrPeerGone) || !strings.Contains(err.Error(), "limit") {
+			t.Errorf("error is %v", err)
+		}
+		if err := wait(t, read); !errors.Is(err, ErrReset) {
+			t.Errorf("error is %v", err)
+		}
+		c.Close()
+	}
+}
+
+func TestFailureBetweenMessagesDoesNotTellOfLimit(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		p.close()
+		var err error
+		for err == nil { // over TCP the first may pass
+			err = c.WriteMessage(testContext(t), []byte("x"))
+		}
+		if strings.Contains(err.Error(), "limit") {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+// Nothing follows a write that failed, which a reader that comes later could take
+// for the rest of the frame. Covers SES-36.
+func TestNothingFollowsFailedWrite(t *testing.T) {
+	// A pipe holds 64 KiB on Linux and macOS: the first frame is 4 bytes longer.
+	for _, size := range []int{64 << 10, 100_000, huge} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			checkLeaks(t)
+			in, out := makePipes(t)
+			p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+			t.Cleanup(p.close)
+			opened := background(func() (err error) {
+				p.w, err = syscall.Open(in, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+				return err
+			})
+			c := mustDial(t, in, out, nil)
+			must(t, wait(t, opened))
+			written := background(func() error { return c.WriteMessage(testContext(t), pattern(size, 1)) })
+			eventually(t, "a full pipe", func() bool {
+				_, err := readFD(p.r, nil)
+				return err == nil && poll(p.r, pollIn)&pollIn != 0
+			})
+			p.closeRead()
+			if err := wait(t, written); !errors.Is(err, ErrPeerGone) {
+				t.Fatalf("error is %v", err)
+			}
+			p.r = mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+			if err := c.WriteMessage(testContext(t), []byte("later")); !errors.Is(err, ErrPeerGone) {
+				t.Fatalf("error is %v", err)
+			}
+			must(t, c.Close())
+			seen, err := io.ReadAll(p)
+			must(t, err)
+			wire := frameOf(pattern(size, 1))
+			if len(seen) >= len(wire) || !bytes.Equal(seen, wire[:len(seen)]) {
+				t.Fatalf("the next reader got %s", brief(seen))
+			}
+		})
+	}
+}
