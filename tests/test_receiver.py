@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from ipc_channel import (
     ResetError,
     TruncatedError,
 )
-from ipc_channel.receiver import READ_AHEAD
+from ipc_channel.receiver import _CHUNK, MESSAGES_AHEAD, READ_AHEAD
 from raw import CLOSE, PATIENCE, TRANSPORTS, eventually, frame
 
 SIZES = [1, 4092, *range(65531, 65538), 2**20, 5 * 2**20]
@@ -369,6 +371,50 @@ async def test_what_comes_between_reads_counts_as_well(connect: Connect) -> None
         await ours.read()
         peer.send(frame(bytes(1_000)))
         await eventually(lambda: not receiver._reading)
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+async def test_tiny_messages_leave_the_loop_its_turns(
+    connect: Connect, readers: int
+) -> None:
+    """A reader that never waits for anything else does not keep the loop to itself."""
+    count = 20_000
+    read_in_turns: list[int] = []
+    messages: list[bytes] = []
+
+    def count_turn() -> None:
+        read_in_turns.append(len(messages))
+        if not all(task.done() for task in tasks):
+            loop.call_soon(count_turn)
+
+    async def read_all(ours: Any) -> None:
+        async for message in ours:
+            messages.append(message)
+
+    async with connect() as (ours, peer):
+        loop = asyncio.get_running_loop()
+        sending = asyncio.create_task(
+            asyncio.to_thread(peer.send, frame(b"x") * count + frame(b"last") + CLOSE)
+        )
+        tasks = [asyncio.create_task(read_all(ours)) for _ in range(readers)]
+        loop.call_soon(count_turn)
+        await asyncio.wait_for(asyncio.gather(sending, *tasks), PATIENCE)
+        assert len(messages) == count + 1
+        assert messages[count] == b"last"
+        turns = itertools.pairwise(read_in_turns)
+        assert max(after - before for before, after in turns) <= 2 * 512
+
+
+async def test_read_ahead_of_tiny_messages_is_bounded(connect: Connect) -> None:
+    count = 500_000
+    async with connect() as (ours, peer):
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        sending = asyncio.create_task(asyncio.to_thread(peer.send, frame(b"x") * count))
+        await eventually(lambda: not receiver._reading)
+        assert MESSAGES_AHEAD < receiver.queued <= MESSAGES_AHEAD + _CHUNK // 5 + 1
+        for _ in range(count):
+            assert await ours.read() == b"x"
+        await sending
 
 
 @pytest.mark.parametrize("end", [CLOSE, b"\xff" * 4])

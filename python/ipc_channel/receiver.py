@@ -23,12 +23,15 @@ from ipc_channel.waiter import Waiter
 
 READ_AHEAD = 256 * 2**10
 """Bytes since all was delivered above which nothing more is read."""
+MESSAGES_AHEAD = 4096
+"""Undelivered messages above which nothing more is read: tiny ones take memory as well."""
 
 _CHUNK = 68 * 2**10  # bytes of one read: a message of 64 KiB with its header
 # Bytes of the next one if there was so much, but no larger message: fewer are cut. Not
 # always, since the memory for it would come from the kernel anew for each small message,
 # and what is read of a large one would be copied.
 _LARGE_CHUNK = 256 * 2**10
+_TURN = 512  # messages that readers get in one turn of the loop, so that others have theirs
 _READS = 16  # at a time, so that a fast writer does not hold up the loop
 
 
@@ -78,6 +81,7 @@ class Receiver:
         self._drained: asyncio.Future[None] | None = None
         self._ahead = 0  # bytes that came since nothing was undelivered
         self._chunk = _CHUNK  # bytes of the next read
+        self._reserved = 0  # messages, the last of the queue, that are for later turns
 
     @property
     def alive(self) -> bool:
@@ -101,15 +105,13 @@ class Receiver:
         if get_ident() != stream.thread or not stream.loop.is_running():
             stream.check_loop()
         messages = self._messages
-        if not messages:
+        if len(messages) <= self._reserved:
             return None
         message = messages[0]
         try:
             del messages[0]  # unlike a call, nothing that a signal handler comes behind
-            if not messages:
-                self._ahead = 0
-                if not (self._reading or self.end):
-                    self._resume()
+            if len(messages) == self._reserved:
+                self._on_taken()
         except BaseException:
             if not (messages and messages[0] is message):
                 messages.appendleft(message)
@@ -118,11 +120,12 @@ class Receiver:
 
     async def read(self) -> bytes | None:
         """Return the next message, None at an orderly end, or raise the error of another."""
-        while not self._messages:
-            if self.error is not None:
-                raise self.error.again()
-            if self.end is not None:
-                return None
+        while len(self._messages) <= self._reserved:
+            if not self._messages:
+                if self.error is not None:
+                    raise self.error.again()
+                if self.end is not None:
+                    return None
             waiter = Waiter(loop=self._stream.loop)
             try:
                 self._readers.append(waiter)
@@ -131,6 +134,25 @@ class Receiver:
                 self._leave(waiter)
                 raise
         return self.take()
+
+    def _on_taken(self) -> None:
+        """Go on in the next turn, or with reading, once this turn's messages were taken."""
+        if self._reserved:
+            self._stream.loop.call_soon(self._begin_turn)
+            return
+        self._ahead = 0
+        if not (self._reading or self.end):
+            self._resume()
+
+    def _begin_turn(self) -> None:
+        """Hand out the next messages of the queue, again later if that is interrupted."""
+        try:
+            waiting = len(self._messages)
+            self._reserved = waiting - _TURN if waiting > _TURN else 0
+            self._deliver()
+        except BaseException:  # of the reader's task, or of a signal handler before that
+            self._stream.loop.call_soon(self._begin_turn)
+            raise
 
     def discard(self) -> asyncio.Future[None]:
         """End locally, then read on and drop it all; done at the end of the stream."""
@@ -166,7 +188,7 @@ class Receiver:
 
     def _deliver(self) -> None:
         """Run the reader that waits longest, if there is a message; wake others for more."""
-        while self._readers and self._messages:
+        while self._readers and len(self._messages) > self._reserved:
             first = self._readers[0]
             try:
                 del self._readers[0]
@@ -180,9 +202,6 @@ class Receiver:
                 if not (first.done() or first in self._readers):
                     self._readers.appendleft(first)
                 raise
-
-    def _deliver_later(self) -> None:
-        self._stream.loop.call_soon(self._deliver)
 
     def _wake(self, wanted: int) -> None:
         """Wake ``wanted`` readers, as far as there are so many."""
@@ -213,11 +232,7 @@ class Receiver:
         except BaseException as error:
             self._on_interrupt(error)
             raise
-        try:
-            self._deliver()
-        except BaseException:  # of the reader's task, or of a signal handler before that
-            self._deliver_later()
-            raise
+        self._begin_turn()
 
     def _read_on_later(self) -> None:
         if not (self._stream.tells_again or self._again):
@@ -262,7 +277,8 @@ class Receiver:
                 decoder.feed(data)
             begun = 0 if decoder.payload is None else decoder.payload.size
             more = len(data) >= _CHUNK and begun < _LARGE_CHUNK
-            self._chunk = _LARGE_CHUNK if more else _CHUNK
+            tiny = more and len(self._messages) > MESSAGES_AHEAD
+            self._chunk = _LARGE_CHUNK if more and not tiny else _CHUNK
             return len(data), wanted
         wanted = len(payload.room)
         count = self._stream.read_into(payload.room)
@@ -277,7 +293,9 @@ class Receiver:
         if self._decoder.end is not None:
             self._pause()
             self._stop(self._decoder.end, self._decoder.error)
-        elif self._messages and self._ahead > READ_AHEAD:
+        elif self._messages and (
+            self._ahead > READ_AHEAD or len(self._messages) > MESSAGES_AHEAD
+        ):
             self._pause()
 
     def _on_error(self, cause: OSError) -> None:
