@@ -1,6 +1,7 @@
 // A helper that answers every message with its SHA-256 as 64 hex digits. Its server starts it with
 // IPC_CHANNEL_IN and IPC_CHANNEL_OUT in the environment. Copy it and put your own work into answer().
 import { createHash } from 'node:crypto';
+import { constants } from 'node:os';
 
 import { connectFromEnv } from 'ipc-channel';
 
@@ -9,16 +10,34 @@ function answer(message) {
   return Buffer.from(createHash('sha256').update(message).digest('hex'), 'ascii');
 }
 
+// SIGINT and SIGTERM let the message in hand be answered; a second one ends the program at once.
+const stopping = new AbortController();
+const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM']);
+for (const name of SIGNALS) process.on(name, stop);
+
+/** @param {(typeof SIGNALS)[number]} name */
+function stop(name) {
+  for (const each of SIGNALS) process.off(each, stop);
+  process.exitCode = 128 + constants.signals[name]; // as a shell counts it
+  stopping.abort();
+}
+
 async function main() {
-  const channel = await connectFromEnv();
+  const { signal } = stopping;
+  const channel = await connectFromEnv({ signal });
   try {
-    for await (const message of channel) await channel.write(answer(message));
+    for (;;) {
+      const message = await channel.read({ signal });
+      if (message === null) return;
+      await channel.write(answer(message));
+    }
   } finally {
     await channel.close();
   }
 }
 
 main().catch((error) => {
+  if (error.code === 'ABORT_ERR') return;
   console.error(`digest: ${error.code}: ${error.message}`);
   process.exitCode = 1;
 });

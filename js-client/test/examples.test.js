@@ -80,6 +80,29 @@ for (const [name, start] of /** @type {const} */ ([
       assert.match(errors, /^echo: truncated: stream ended after 1 of the 3 payload bytes\n$/);
     });
 
+    for (const [signal, status] of /** @type {const} */ ([
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ])) {
+      for (const idle of [false, true]) {
+        it(`echo ends in order at ${signal}, ${idle ? 'idle' : 'writing'}`, async (t) => {
+          const { peer, child, ended } = await start(t, 'examples/echo.js');
+          const message = pattern(idle ? 5 : 20_000_000);
+          void peer.send(frame(message));
+          const header = await peer.read(4); // it is writing now, unless idle
+          if (idle) assert.deepEqual(await peer.read(5), message);
+          child.kill(signal);
+          const rest = await peer.readAll();
+          await peer.destroy();
+          const answer = idle ? CLOSE_FRAME : Buffer.concat([message, CLOSE_FRAME]);
+          assert.ok(rest.equals(answer), `${rest.length} bytes`);
+          assert.equal(header.readUInt32BE(), message.length);
+          const { code, errors } = await ended;
+          assert.deepEqual([code, errors], [status, '']);
+        });
+      }
+    }
+
     it('digest answers with the hash', async (t) => {
       const { peer, ended } = await start(t, 'examples/digest.js');
       await peer.send(frame('abc'));

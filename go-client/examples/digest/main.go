@@ -8,26 +8,46 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	ipcchannel "github.com/ipc-channel/ipc-channel/go-client"
 )
 
 func main() {
-	// The first Ctrl-C ends the session in an orderly way.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
+	ctx, told := untilSignal()
+	err := run(ctx)
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		os.Exit(128 + int((<-told).(syscall.Signal))) // as a shell counts it
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "digest:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves the process that started this one until it ends the session.
+// untilSignal returns a context that ends at SIGINT or SIGTERM, and where to find
+// which it was. A second one ends the program at once.
+func untilSignal() (context.Context, <-chan os.Signal) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals, told := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		told <- <-signals
+		signal.Reset()
+		cancel()
+	}()
+	return ctx, told
+}
+
+// run serves the process that started this one until it ends the session, or until
+// ctx ends.
 func run(ctx context.Context) error {
+	writing := context.WithoutCancel(ctx) // the message in hand is still answered
 	channel, err := ipcchannel.DialEnv(ctx, nil)
 	if err != nil {
 		return err
@@ -35,13 +55,13 @@ func run(ctx context.Context) error {
 	defer channel.Close()
 	for {
 		message, err := channel.ReadMessage(ctx)
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, context.Canceled) {
 			return channel.Close()
 		}
 		if err != nil {
 			return err
 		}
-		if err := channel.WriteMessage(ctx, answer(message)); err != nil {
+		if err := channel.WriteMessage(writing, answer(message)); err != nil {
 			return err
 		}
 	}
