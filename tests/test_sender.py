@@ -18,6 +18,7 @@ from ipc_channel import (
     FrameTooLargeError,
     MessageTooLargeError,
     PeerError,
+    PeerGoneError,
     ResetError,
     TruncatedError,
 )
@@ -381,3 +382,23 @@ async def test_the_error_of_reading_tells_more_than_that_of_writing(
                 await ours.write(b"x")
                 await asyncio.sleep(0)
         assert isinstance(ours.last_exception, type(caught.value))
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
+async def test_a_write_that_fails_within_a_large_message_tells_of_the_limit(
+    connect: Connect, byte: bytes
+) -> None:
+    """Whatever the message holds: its bytes are no frames, and are not looked at."""
+    message = byte * 20 * 2**20
+    async with connect() as (ours, peer):
+        writing = asyncio.create_task(ours.write(message))
+        await asyncio.to_thread(peer.recv, 100)
+        peer.close()
+        with pytest.raises((PeerGoneError, ResetError)):
+            await writing
+        with pytest.raises((PeerGoneError, ResetError)) as caught:
+            await ours.write(b"after that")
+        if isinstance(caught.value, PeerGoneError):
+            assert f"a message of {len(message)} bytes had passed only in part" in str(
+                caught.value
+            )

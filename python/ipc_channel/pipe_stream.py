@@ -73,7 +73,7 @@ class PipeStream(Stream):
     def read_into(self, room: memoryview) -> int:
         return os.readv(self._in, [room])
 
-    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+    def write(self, buffers: Sequence[bytes | bytearray | memoryview]) -> int:
         if self._out == NONE:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         try:

@@ -16,7 +16,7 @@ from functools import cache
 HERE = -1  # instead of an offset, which a pipe has not
 NO_SIGNAL = 0x100  # RWF_NOSIGNAL
 
-Write = Callable[[int, Sequence[bytes | memoryview], int, int], int]
+Write = Callable[[int, Sequence[bytes | bytearray | memoryview], int, int], int]
 
 
 @cache
@@ -42,7 +42,7 @@ def _kernel_knows_the_flag() -> bool:
 
 
 def write_plainly(
-    fd: int, buffers: Sequence[bytes | memoryview], offset: int, flags: int
+    fd: int, buffers: Sequence[bytes | bytearray | memoryview], offset: int, flags: int
 ) -> int:
     """Write where no signal is to be feared."""
     del offset, flags
@@ -50,7 +50,7 @@ def write_plainly(
 
 
 def write_held_back(
-    fd: int, buffers: Sequence[bytes | memoryview], offset: int, flags: int
+    fd: int, buffers: Sequence[bytes | bytearray | memoryview], offset: int, flags: int
 ) -> int:
     """Write with SIGPIPE blocked if it is at its default, and take it if it came."""
     if getsignal(signal.SIGPIPE) != SIG_DFL:

@@ -32,6 +32,7 @@ WRITE_AHEAD = 64 * 2**10
 _AT_ONCE = 3
 _AT_MOST = 2**20  # bytes at a time, so that a fast reader does not hold up the loop
 _GATHER = 64  # buffers of one system call
+_Buffer = bytes | bytearray | memoryview
 _JOIN = 4096  # a payload up to this size is joined with what is beside it
 
 
@@ -59,7 +60,7 @@ class Sender:
         self._on_interrupt = on_interrupt
         self._failed = False  # nothing more is sent: it might complete a frame that is cut
         self._unfinished = 0  # size of the message that was being sent as the peer ended
-        self._queue: deque[bytes | memoryview] = deque()
+        self._queue: deque[_Buffer] = deque()
         self._small: list[bytes] = []  # what comes behind, to be joined
         self._size = 0  # bytes in both
         self._turns: deque[tuple[asyncio.Future[None], bytes]] = deque()
@@ -196,7 +197,7 @@ class Sender:
     def _join(self) -> None:
         """Make one buffer of many: that costs less than to pass each to the kernel."""
         if self._small:
-            self._queue.append(b"".join(self._small))
+            self._queue.append(bytearray().join(self._small))
             self._small.clear()
 
     def _write_at_once(self) -> None:
@@ -291,15 +292,13 @@ class Sender:
         self.fail(error)
 
 
-def _begun_message(left: bytes | memoryview) -> int:
+def _begun_message(left: _Buffer) -> int:
     """Return the size of the large message of which ``left`` waits first of all, or 0.
 
-    Its header is a buffer before it, which has gone. Small frames are in one buffer.
+    Its header is a buffer before it, which has gone. Small frames are in a bytearray,
+    or are smaller than that.
     """
     buffer = left.obj if isinstance(left, memoryview) else left
-    assert isinstance(buffer, bytes)
-    size = len(buffer)
-    start = 0
-    while start + HEADER_SIZE <= size:
-        start += HEADER_SIZE + int.from_bytes(buffer[start : start + HEADER_SIZE], "big")
-    return 0 if size <= _JOIN or start == size else size
+    assert isinstance(buffer, bytes | bytearray)
+    large = isinstance(buffer, bytes) and len(buffer) > _JOIN + HEADER_SIZE
+    return len(buffer) if large else 0

@@ -56,7 +56,7 @@ class Stream(ABC):
         """Read into ``room`` and return the count; otherwise like :meth:`read`."""
 
     @abstractmethod
-    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+    def write(self, buffers: Sequence[bytes | bytearray | memoryview]) -> int:
         """Write a part of ``buffers``, one after the other, and return its size."""
 
     @abstractmethod

@@ -169,7 +169,7 @@ class _TakenOver(SocketStream):
         self._check(count)
         return count
 
-    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+    def write(self, buffers: Sequence[bytes | bytearray | memoryview]) -> int:
         if not self._let_go():
             if self.broken():  # which the loop may not tell again
                 raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))

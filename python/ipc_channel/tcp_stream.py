@@ -57,7 +57,7 @@ class SocketStream(Stream):
     def read_into(self, room: memoryview) -> int:
         return self._socket.recv_into(room)
 
-    def write(self, buffers: Sequence[bytes | memoryview]) -> int:
+    def write(self, buffers: Sequence[bytes | bytearray | memoryview]) -> int:
         if len(buffers) > 1 and hasattr(self._socket, "sendmsg"):
             return self._socket.sendmsg(buffers, (), _NO_SIGNAL)
         return self._socket.send(buffers[0], _NO_SIGNAL)
