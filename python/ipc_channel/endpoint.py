@@ -349,7 +349,8 @@ async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:
     """
     loop = asyncio.get_running_loop()
     while not task.done() and (remaining := deadline - loop.time()) > 0:
-        await asyncio.wait({task}, timeout=max(remaining, _TICK))
+        # Rounded, since the difference of two large numbers is a little more than it is.
+        await asyncio.wait({task}, timeout=max(round(remaining, 6), _TICK))
     for _ in range(_LAST_TICKS):
         if not task.done():
             await asyncio.wait({task}, timeout=_TICK)
