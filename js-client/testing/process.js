@@ -14,8 +14,18 @@ import { until } from './wait.js';
  * @param {string} file relative to the package
  * @param {{inPath: string, outPath: string}} rendezvous
  */
-export function startHelper(t, file, { inPath, outPath }) {
-  const script = fileURLToPath(new URL(`../${file}`, import.meta.url));
+export function startHelper(t, file, rendezvous) {
+  return startFile(t, fileURLToPath(new URL(`../${file}`, import.meta.url)), rendezvous);
+}
+
+/**
+ * Starts a program of anybody's as a helper.
+ *
+ * @param {TestContext} t
+ * @param {string} script
+ * @param {{inPath: string, outPath: string}} rendezvous
+ */
+export function startFile(t, script, { inPath, outPath }) {
   const environment = { IPC_CHANNEL_IN: inPath, IPC_CHANNEL_OUT: outPath };
   return start(t, [script], environment);
 }

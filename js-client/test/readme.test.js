@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { startFile } from '../testing/process.js';
+import { CLOSE_FRAME, frame, listen, Peer } from '../testing/rig.js';
+
+const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
+
+/** @param {string} language */
+function snippet(language) {
+  const text = fs.readFileSync(path.join(PACKAGE, 'README.md'), 'utf8');
+  const blocks = [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))];
+  assert.equal(blocks.length, 1, `blocks in ${language}`);
+  return blocks[0][1];
+}
+
+it('the README installs the package, and its echo runs', async (t) => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'ipc-channel-test-'));
+  t.after(() => fs.rmSync(directory, { recursive: true }));
+  fs.writeFileSync(path.join(directory, 'package.json'), '{"private": true}');
+  const install = snippet('sh').replace('/path/to/clone/js-client', `'${PACKAGE}'`);
+  execFileSync('sh', ['-c', `${install.trim()} --offline --no-audit --no-fund`], {
+    cwd: directory,
+    stdio: 'pipe',
+  });
+  const file = path.join(directory, 'echo.mjs');
+  fs.writeFileSync(file, snippet('js'));
+  const { server, address } = await listen(t);
+  const accepted = once(server, 'connection');
+  const { ended } = startFile(t, file, { inPath: address, outPath: address });
+  const [socket] = await accepted;
+  const peer = new Peer(socket, socket);
+  t.after(() => peer.destroy());
+  const wire = Buffer.concat([frame('hello'), CLOSE_FRAME]);
+  await peer.send(wire);
+  assert.deepEqual(await peer.readAll(), wire);
+  await peer.destroy();
+  const { code, errors } = await ended;
+  assert.deepEqual([code, errors], [0, '']);
+});
