@@ -63,6 +63,7 @@ from ipc_channel.errors import (
     SessionInterruptedError,
     TruncatedError,
     WrongLoopError,
+    WrongProcessError,
 )
 from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.helper import Helper
@@ -117,6 +118,7 @@ __all__ = [
     "Transport",
     "TruncatedError",
     "WrongLoopError",
+    "WrongProcessError",
     "from_environment",
     "make_ipc_channel",
     "make_ipc_channel_client",

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
 
+from ipc_channel import fork
 from ipc_channel.errors import (
     ChannelClosedError,
     ConnectInProgressError,
@@ -128,7 +128,7 @@ class Endpoint(IPCChannelClient):
         self._hindrance = "nobody came"  # what the last try to connect met
         self._fresh = False  # no connect has yet told of the session
         self._opening: asyncio.Task[None] | None = None
-        self._process = os.getpid()
+        self._process = fork.this_process()
         self._closed = False
         self._disposed = False
 
@@ -156,6 +156,8 @@ class Endpoint(IPCChannelClient):
 
     @property
     def connected(self) -> bool:
+        if not self._process.runs:
+            return False
         return self._fresh or (self._session is not None and self._session.alive)
 
     @property
@@ -170,6 +172,7 @@ class Endpoint(IPCChannelClient):
 
     async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
         check_seconds("timeout", timeout)
+        self._process.check()
         deadline = check_running(self._loop).time() + timeout
         self._check_loop()
         if self._session is not None and self._session.end_reason is None:
@@ -191,12 +194,15 @@ class Endpoint(IPCChannelClient):
         return True
 
     async def disconnect(self) -> None:
+        self._process.check()
         self._check_loop()
         self._fresh = False
         if self._session is not None:
             await self._session.close()
 
     def abort(self) -> None:
+        if not self._process.runs:
+            return  # a forked child holds nothing
         self._check_loop()
         self._fresh = False
         if self._session is not None:
@@ -219,6 +225,8 @@ class Endpoint(IPCChannelClient):
         return receiver.take() or await receiver.read()
 
     async def close(self) -> None:
+        if not self._process.runs:
+            return  # a forked child holds nothing
         self._check_loop()
         self._closed = True
         try:
@@ -255,6 +263,8 @@ class Endpoint(IPCChannelClient):
 
     @property
     def _state(self) -> str:
+        if not self._process.runs:
+            return f"of process {self._process.number}"
         if self._closed:
             return "closed"
         if self._opening is not None:
@@ -267,7 +277,7 @@ class Endpoint(IPCChannelClient):
     def __del__(self) -> None:
         if getattr(self, "_disposed", True) or not self._holds_something():
             return
-        if os.getpid() != self._process:
+        if not self._process.runs:
             return  # as in Session.abandon
         if self._session is not None:
             self._session.abandon()
@@ -275,6 +285,7 @@ class Endpoint(IPCChannelClient):
         warn_unclosed(self)  # last: as an error, it would keep the rest from happening
 
     def _not_connected(self) -> IPCChannelError:
+        self._process.check()
         check_running(self._loop)
         if self._closed:
             return ChannelClosedError("the channel was closed")

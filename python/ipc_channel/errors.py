@@ -11,6 +11,7 @@ Every error has a ``code``, the same string in every language (spec/errors.md)::
     │   ├── ChannelClosedError         closed              also ConnectionError
     │   ├── ConnectInProgressError     busy                also RuntimeError
     │   ├── WrongLoopError             wrong-loop          also RuntimeError
+    │   ├── WrongProcessError          wrong-process       also RuntimeError
     │   └── SessionInterruptedError    interrupted         also ConnectionAbortedError
     ├── PeerError                      the peer, or the connection to it
     │   ├── TruncatedError             truncated           also asyncio.IncompleteReadError
@@ -112,6 +113,16 @@ class WrongLoopError(LocalError, RuntimeError):
     """The channel belongs to another event loop than the running one."""
 
     code = "wrong-loop"
+
+
+class WrongProcessError(LocalError, RuntimeError):
+    """The channel was made before a fork and belongs to the parent process.
+
+    Make a channel in each process, after the fork. Only ``close`` is allowed on
+    the parent's, and does nothing: the child holds nothing of it.
+    """
+
+    code = "wrong-process"
 
 
 class SessionInterruptedError(LocalError, ConnectionAbortedError):

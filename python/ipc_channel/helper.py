@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 
+from ipc_channel import fork
 from ipc_channel.endpoint import check_seconds
 from ipc_channel.errors import ConnectInProgressError, HelperError, WrongLoopError
 from ipc_channel.helper_command import Command
@@ -59,6 +60,7 @@ class Helper:
         if not isinstance(channel, IPCChannel):
             raise TypeError(f"channel is a server, not {type(channel).__name__}")
         self._channel = channel
+        self._owner = fork.this_process()
         self._process: HelperProcess | None = None
         self._attempt: Attempt | None = None
         self._timeout = check_seconds("timeout", timeout)
@@ -106,8 +108,10 @@ class Helper:
         process leaves behind in its group is ended the same way.
 
         The status is negative for a signal, and None if the process was never
-        started. If cancelled, it kills the process and its group at once.
+        started. If cancelled, it kills the process and its group at once. A forked
+        child gets WrongProcessError, and the process, which is its parent's, runs on.
         """
+        self._owner.check()
         if self._attempt is not None:
             self._attempt.stop()
         try:
@@ -152,7 +156,8 @@ class Helper:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.stop()
+        if self._owner.runs:  # and not a forked child that leaves the block as well
+            await self.stop()
 
     def __str__(self) -> str:
         return str(self._command)
@@ -160,6 +165,7 @@ class Helper:
     @contextlib.asynccontextmanager
     async def _admitted(self) -> AsyncIterator[Attempt]:
         """Refuse a start while another process, or another peer, has the channel."""
+        self._owner.check()
         if self._attempt is not None:
             raise HelperError(f"helper {self} is being started by another task")
         attempt = Attempt(self._command, self.channel, self._timeout, self._grace)

@@ -67,8 +67,9 @@ class HelperProcess:
     def send_signal(self, signal: int) -> None:  # as asyncio's
         """Send a signal to the process, and to no other of its group.
 
-        Raises ProcessLookupError once it has ended.
+        Raises ProcessLookupError once it has ended, WrongProcessError in a forked child.
         """
+        self._child.maker.check()
         if self.returncode is not None:
             raise ProcessLookupError(f"process {self.pid} has ended")
         self._child.signal(signal)
@@ -88,6 +89,7 @@ class HelperProcess:
     @contextlib.contextmanager
     def watched(self) -> Iterator[asyncio.Future[None]]:
         """Give a future that is done once the process has ended."""
+        self._child.maker.check()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         fd = self._child.duplicate()
@@ -105,7 +107,8 @@ class HelperProcess:
         finally:
             ended.cancel()
             if fd >= 0:
-                unwatch(loop, fd)
+                if self._child.maker.runs:  # or else the loop is a parent's
+                    unwatch(loop, fd)
                 os.close(fd)
 
     def _look_again(self, ended: asyncio.Future[None], pause: float = 0.001) -> None:
@@ -128,8 +131,10 @@ class HelperProcess:
         """Wait for the end, ask for it after ``patience``, enforce it after ``grace``.
 
         What is left of the group is asked to end as soon as the process has ended.
-        If cancelled, kills all at once.
+        If cancelled, kills all at once. Nothing happens in a forked child.
         """
+        if not self._child.maker.runs:
+            return
         try:
             async with self._ending:
                 if not await self.wait_for(patience) or self._child.group_lives():
@@ -145,6 +150,8 @@ class HelperProcess:
 
     async def kill_all(self, reason: BaseException) -> None:
         """Kill it and its group at once, because of ``reason``, and then wait until it is so."""
+        if not self._child.maker.runs:
+            return  # a forked child unwinds the frames of its parent
         with contextlib.suppress(PermissionError):
             self._child.signal_all(SIGKILL)
         # A coroutine that is closed, as its loop has gone, cannot wait.

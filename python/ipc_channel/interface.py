@@ -35,8 +35,8 @@ class IPCChannelClient(metaclass=OwnNames):
         cancelled is not lost: the next call has it.
 
         Raises BadRendezvousError if the rendezvous can never work,
-        ConnectInProgressError, ChannelClosedError or WrongLoopError on
-        misuse, ValueError or TypeError for a timeout that is no duration.
+        ConnectInProgressError, ChannelClosedError, WrongLoopError or
+        WrongProcessError on misuse, ValueError or TypeError for a timeout that is no duration.
         """
 
     @abstractmethod

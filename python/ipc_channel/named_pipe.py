@@ -13,7 +13,7 @@ import os
 import select
 from typing import Unpack
 
-from ipc_channel import pipe_files, rendezvous
+from ipc_channel import fork, pipe_files, rendezvous
 from ipc_channel.endpoint import Endpoint, Options, default_logger
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.interface import IPCChannel
@@ -36,19 +36,22 @@ class _Opening:
         self._address = address
         self._is_server = is_server  # has made the pipes
         self._forget()
+        fork.in_child(self, _Opening.close)
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
         if self._out == NONE:
             self._check_paths()  # before anything is opened
         if self._in == NONE:
-            self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
+            with fork.lock:
+                self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
         if self._in == NONE:
             return None
         self._tell_who_reads()
         # No new `out` beside an old `in`: they are not a pair.
         if self._out == NONE and not self._has_left() and not self._is_elsewhere():
-            self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
+            with fork.lock:
+                self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
         if not self._sees_peer():
             if not self._is_elsewhere():
                 return None
@@ -56,8 +59,9 @@ class _Opening:
             if not self._sees_peer():
                 self.close()
                 return None
-        stream = PipeStream(loop, self._in, self._out, self._early)
-        self._forget()
+        with fork.lock:
+            stream = PipeStream(loop, self._in, self._out, self._early)
+            self._forget()
         return stream
 
     @property
@@ -93,8 +97,9 @@ class _Opening:
 
     def close(self) -> None:
         """Close what is open."""
-        close(self._in, self._out)
-        self._forget()
+        with fork.lock:
+            close(self._in, self._out)
+            self._forget()
 
     def _forget(self) -> None:
         self._in = self._out = NONE

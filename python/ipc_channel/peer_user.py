@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
 
+from ipc_channel import fork
+
 _SOCK_DIAG = 4
 _BY_FAMILY = 20
 _REQUEST = 1
@@ -155,7 +157,9 @@ def _open_diag() -> socket.socket | None:
     if sys.platform != "linux":
         return None
     try:
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG)
+        return fork.hold(
+            lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG)
+        )
     except OSError as error:
         if error.errno in _LACKING:
             raise

@@ -9,6 +9,7 @@ import os
 import select
 from collections.abc import Callable, Sequence
 
+from ipc_channel import fork
 from ipc_channel.pipe_write import HERE, NO_SIGNAL, best_write
 from ipc_channel.stream import Stream, nothing
 
@@ -91,11 +92,12 @@ class PipeStream(Stream):
     def release(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
-        # One by one, each forgotten first: nothing must be closed twice.
-        fd, self._out = self._out, NONE
-        close(fd)
-        fd, self._in = self._in, NONE
-        close(fd)
+        with fork.lock:
+            # One by one, each forgotten first: nothing must be closed twice.
+            fd, self._out = self._out, NONE
+            close(fd)
+            fd, self._in = self._in, NONE
+            close(fd)
 
     def _grow(self) -> None:
         """Enlarge a pipe that proved too small, once.

@@ -17,6 +17,7 @@ import time
 import weakref
 from typing import Final
 
+from ipc_channel import fork
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.rendezvous import check_named_pipes_exist
 from ipc_channel.users import why_not_ours
@@ -48,7 +49,8 @@ class PrivateDirectory:
         # working directory, or ours at exit, may be another.
         parent = os.path.abspath(tempfile.gettempdir())
         remove_stale(parent)
-        self._directory = _LockedDirectory(*_create(parent))
+        with fork.lock:
+            self._directory = _LockedDirectory(*_create(parent))
         self.path = self._directory.path
         self.in_path = os.path.join(self.path, "in")
         self.out_path = os.path.join(self.path, "out")
@@ -101,8 +103,8 @@ class _LockedDirectory:
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
         self._fd = fd
-        self._process = os.getpid()
-        _held.add(self)
+        self._process = fork.this_process()
+        fork.in_child(self, _LockedDirectory.let_go)  # or its lock would outlive us
 
     def hold(self) -> bool:
         """Return True if the path leads to the locked directory, made anew if it was gone.
@@ -110,27 +112,29 @@ class _LockedDirectory:
         Return False if another process is just removing it. Raises
         BadRendezvousError if the path leads to something that is not ours.
         """
-        if os.getpid() != self._process:
+        if not self._process.runs:
             return False
         with contextlib.suppress(FileNotFoundError):
             there = os.lstat(self.path)
             _check(self.path, there)
             if os.path.samestat(there, os.fstat(self._fd)):
                 return True
-        return self._make_anew()
+        with fork.lock:
+            return self._make_anew()
 
     def remove(self) -> None:
         """Remove the directory and let go of it, unless this is a forked child."""
-        if os.getpid() == self._process:
+        if self._process.runs:
             with contextlib.suppress(OSError):
                 _remove(self.path, self._fd)
             self.let_go()
 
     def let_go(self) -> None:
         """Close the descriptor: the lock goes with the last one."""
-        if self._fd != NONE:
-            os.close(self._fd)
-            self._fd = NONE
+        with fork.lock:
+            if self._fd != NONE:
+                os.close(self._fd)
+                self._fd = NONE
 
     def _make_anew(self) -> bool:
         try:
@@ -151,19 +155,6 @@ class _LockedDirectory:
         self.let_go()
         self._fd = fd
         return True
-
-
-_held: weakref.WeakSet[_LockedDirectory] = weakref.WeakSet()
-
-
-def _let_go_in_a_child() -> None:
-    for directory in _held:
-        directory.let_go()
-
-
-if hasattr(os, "register_at_fork"):
-    # A lock that a child shares would outlive us.
-    os.register_at_fork(after_in_child=_let_go_in_a_child)
 
 
 def _create(parent: str) -> tuple[str, int]:

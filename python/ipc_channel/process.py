@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from ipc_channel.fork import Process, this_process
 from ipc_channel.spawn import popen, spawn
 
 UNKNOWN_STATUS = 255
@@ -30,7 +31,7 @@ class Child(Protocol):
     """A process that was started here, with its group if that is its own."""
 
     pid: int
-    maker: int
+    maker: Process
     """The process that started it: a forked child of that must not end it."""
     status_lost: bool
     """Whether something else has reaped it, so that its exit status is unknown."""
@@ -78,7 +79,7 @@ class PosixChild:
 
     def __init__(self, pid: int, *, own_group: bool) -> None:
         self.pid = pid
-        self.maker = os.getpid()
+        self.maker = this_process()
         self.status_lost = False
         self.released = False
         self._own_group = own_group
@@ -87,7 +88,7 @@ class PosixChild:
         self._pidfd = _open_pidfd(pid)
 
     def poll(self) -> int | None:
-        if self._status is None and os.getpid() == self.maker:
+        if self._status is None and self.maker.runs:
             try:
                 self._status = self._look()
             except ChildProcessError:
@@ -106,7 +107,7 @@ class PosixChild:
         return self.poll() is not None and self._reaches_group()
 
     def signal(self, number: int) -> None:
-        if self.poll() is not None:
+        if self.poll() is not None or not self.maker.runs:
             return
         with contextlib.suppress(ProcessLookupError):
             if self._pidfd == _NONE:
@@ -115,6 +116,8 @@ class PosixChild:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def signal_all(self, number: int) -> None:
+        if not self.maker.runs:
+            return
         if not self._own_group:
             self.signal(number)
         elif not self.released:
@@ -185,7 +188,7 @@ class WindowsChild:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.pid = process.pid
-        self.maker = os.getpid()
+        self.maker = this_process()
         self.status_lost = False
         self._process = process
 
@@ -220,7 +223,7 @@ _abandoned: list[Child] = []
 
 def abandon(child: Child) -> bool:
     """Kill what nobody will end any more; return whether there was anything."""
-    if os.getpid() != child.maker:
+    if not child.maker.runs:
         return False
     child.poll()
     if child.released:

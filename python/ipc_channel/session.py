@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +41,6 @@ class Session:
         self._name = name
         self._linger = linger
         self._logger = logger
-        self._process = os.getpid()
         self._closing: asyncio.Task[Any] | None = None  # runs the first close
         self._closed: asyncio.Future[None] = stream.loop.create_future()
         self.sender = Sender(stream, max_message_size, self._on_reset, self._on_interrupt)
@@ -95,6 +93,8 @@ class Session:
 
         Gives up ``linger`` seconds after the peer has stopped taking output.
         """
+        if not self._stream.process.runs:
+            return  # a forked child holds nothing
         if self.deserted:
             self.abort()
         self.check_loop()
@@ -137,7 +137,7 @@ class Session:
 
     def abandon(self) -> None:
         """Abort from wherever the garbage collector runs."""
-        if os.getpid() != self._process:
+        if not self._stream.process.runs:
             return  # a forked child shares the loop's selector: hands off
         loop = self._stream.loop
         if loop.is_running():

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from threading import get_ident
 
+from ipc_channel import fork
 from ipc_channel.errors import WrongLoopError
 
 
@@ -34,10 +35,12 @@ class Stream(ABC):
         # To know whether the loop is the running one: cheaper than to ask for that, a
         # system call up to Python 3.11.
         self.thread = get_ident()
+        self.process = fork.this_process()
         self.released = False
         """Whether the session has freed all: then any loop will do."""
         self.on_end: Callable[[], None] = nothing
         """Called once by the session when its reading side has ended."""
+        fork.in_child(self, lambda stream: stream.leave())
 
     @abstractmethod
     def in_fd(self) -> int:
@@ -83,8 +86,19 @@ class Stream(ABC):
     def release(self) -> None:
         """Close the descriptors."""
 
+    def leave(self) -> None:
+        """Close the descriptors in a forked child, and touch nothing of the parent's."""
+        self.thread = 0  # is no thread's: every use asks check_loop from now on
+        self.released = True
+        self._watches_input = self._watches_output = False  # the parent's loop does
+        self.release()
+
     def check_loop(self) -> None:
-        """Raise WrongLoopError unless the running loop is ours, or none is needed."""
+        """Raise WrongLoopError unless the running loop is ours, or none is needed.
+
+        Raises WrongProcessError in a forked child.
+        """
+        self.process.check()
         if asyncio.get_running_loop() is self.loop:
             self.thread = get_ident()  # a loop may move
         elif not self.released:

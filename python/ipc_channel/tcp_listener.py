@@ -24,6 +24,7 @@ import struct
 import sys
 from collections.abc import Callable
 
+from ipc_channel import fork
 from ipc_channel.peer_user import Owner, OwnerQuery
 from ipc_channel.refusals import Refusals
 from ipc_channel.tcp_stream import SocketStream
@@ -52,7 +53,7 @@ class Listener:
         self._accepting: asyncio.Future[socket.socket] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
         self._resumption: asyncio.TimerHandle | None = None
-        self._socket = socket.socket()
+        self._socket = fork.hold(socket.socket)
         try:
             # Without SO_REUSEADDR nobody else can bind the port beside us.
             if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
@@ -61,10 +62,11 @@ class Listener:
             self._socket.bind(("127.0.0.1", 0))
             self._socket.listen(_BACKLOG)
         except BaseException:
-            self._socket.close()
+            fork.close(self._socket)
             raise
         self.port: int = self._socket.getsockname()[1]
         self.refusals = Refusals(logger, f"port {self.port}")
+        fork.in_child(self, Listener.leave)
 
     async def accept(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
         """Return the connection of the first peer that may come in.
@@ -121,6 +123,10 @@ class Listener:
         else:
             self._unwatch(loop)
 
+    def leave(self) -> None:
+        """Watch no more in a forked child, without touching the loop, which is the parent's."""
+        self._loop = None
+
     def close(self) -> None:
         """Give up the port; whoever still waits is reset."""
         loop = self._loop
@@ -128,16 +134,16 @@ class Listener:
             loop.call_soon_threadsafe(self.close)  # collected in another thread
             return
         self.rest()
-        self._socket.close()
+        fork.close(self._socket)
         self._drop_admitted()
         for sock in self._undecided:
-            sock.close()
+            fork.close(sock)
         self._undecided.clear()
         self.refusals.stop()
 
     def _drop_admitted(self) -> None:
         if self._admitted is not None:
-            self._admitted.close()
+            fork.close(self._admitted)
             self._admitted = None
 
     def _watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
@@ -206,7 +212,7 @@ class Listener:
         socks: list[socket.socket] = []
         for _ in range(_BATCH):
             try:
-                socks.append(self._socket.accept()[0])
+                socks.append(fork.hold(lambda: self._socket.accept()[0]))
             except BlockingIOError:
                 break
             except ConnectionAbortedError:
@@ -244,4 +250,4 @@ def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
 
 def reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    sock.close()
+    fork.close(sock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import logging
@@ -11,7 +12,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from ipc_channel import rendezvous
+from ipc_channel import fork, rendezvous
 from ipc_channel.endpoint import (
     Endpoint,
     Options,
@@ -133,7 +134,7 @@ def _take_over(
         raise NotConnectedError("the streams are not over an open socket")
     if (error := reader.exception()) is not None:
         raise error
-    duplicate = socket.socket(fileno=os.dup(sock.fileno()))
+    duplicate = fork.hold(lambda: socket.socket(fileno=os.dup(sock.fileno())))
     # Neither waits: the reader is told that nothing follows what it holds.
     reader.feed_eof()
     try:
@@ -156,6 +157,9 @@ class _TakenOver(SocketStream):
     ) -> None:
         super().__init__(loop, sock, early)
         self._transport: asyncio.Transport | None = transport
+        # The loop closes it some time after it was let go, in a later turn.
+        number = transport.get_extra_info("socket").fileno()
+        self._original = fork.ForeignDescriptor(number)
         transport.pause_reading()
         self._let_go()
 
@@ -179,6 +183,12 @@ class _TakenOver(SocketStream):
     def release(self) -> None:
         self._let_go(at_once=True)
         super().release()
+
+    def leave(self) -> None:
+        self._transport = None  # to let it go is the parent's
+        with contextlib.suppress(OSError):  # which it has done
+            self._original.replace()
+        super().leave()
 
     def _check(self, count: int) -> None:
         """Take an end for the reset that it was, if the transport has met it first."""
@@ -296,8 +306,9 @@ class TCPSocketChannelClient(Endpoint):
     async def _attempt(self, loop: asyncio.AbstractEventLoop) -> SocketStream | None:
         """Connect once; None if nobody listens."""
         address = (self._address.host, self._address.port)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
-            sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+            sock = fork.hold(lambda: socket.socket(family))
         except OSError as error:
             if error.errno in _NEVER:  # a system without IPv6
                 raise _never(address, error) from error
@@ -316,7 +327,7 @@ class TCPSocketChannelClient(Endpoint):
             if sock.getsockname()[:2] != address:
                 return SocketStream(loop, sock, was_reset=code in _RESET_SINCE)
         except OSError as error:
-            sock.close()
+            fork.close(sock)
             no_ipv6 = error.errno == errno.EADDRNOTAVAIL and sock.family != socket.AF_INET
             if no_ipv6 or error.errno in _NEVER:
                 raise _never(address, error) from error
@@ -325,9 +336,9 @@ class TCPSocketChannelClient(Endpoint):
             self._hindrance = os.strerror(error.errno or errno.ECONNREFUSED)
             return None
         except BaseException:
-            sock.close()
+            fork.close(sock)
             raise
-        sock.close()
+        fork.close(sock)
         return None
 
 

@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
+from ipc_channel import fork
 from ipc_channel.peer_user import peer_user
 from ipc_channel.stream import Stream
 
@@ -78,7 +79,7 @@ class SocketStream(Stream):
         return self.unsent() == 0 and self._has_met()
 
     def release(self) -> None:
-        self._socket.close()
+        fork.close(self._socket)
 
     def _has_met(self) -> bool:
         """Whether a process holds the other end, or has.

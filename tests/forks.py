@@ -1,0 +1,121 @@
+"""Forked children for tests: what they do, what they hold, and a service that has one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from raw import PATIENCE, open_descriptors
+
+SERVICE = Path(__file__).with_name("forking_service.py")
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """Fork, and return what ``work`` returns in the child, as JSON can carry it."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are threads is no matter here
+        child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            answer = {"done": work()}
+        except BaseException:  # noqa: BLE001  # an assertion, as a rule
+            answer = {"failed": traceback.format_exc()}
+        os.write(writer, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as pipe:
+        answer = json.load(pipe)
+    os.waitpid(child, 0)
+    assert "failed" not in answer, answer["failed"]
+    return answer["done"]
+
+
+def held_by_a_child(before: set[str]) -> list[str]:
+    """Return what a forked child holds open beyond what we did ``before``."""
+    held: list[str] = in_child(lambda: sorted(open_descriptors() - before))
+    return [text for text in held if " pipe:" not in text]  # it reports through one
+
+
+class Service:
+    """A ``forking_service.py``, whose worker lives until :func:`forking_service` ends."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def told(self) -> Any:
+        """Return its next line."""
+        assert self._process.stdout
+        return json.loads(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Have it close its channel, in the orderly way."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "closed\n"
+
+
+@contextlib.contextmanager
+def forking_service(
+    transport: str, loop: str, way: str, command: tuple[str, ...] = ()
+) -> Iterator[Service]:
+    lifeline, end = os.pipe()
+    arguments = (transport, loop, way, str(lifeline), *command)
+    process = subprocess.Popen(
+        [sys.executable, str(SERVICE), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=[lifeline],
+    )
+    os.close(lifeline)
+    with process:
+        try:
+            yield Service(process)
+        finally:
+            process.kill()
+            os.close(end)
+
+
+def run(command: Sequence[str]) -> tuple[int, str]:
+    """Return the status of a program and what it and its children print."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # children that would hold the pipe
+            raise
+    return process.returncode, output
+
+
+def has_ended(process: int, timeout: float) -> bool:
+    """Wait for the end of a process, by its pidfd, for at most ``timeout`` seconds."""
+    return bool(select.select([process], [], [], timeout)[0])
+
+
+def ends(process: int) -> bool:
+    """Whether a process, by its pidfd, ends."""
+    return has_ended(process, PATIENCE)
