@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -124,6 +125,22 @@ func TestNothingFollowsTornFrame(t *testing.T) {
 			}
 			wait(t, written)
 		})
+	}
+}
+
+// After a reset that a read has met, nothing is sent, not even what could be.
+// Covers SES-36.
+func TestNothingFollowsReset(t *testing.T) {
+	f := newFakeStream()
+	f.read = func([]byte) (int, error) { return 0, syscall.ECONNRESET }
+	c := f.channel(nil)
+	mustEndWith(t, c, EndReset, ErrReset)
+	if err := c.WriteMessage(testContext(t), []byte("x")); !errors.Is(err, ErrReset) {
+		t.Errorf("error is %v", err)
+	}
+	must(t, c.Close())
+	if calls := sprint(f.calls); calls != "[close]" {
+		t.Error(calls)
 	}
 }
 

@@ -24,7 +24,8 @@ def _service(readme: Path) -> str:
         r"^```python\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE
     )
     assert len(blocks) == 1
-    return blocks[0]
+    block: str = blocks[0]
+    return block
 
 
 @pytest.mark.parametrize(
