@@ -92,12 +92,15 @@ class PipeStream(Stream):
     def release(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
+        # Forgotten first, since nothing must be closed twice, and closed right behind it,
+        # with no call in between, at which a signal handler might run.
         with fork.lock:
-            # One by one, each forgotten first: nothing must be closed twice.
             fd, self._out = self._out, NONE
-            close(fd)
+            if fd != NONE:
+                os.close(fd)
             fd, self._in = self._in, NONE
-            close(fd)
+            if fd != NONE:
+                os.close(fd)
 
     def _grow(self) -> None:
         """Enlarge a pipe that proved too small, once.

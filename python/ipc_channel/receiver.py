@@ -112,9 +112,11 @@ class Receiver:
             del messages[0]  # unlike a call, nothing that a signal handler comes behind
             if len(messages) == self._reserved:
                 self._on_taken()
-        except BaseException:
+        except BaseException as error:
             if not (messages and messages[0] is message):
                 messages.appendleft(message)
+            if not (self._reading or self.end):
+                self._on_interrupt(error)  # the loop may not be able to watch any more
             raise
         return message
 
@@ -160,7 +162,10 @@ class Receiver:
         self._decoder.forget()
         self._stop(EndReason.LOCAL)
         self._drained = drained
-        self._resume()  # finds the end again if it was there already
+        try:
+            self._resume()  # finds the end again if it was there already
+        except OSError:  # an exception has cut the loop short as it was to stop watching
+            wake(drained)
         return drained
 
     def stop(self) -> None:
@@ -172,11 +177,11 @@ class Receiver:
     def fail(self, error: IPCChannelError) -> None:
         """End with ``error``, since bytes may be gone; what arrived whole is delivered."""
         self._stop(EndReason.LOCAL, error)
-        self._reading = False
-        self._stream.stop_reading()
         self._wake(len(self._readers))  # also if the end was set before
         if self._drained is not None:
             wake(self._drained)
+        self._reading = False
+        self._stream.stop_reading()
 
     def _leave(self, waiter: Waiter) -> None:
         """Let a reader go that is cancelled."""
@@ -193,6 +198,9 @@ class Receiver:
             try:
                 del self._readers[0]
                 if first.done():  # cancelled, and has not gone yet
+                    continue
+                if first.resume is None:  # an exception struck as its task began to wait
+                    wake(first)
                     continue
                 if len(self._messages) > 1:
                     self._wake(len(self._messages) - 1)

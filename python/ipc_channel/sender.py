@@ -272,11 +272,11 @@ class Sender:
             self._watching = True
             self._stream.start_writing(self._on_writable)
         elif not self._size:
+            if self._emptied is not None:
+                wake(self._emptied)
             if self._watching:
                 self._watching = False
                 self._stream.stop_writing()
-            if self._emptied is not None:
-                wake(self._emptied)
 
     def _on_error(self, cause: OSError) -> None:
         if isinstance(cause, ConnectionResetError):

@@ -9,6 +9,7 @@ descriptor of that number never becomes ready.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from threading import get_ident
@@ -127,8 +128,9 @@ class Stream(ABC):
 
     def stop_writing(self) -> None:
         if self._watches_output:
-            if not self.loop.is_closed():
-                self.loop.remove_writer(self.out_fd())
+            with contextlib.suppress(OSError, KeyError, ValueError):  # as in unwatch
+                if not self.loop.is_closed():
+                    self.loop.remove_writer(self.out_fd())
             self._watches_output = False
 
     def close(self) -> None:
@@ -136,9 +138,11 @@ class Stream(ABC):
 
         What nobody watches may be closed already, by the garbage collector.
         """
-        self.stop_reading()
-        self.stop_writing()
-        self.release()
+        try:
+            self.stop_reading()
+            self.stop_writing()
+        finally:
+            self.release()
 
 
 def backoff(loop: asyncio.AbstractEventLoop, deadline: float) -> Iterator[float]:
@@ -160,9 +164,13 @@ def nothing() -> None:
 
 
 def unwatch(loop: asyncio.AbstractEventLoop, fd: int) -> None:
-    """Stop watching ``fd`` for input; a closed loop watches nothing."""
-    if not loop.is_closed():
-        loop.remove_reader(fd)
+    """Stop watching ``fd`` for input; a closed loop watches nothing.
+
+    Nor does one do so in order whose selector a signal handler has cut short.
+    """
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        if not loop.is_closed():
+            loop.remove_reader(fd)
 
 
 def wake(waiter: asyncio.Future[None]) -> bool:

@@ -17,13 +17,14 @@ class Waiter(asyncio.Future[None]):
     else that happens to a small message.
     """
 
-    _resume: tuple[Callable[[Any], object], Context | None] | None = None
+    resume: tuple[Callable[[Any], object], Context | None] | None = None
+    """What has the waiting task go on; None before and after."""
 
     def add_done_callback(
         self, fn: Callable[[Any], object], /, *, context: Context | None = None
     ) -> None:
-        if self._resume is None and not self.done():
-            self._resume = fn, context  # the first is that of the waiting task
+        if self.resume is None and not self.done():
+            self.resume = fn, context  # the first is that of the waiting task
         else:
             super().add_done_callback(fn, context=context)
 
@@ -44,10 +45,10 @@ class Waiter(asyncio.Future[None]):
         try:
             # First: cancelled from here on, the task goes on all the same.
             super().set_result(None)
-            resume = self._resume
+            resume = self.resume
             if resume is not None:
                 callback, context = resume
-                self._resume = None
+                self.resume = None
                 if context is None:
                     callback(self)
                 else:
@@ -58,13 +59,13 @@ class Waiter(asyncio.Future[None]):
 
     def _schedule(self) -> None:
         """Leave the task to the loop."""
-        resume = self._resume
+        resume = self.resume
         if resume is None:
             return
         callback, context = resume
         try:
             super().add_done_callback(callback, context=context)
-            self._resume = None
+            self.resume = None
         except BaseException:  # of a signal handler, before or behind the call
             super().remove_done_callback(callback)
             raise
