@@ -76,6 +76,7 @@ async def _bring_into(state: str, ours: IPCChannelClient, peer: raw.Raw) -> None
         await ours.read()
 
 
+@pytest.mark.covers("SES-26")
 @pytest.mark.parametrize("end", ["too large", "write failed"])
 async def test_a_write_after_close_is_told_of_that(connect: Connect, end: str) -> None:
     """Whatever made writes fail before."""
@@ -472,6 +473,25 @@ async def test_many_cycles_leave_nothing(role: str, transport: str, tmp_path: Pa
     async with raw.connected("tcp", "server", tmp_path) as (ours, peer):
         peer.send(frame(b"not deaf"))
         assert await ours.read() == b"not deaf"
+
+
+@pytest.mark.covers("SES-6")
+async def test_an_own_close_before_the_reader_has_all_is_the_end(connect: Connect) -> None:
+    async with connect(linger=0) as (ours, peer):
+        peer.send(frame(b"queued"))
+        await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
+        assert ours.end_reason is None
+        await ours.close()
+        assert await ours.read() is None
+        assert ours.end_reason == "local"
+
+
+@pytest.mark.covers("SES-53")
+async def test_a_linger_of_zero_still_sends_what_the_kernel_takes(connect: Connect) -> None:
+    async with connect(linger=0) as (ours, peer):
+        await ours.write(b"small")
+        await ours.close()
+        assert await asyncio.to_thread(peer.recv_all) == [b"small"]
 
 
 async def test_nothing_is_read_once_closing_has_begun(connect: Connect) -> None:

@@ -202,7 +202,7 @@ async def test_a_helper_that_dies_while_it_opens_is_no_peer() -> None:
     await server.close()
 
 
-@pytest.mark.covers("RDV-25")
+@pytest.mark.covers("RDV-25", "SES-26")
 @pytest.mark.parametrize("first", ["r", "w"])
 async def test_came_wrote_and_left(first: str) -> None:
     server = PosixNamedPipeChannel()

@@ -339,7 +339,7 @@ async def test_pending_writes_end_with_a_reset(connect: Connect) -> None:
             await ours.write(b"x")
 
 
-@pytest.mark.covers("SES-23")
+@pytest.mark.covers("SES-23", "SES-26")
 async def test_every_waiting_writer_is_told_of_a_peer_over_the_limit(
     connect: Connect,
 ) -> None:
