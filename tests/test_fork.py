@@ -444,3 +444,22 @@ async def meet_and_part(transport: Any) -> None:
     await asyncio.gather(server.connect(PATIENCE), client.connect(PATIENCE))
     await client.close()
     await server.close()
+
+
+async def test_a_program_that_is_started_inherits_nothing(
+    transport: Any, role: str, tmp_path: Path
+) -> None:
+    """Every descriptor is close-on-exec, also that of a connect which waits."""
+    before = open_descriptors()
+    async with raw.connected(transport, role, tmp_path) as (ours, peer):
+        waiting = make_ipc_channel(transport=transport)
+        connecting = asyncio.create_task(waiting.connect(PATIENCE))
+        await asyncio.sleep(0.01)
+        theirs = fds_of(peer)
+        mine = [int(text.split(maxsplit=1)[0]) for text in open_descriptors() - before]
+        assert len(mine) > len(theirs)
+        assert [fd for fd in mine if os.get_inheritable(fd)] == []
+        await works(ours, peer)
+        connecting.cancel()
+        await asyncio.wait({connecting})
+        await waiting.close()
