@@ -27,6 +27,7 @@ type moment string
 const (
 	afterOpening moment = "after opening"
 	afterOut     moment = "after a look at out"
+	afterIn      moment = "after a look at in"
 	afterUnseen  moment = "after the server was not seen"
 )
 
@@ -140,7 +141,12 @@ func (d *pipeDial) seesServer() bool {
 	if len(d.early) > 0 || poll(d.in, pollIn)&pollIn != 0 {
 		return true
 	}
-	return isRead && d.hasWriter()
+	if !isRead || !d.hasWriter() {
+		return false
+	}
+	d.between(afterIn)
+	// Once more: one passer-by may have read, and left before another one wrote.
+	return len(d.early) > 0 || !readersGone(d.out)
 }
 
 // hasWriter reports whether somebody has in open for writing, or has written.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from ipc_channel import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
+    named_pipe,
+    pipe_stream,
 )
 from ipc_channel.named_pipe import _Opening
 from ipc_channel.pipe_stream import PipeStream
@@ -310,3 +314,52 @@ async def test_a_peer_that_comes_writes_and_leaves_between_two_looks(
     assert await server.read() == b"just in time"
     assert await server.read() is None
     await server.close()
+
+
+def after_looks(count: int, happens: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+    """Let something happen once an end has looked at its pipes ``count`` times."""
+    done = 0
+
+    def looking(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*arguments: Any) -> Any:
+            nonlocal done
+            try:
+                return look(*arguments)
+            finally:
+                done += 1
+                if done == count:
+                    happens()
+
+        return looked
+
+    patch.setattr(named_pipe, "poll", looking(pipe_stream.poll))
+    patch.setattr(os, "read", looking(os.read))
+
+
+@pytest.mark.covers("RDV-24", "RDV-28")
+@pytest.mark.parametrize("looks", [1, 2, 3])
+@pytest.mark.parametrize("first", ["reads", "writes"])
+async def test_two_passers_by_of_whom_one_leaves_as_the_other_comes(
+    paths: tuple[str, str], first: str, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer holds both pipes at one moment."""
+    opening = _Opening(PipeAddress(*paths))
+    loop = asyncio.get_running_loop()
+    reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
+    assert opening.attempt(loop) is None, "both are open from now on"
+    held = [reader]
+    if first == "writes":
+        os.close(held.pop())
+        held.append(os.open(paths[0], os.O_WRONLY | os.O_NONBLOCK))
+
+    def change_places() -> None:
+        os.close(held.pop())
+        way = (paths[0], os.O_WRONLY) if first == "reads" else (paths[1], os.O_RDONLY)
+        held.append(os.open(way[0], way[1] | os.O_NONBLOCK))
+
+    with monkeypatch.context() as patch:
+        after_looks(looks, change_places, patch)
+        assert opening.attempt(loop) is None
+    assert opening.is_open
+    opening.close()
+    os.close(held.pop())

@@ -19,7 +19,9 @@ from ipc_channel import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
 )
+from ipc_channel.named_pipe import _Opening
 from ipc_channel.private_directory import PrivateDirectory
+from ipc_channel.rendezvous import PipeAddress
 from raw import CLOSE, PATIENCE, eventually, frame, meet, open_descriptors
 
 
@@ -103,6 +105,41 @@ def test_a_refresh_that_failed_may_be_repeated() -> None:
     directory.used = True
     directory.refresh()
     assert sorted(os.listdir(directory.path)) == ["in", "out"]
+    directory.remove()
+
+
+@pytest.mark.covers("RDV-23", "RDV-27")
+async def test_a_client_that_comes_while_pipes_are_replaced_finds_a_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pipe that it reads is replaced last: by that it notices that both are new."""
+    directory = PrivateDirectory()
+    session = os.open(directory.in_path, os.O_RDONLY | os.O_NONBLOCK)  # the one before
+    client = _Opening(PipeAddress(directory.out_path, directory.in_path))
+    loop = asyncio.get_running_loop()
+    real, renamed = os.rename, []
+
+    def rename_and_be_slow(source: str, target: str) -> None:
+        real(source, target)
+        renamed.append(target)
+        if len(renamed) == 1:
+            assert client.attempt(loop) is None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename_and_be_slow)
+        directory.used = True
+        directory.refresh()
+    reader = os.open(directory.in_path, os.O_RDONLY | os.O_NONBLOCK)  # the next session
+    for _ in range(3):
+        assert client.attempt(loop) is None
+    writer = os.open(directory.out_path, os.O_WRONLY | os.O_NONBLOCK)
+    stream = client.attempt(loop)
+    assert stream is not None
+    stream.write([b"to the next session"])
+    assert os.read(reader, 100) == b"to the next session"
+    stream.close()
+    for fd in (session, reader, writer):
+        os.close(fd)
     directory.remove()
 
 

@@ -140,11 +140,16 @@ class Meeting {
    * @param {boolean} last
    */
   #seesServer(last) {
-    const isRead = this.#out !== null && hasReader(this.#out, this.#outPath) === true;
+    const isRead = this.#isRead();
     const hasWriter = this.#takeLeftovers();
-    if (this.#leftovers.length === 0) return isRead && hasWriter;
+    // Once more: one passer-by may have read, and left before another one wrote.
+    if (this.#leftovers.length === 0) return isRead && hasWriter && this.#isRead();
     // Bytes and a writer that does not read: odd, but at the deadline better handed over than lost.
     return this.#out !== null || this.#inEnded || last;
+  }
+
+  #isRead() {
+    return this.#out !== null && hasReader(this.#out, this.#outPath) === true;
   }
 
   /** Whether the server has replaced the FIFO that we hold for its next session, or has gone. */

@@ -117,10 +117,12 @@ class _Opening:
         """
         if self._out == NONE:
             return self._has_left()
-        # In this order: a peer opens what it reads first, so that one who is seen to
-        # write afterwards reads as well; and one that leaves in between has written.
+        # Whoever reads is looked for before and after: one passer-by may read, and
+        # have left by the time that another one writes.
         is_read = self._is_read()
-        return self._has_input() or (is_read and self._has_writer())
+        if self._has_input():
+            return True
+        return is_read and self._has_writer() and (bool(self._early) or self._is_read())
 
     def _tell_who_reads(self) -> None:
         """As a server say that we read ``in``; as a client refuse what a server reads."""

@@ -30,12 +30,13 @@ CONNECTING = (
     "ask",
     "take",
     "take alone",
-    "take first",
+    "ask last",
     "names",
     "seek again",
     "ask again",
     "take again",
     "take alone again",
+    "ask last again",
     "drop",
     "dropped",
 )
@@ -51,7 +52,9 @@ class Rules:
     delivers_of_who_left: bool = True  # RDV-25
     ends_only_if_nobody_reads: bool = True  # RDV-26
     needs_both_ends: bool = True  # RDV-24, RDV-28
-    asks_for_the_reader_first: bool = True  # RDV-24, RDV-26: and reads afterwards
+    looks_for_the_reader_first: bool = True  # RDV-24: and at who writes afterwards
+    looks_for_the_reader_last: bool = True  # RDV-24: once more
+    asks_for_the_reader_first: bool = True  # RDV-26: and reads afterwards
     keeps_its_pipes: bool = True  # RDV-29: open, when a passer-by has left
     notices_a_crash: bool = True  # what a wait for data or POLLERR does
     remembers: bool = True  # what was read on the way to the connection
@@ -76,6 +79,8 @@ class State:
     sent: frozenset[str] = frozenset()  # whose write has succeeded
     got: frozenset[str] = frozenset()  # who has received
     visits: int = 0
+    faced: frozenset[str] = frozenset()  # who had a reader and a writer at one moment
+    alone: frozenset[str] = frozenset()  # who had no reader as it began to look for both
 
     def where(self, end: str) -> str:
         return self.at[ENDS.index(end)]
@@ -113,6 +118,30 @@ class State:
             for one, count in zip(PIPES, self.data, strict=True)
         )
         return replace(self, open=left, data=(kept[0], kept[1]))
+
+
+def _all_steps(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
+    """Yield what can happen next, with what the ends cannot know of each other."""
+    for name, following in steps(state, rules):
+        looking = [end for end in ENDS if following.where(end) in CONNECTING]
+        faced = {end for end in looking if _faces_a_peer(following, end)}
+        alone = {end for end in ENDS if _is_alone(state, following, end)}
+        yield (
+            name,
+            replace(following, faced=following.faced | faced, alone=frozenset(alone)),
+        )
+
+
+def _faces_a_peer(state: State, end: str) -> bool:
+    is_read = state.is_held(WRITES[end], "r")
+    return bool(state.bytes_in(READS[end]) or (is_read and state.is_held(READS[end], "w")))
+
+
+def _is_alone(state: State, following: State, end: str) -> bool:
+    """Whether nobody read what ``end`` writes when it began the look that it is at."""
+    if following.where(end) in ("ask", "ask again"):
+        return not following.is_held(WRITES[end], "r")
+    return end in state.alone and following.where(end) != "dropped"
 
 
 def steps(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
@@ -159,7 +188,7 @@ def _end(state: State, end: str, rules: Rules) -> Iterator[State]:
         "ask": _ask,
         "take": _take,
         "take alone": _take_alone,
-        "take first": _take_first,
+        "ask last": _ask_last,
         "names": _names,
         "drop": _drop,
         "dropped": _dropped,
@@ -208,21 +237,32 @@ def _open(state: State, end: str, rules: Rules) -> Iterator[State]:
 def _ask(state: State, end: str, rules: Rules) -> Iterator[State]:
     """Look whether somebody reads ``out``, and only then what there is in ``in``."""
     again = " again" if state.where(end) == "ask again" else ""
-    if not rules.asks_for_the_reader_first:
-        yield state.go(end, "send" if state.bytes_in(READS[end]) else "take first")
+    if not rules.looks_for_the_reader_first:
+        yield _ask_for_the_writer(state, end)
     elif not state.is_held(WRITES[end], "r"):  # POLLERR
         yield state.go(end, "take alone" + again)
     else:
         yield state.go(end, "take" + again)
 
 
+def _ask_for_the_writer(state: State, end: str) -> State:
+    """The wrong order: look at ``in``, and only then whether somebody reads ``out``."""
+    if state.bytes_in(READS[end]):
+        return state.go(end, "send")
+    return state.go(end, "ask last" if state.is_held(READS[end], "w") else "names")
+
+
 def _take(state: State, end: str, rules: Rules) -> Iterator[State]:
     """Read a byte, or find that there is none yet (EAGAIN), or nobody to write one."""
-    again = state.where(end) == "take again"
-    if _is_written(state, end) or not rules.needs_both_ends:
+    again = " again" if state.where(end) == "take again" else ""
+    if state.bytes_in(READS[end]) or not rules.needs_both_ends:
         yield state.go(end, "send")
-    else:
+    elif not state.is_held(READS[end], "w"):
         yield state.go(end, "drop" if again else "names")
+    elif rules.looks_for_the_reader_last:
+        yield state.go(end, "ask last" + again)
+    else:
+        yield state.go(end, "send")
 
 
 def _take_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
@@ -236,12 +276,15 @@ def _take_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
         yield state.go(end, "names")
 
 
-def _take_first(state: State, end: str, rules: Rules) -> Iterator[State]:
-    """The wrong order: there was nothing in ``in``, and now ``out`` is looked at."""
+def _ask_last(state: State, end: str, rules: Rules) -> Iterator[State]:
+    """Somebody writes to ``in``: look whether somebody reads ``out`` now."""
+    again = state.where(end) == "ask last again"
     if state.is_held(WRITES[end], "r"):
-        yield state.go(end, "send" if _is_written(state, end) else "names")
+        yield state.go(end, "send")
+    elif again or not rules.keeps_its_pipes:
+        yield state.go(end, "drop")
     else:
-        yield state.go(end, "names" if rules.keeps_its_pipes else "drop")
+        yield state.go(end, "names")
 
 
 def _names(state: State, end: str, rules: Rules) -> Iterator[State]:
@@ -253,7 +296,8 @@ def _names(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 def _drop(state: State, end: str, rules: Rules) -> Iterator[State]:
     del rules
-    yield state.closed(end).go(end, "dropped")
+    dropped = state.closed(end).go(end, "dropped")
+    yield replace(dropped, faced=dropped.faced - {end})
 
 
 def _dropped(state: State, end: str, rules: Rules) -> Iterator[State]:
@@ -350,7 +394,7 @@ class Exploration:
         queue = deque([first])
         while queue:
             state = queue.popleft()
-            for name, following in steps(state, self.rules):
+            for name, following in _all_steps(state, self.rules):
                 # A crash is no way out of a state in which one is stuck.
                 if not name.endswith("crashes"):
                     self.back.setdefault(following, []).append(state)
@@ -403,6 +447,7 @@ def faults(exploration: Exploration) -> list[str]:
         ("something is left open", _leaves_something),
         ("an end that was none", _false_end),
         ("a message was lost", _loses),
+        ("connected to nobody", _meets_nobody),
     ):
         wrong = next((state for state in states if is_wrong(state)), None)
         if wrong is not None:
@@ -429,5 +474,16 @@ def _loses(state: State) -> bool:
         state.where(end) in ("ended", "dropped")
         and OTHER[end] in state.sent
         and end not in state.got
+        for end in ENDS
+    )
+
+
+def _meets_nobody(state: State) -> bool:
+    """Whether an end counts itself connected that had no peer, as it could have known.
+
+    It never had a reader and a writer at once, and no reader when it began to look.
+    """
+    return any(
+        state.where(end) == "send" and end not in state.faced and end in state.alone
         for end in ENDS
     )

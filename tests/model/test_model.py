@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,27 @@ def test_without_a_passer_by(setting: dict[str, bool], early: bool) -> None:
 )
 def test_each_rule_is_needed(rule: str, fault: str) -> None:
     assert fault in faults_of(rule, value=False)
+
+
+@pytest.mark.covers("RDV-24")
+@pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [
+        (None, None),
+        ("looks_for_the_reader_first", "connected to nobody"),
+        ("looks_for_the_reader_last", "an end that was none"),
+    ],
+)
+def test_two_passers_by_one_after_the_other(
+    rule: str | None, fault: str | None, leaves: bool
+) -> None:
+    """One reads and one writes: only who looks for the reader twice is not taken in."""
+    rules = Rules(timeouts=False, crashes=False, client_leaves_at_once=leaves, passers_by=2)
+    if rule is not None:
+        rules = replace(rules, **{rule: False})
+    found = {story.partition(":")[0] for story in faults(Exploration(rules).run())}
+    assert fault in found if fault else not found
 
 
 def test_a_client_that_connects_early_may_take_a_passer_by_for_its_server() -> None:

@@ -1,0 +1,114 @@
+// Who passes by while the server is not there. RDV-10, RDV-28
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { describe, it } from 'node:test';
+
+import { connect } from '../index.js';
+import { makeFifos, openToRead, openToWrite, untilRead } from '../testing/fifos.js';
+import { openDescriptors, pipePeer } from '../testing/rig.js';
+import { turn, until } from '../testing/wait.js';
+
+/**
+ * Lets something happen after one of the looks that a client takes at its pipes: whether somebody
+ * reads, and whether there is something to read.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {number} count which one, from 1 on
+ * @param {() => void} happens
+ */
+function afterLooks(t, count, happens) {
+  const { openSync, readSync } = fs;
+  let looks = 0;
+  /** @param {() => unknown} look */
+  const looking = (look) => {
+    try {
+      return look();
+    } finally {
+      looks += 1;
+      if (looks === count) happens();
+    }
+  };
+  t.mock.method(fs, 'openSync', (/** @type {any[]} */ ...args) => {
+    const open = () => Reflect.apply(openSync, fs, args);
+    return String(args[0]).startsWith('/proc/') ? looking(open) : open();
+  });
+  t.mock.method(fs, 'readSync', (/** @type {any[]} */ ...args) =>
+    looking(() => Reflect.apply(readSync, fs, args)),
+  );
+  return { looks: () => looks };
+}
+
+describe('passers-by at named pipes', () => {
+  for (const first of ['reads', 'writes']) {
+    for (const count of [1, 2]) {
+      const title = `are no server when one ${first} and leaves as the other comes, look ${count}`;
+      it(title, { skip: process.platform !== 'linux' }, async (t) => {
+        const { inPath, outPath } = makeFifos(t);
+        let held = openToRead(outPath);
+        const connecting = connect({ inPath, outPath, timeout: 60_000 });
+        await untilRead(inPath);
+        await turn(); // both are open
+        if (first === 'writes') {
+          fs.closeSync(held);
+          held = openToWrite(inPath);
+        }
+        let settled = false;
+        void connecting.then(() => (settled = true));
+        const { looks } = afterLooks(t, count, () => {
+          fs.closeSync(held);
+          t.mock.restoreAll();
+          held = first === 'reads' ? openToWrite(inPath) : openToRead(outPath);
+        });
+        await until(() => looks() >= count, 'a look');
+        await turn();
+        assert.equal(settled, false);
+        fs.closeSync(held);
+        const reader = openToRead(outPath);
+        const peer = pipePeer({ inPath, outPath }, reader);
+        const channel = await connecting;
+        await peer.destroy();
+        await channel.close();
+      });
+    }
+  }
+
+  for (const how of ['timeout', 'abort']) {
+    it(`leaves nothing open at a ${how}, though somebody reads`, async (t) => {
+      const { inPath, outPath } = makeFifos(t);
+      const reader = openToRead(outPath);
+      const before = await openDescriptors();
+      const controller = new AbortController();
+      const { signal } = controller;
+      const connecting = connect({
+        inPath,
+        outPath,
+        timeout: how === 'timeout' ? 30 : 60_000,
+        signal,
+      });
+      const failed = assert.rejects(connecting, {
+        code: how === 'timeout' ? 'timeout' : 'ABORT_ERR',
+      });
+      if (how === 'abort') {
+        await untilWritten(reader);
+        controller.abort();
+      }
+      await failed;
+      assert.equal(await openDescriptors(), before);
+      assert.equal(fs.readSync(reader, Buffer.alloc(1)), 0); // and not EAGAIN: nobody may yet write
+      assert.throws(() => openToWrite(inPath), { code: 'ENXIO' });
+      fs.closeSync(reader);
+    });
+  }
+});
+
+/** @param {number} reader */
+function untilWritten(reader) {
+  return until(() => {
+    try {
+      fs.readSync(reader, Buffer.alloc(1));
+      return false;
+    } catch {
+      return true; // EAGAIN: somebody may write
+    }
+  }, 'somebody opens a FIFO to write');
+}
