@@ -290,3 +290,35 @@ def test_a_file_system_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(os.listdir(left)) == ["in", "out"]
     sweep()
     assert not left.exists()
+
+
+DAEMON = """
+import asyncio, os, sys
+from ipc_channel import WrongProcessError, make_ipc_channel
+channel = make_ipc_channel(transport="named_pipe")
+if os.fork():
+    END
+os.read(0, 1)  # until the parent has ended
+try:
+    asyncio.run(channel.connect(60))
+except WrongProcessError as error:
+    print("after the fork" in str(error), os.path.exists(channel.in_path), flush=True)
+asyncio.run(channel.close())
+"""
+
+
+@pytest.mark.parametrize("leave", ["sys.exit()", "os._exit(0)"])
+def test_a_service_that_daemonises_after_it_has_made_its_channel(leave: str) -> None:
+    """It is told to make the channel afterwards, and what it had made does not stay."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", DAEMON.replace("END", leave)],
+        env=os.environ | {"TMPDIR": tempfile.gettempdir()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.wait(PATIENCE) == 0
+    said, _ = process.communicate("x", PATIENCE)
+    assert said == f"True {leave == 'os._exit(0)'}\n"
+    sweep()
+    assert os.listdir(tempfile.gettempdir()) == []
