@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import random
+import socket
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from ipc_channel import (
     IPCChannelClient,
     IPCChannelError,
     PeerError,
+    PeerGoneError,
     ResetError,
     TruncatedError,
 )
@@ -486,3 +488,35 @@ async def test_an_error_is_raised_as_a_new_one_each_time(connect: Connect) -> No
                 await ours.read()
             caught.append(error.value)
         assert caught[0] is not caught[1]
+
+
+async def test_a_reset_right_behind_a_message_that_paused_reading(connect: Connect) -> None:
+    """Its reader asks for more within the callback that a loop makes of the error."""
+
+    async def read_twice() -> None:
+        assert await ours.read() == message
+        with pytest.raises(ResetError):
+            await ours.read()
+
+    message = bytes(READ_AHEAD + 1)
+    async with connect() as (ours, peer):
+        if peer.sock is None:
+            return  # named pipes know no reset
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reading = asyncio.create_task(read_twice())
+        writing = asyncio.create_task(
+            ours.write(bytes(20 * 2**20))
+        )  # is stuck, and watched
+        await asyncio.to_thread(peer.send, frame(message)[:-1])
+        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: payload_of(receiver) == READ_AHEAD)
+        peer.send(message[-1:])
+        peer.reset()
+        await asyncio.wait_for(reading, PATIENCE)
+        with pytest.raises((PeerGoneError, ResetError)):
+            await writing
+
+
+def payload_of(receiver: Any) -> int:
+    payload = receiver._decoder.payload
+    return 0 if payload is None else int(payload.filled)

@@ -222,6 +222,8 @@ class Receiver:
         if not self._reading:
             self._stream.start_reading(self._on_readable)
             self._reading = True
+            # Within a callback of uvloop that was for an error, watching anew is in vain.
+            self._read_on_later()
 
     def _pause(self) -> None:
         if self._reading:
