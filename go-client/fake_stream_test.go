@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,7 +22,7 @@ type fakeStream struct {
 	read, write                     func(p []byte) (int, error)
 	onReadDeadline, onWriteDeadline func(time.Time)
 	left                            func() int
-	accepted                        bool
+	accepted, drains                bool
 }
 
 func newFakeStream() *fakeStream {
@@ -32,6 +33,7 @@ func newFakeStream() *fakeStream {
 		onWriteDeadline: func(time.Time) {},
 		left:            func() int { return 0 },
 		accepted:        true,
+		drains:          true,
 	}
 }
 
@@ -68,7 +70,7 @@ func (f *fakeStream) CloseWrite() error {
 	return nil
 }
 
-func (f *fakeStream) mustDrain() bool { return true }
+func (f *fakeStream) mustDrain() bool { return f.drains }
 
 func (f *fakeStream) unsent() int { return f.left() }
 
@@ -142,6 +144,22 @@ func TestNothingFollowsReset(t *testing.T) {
 	if calls := sprint(f.calls); calls != "[close]" {
 		t.Error(calls)
 	}
+}
+
+// What is in a pipe stays there for the peer: Close waits for no end of what it
+// sends, as it does over TCP.
+func TestCloseOverPipesDoesNotWaitForTalkingPeer(t *testing.T) {
+	f := newFakeStream()
+	f.drains = false
+	f.read = func([]byte) (int, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if slices.Contains(f.calls, "close") {
+			return 0, os.ErrClosed
+		}
+		return 1, nil
+	}
+	must(t, wait(t, background(f.channel(&Options{Linger: time.Hour}).Close)))
 }
 
 // A peer that never takes the rest is given up, and Close says so.
