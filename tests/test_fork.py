@@ -463,3 +463,22 @@ async def test_a_program_that_is_started_inherits_nothing(
         connecting.cancel()
         await asyncio.wait({connecting})
         await waiting.close()
+
+
+async def test_after_a_close_over_tcp_a_copy_keeps_neither_port_nor_peer() -> None:
+    """As a child holds that a C extension has forked, behind the hooks of Python."""
+    before = open_descriptors()
+    server = make_ipc_channel(transport="tcp")
+    peer = await raw.meet(server)
+    mine = [int(text.split(maxsplit=1)[0]) for text in open_descriptors() - before]
+    copies = [os.dup(fd) for fd in mine if fd not in fds_of(peer)]
+    closing = asyncio.create_task(server.close())
+    assert await asyncio.to_thread(peer.recv_all) == []
+    await closing
+    with pytest.raises(ConnectionRefusedError):
+        raw.dial(server.out_path, server.in_path)
+    with pytest.raises(ConnectionError):
+        await asyncio.to_thread(lambda: [peer.send(bytes(65536)) for _ in range(1000)])
+    peer.close()
+    for fd in copies:
+        os.close(fd)

@@ -134,6 +134,9 @@ class Listener:
             loop.call_soon_threadsafe(self.close)  # collected in another thread
             return
         self.rest()
+        # A child that was forked without our hook may hold a copy, which would listen on.
+        with contextlib.suppress(OSError):  # systems other than Linux
+            self._socket.shutdown(socket.SHUT_RDWR)
         fork.close(self._socket)
         self._drop_admitted()
         for sock in self._undecided:

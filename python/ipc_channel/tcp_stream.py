@@ -40,6 +40,7 @@ class SocketStream(Stream):
         # libuv tells of a reset once, along with the data before it.
         self.tells_again = isinstance(loop, asyncio.SelectorEventLoop)
         self._socket = sock
+        self._finished = False  # writing was shut down
         # Whether a process is known to hold the other end; others than TCP begin that way.
         self._met = sock.family not in (socket.AF_INET, socket.AF_INET6)
         sock.setblocking(False)
@@ -66,6 +67,7 @@ class SocketStream(Stream):
     def finish_writing(self) -> bool:
         with contextlib.suppress(OSError):  # the connection is gone: reading tells
             self._socket.shutdown(socket.SHUT_WR)
+        self._finished = True
         return True
 
     def unsent(self) -> int | None:
@@ -79,6 +81,11 @@ class SocketStream(Stream):
         return self.unsent() == 0 and self._has_met()
 
     def release(self) -> None:
+        if self._finished and self.process.runs:
+            # A child that was forked without our hook may hold a copy: the peer's writes
+            # fail all the same.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RD)
         fork.close(self._socket)
 
     def _has_met(self) -> bool:
