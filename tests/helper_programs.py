@@ -8,9 +8,8 @@ _CONNECT = """
 import os, sys
 i, o = os.environ["IPC_CHANNEL_IN"], os.environ["IPC_CHANNEL_OUT"]
 if i.startswith("/"):
-    r = os.open(i, os.O_RDONLY | os.O_NONBLOCK)
+    r = os.open(i, os.O_RDONLY)  # waits for the server: no false end
     w = os.open(o, os.O_WRONLY)
-    os.set_blocking(r, True)
 else:
     import _socket
     unix = i.startswith("unix:")
@@ -19,11 +18,11 @@ else:
     r = w = s.fileno()
 """
 
-# A close frame, or the end, and then the same from this side. The server lets a peer in
-# before it closes, so that whoever waits for its end may leave.
+# A service that closes named pipes does not wait for an answer.
 _BEHAVE = """
 while os.read(r, 1 << 16): pass
-os.write(w, b"\\0\\0\\0\\0")
+try: os.write(w, b"\\0\\0\\0\\0")
+except OSError: pass
 """
 
 _IGNORE = """
@@ -32,6 +31,31 @@ _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
 os.write(w, b"\\0\\0\\0\\4deaf")
 while True: time.sleep(1000)
 """
+
+
+_FORK = """
+import _signal, time
+r2, w2 = os.pipe()
+if os.fork() == 0:
+{child}
+    os.write(w2, b".")
+    while True: time.sleep(1000)
+os.read(r2, 1)
+"""
+
+
+def with_child(child: str, code: str = "") -> list[str]:
+    """Return the command of a helper that tells the pid of a child which runs ``child``.
+
+    The child waits for ever after it, and so holds the channel; the helper itself waits
+    for its channel to end, or runs ``code``.
+    """
+    child = "".join(f"    {line}\n" for line in child.splitlines()) or "    pass\n"
+    fork = _FORK.replace("{child}", child).replace(
+        "if os.fork()", "pid = os.fork()\nif pid"
+    )
+    say = 'p = str(pid).encode()\nos.write(w, len(p).to_bytes(4, "big") + p)\n'
+    return connected(fork + say + (code or _BEHAVE))
 
 
 def program(code: str) -> list[str]:

@@ -184,6 +184,9 @@ class ConnectTimeoutError(IPCChannelError, TimeoutError):
 
 
 class HelperError(IPCChannelError, RuntimeError):
-    """A helper could not be started, or ended before it connected."""
+    """A helper did not start, ended before it connected, or did not connect in time.
+
+    Also when a helper is in use already, or cannot be ended.
+    """
 
     code = "helper-failed"

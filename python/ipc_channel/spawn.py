@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import signal
@@ -95,14 +96,15 @@ _IGNORED_BY_PYTHON = [
 ]
 
 
-def _ignored() -> list[int]:
-    """Return the signals that the service ignores, beyond those that ``subprocess`` resets."""
+@functools.cache
+def _settable() -> tuple[int, ...]:
+    """Return the signals that a service can ignore, beyond those ``subprocess`` resets."""
     fixed = {signal.SIGKILL, signal.SIGSTOP, *_IGNORED_BY_PYTHON}
-    return [
-        number
-        for number in signal.valid_signals() - fixed
-        if signal.getsignal(number) is signal.SIG_IGN
-    ]
+    return tuple(map(int, signal.valid_signals() - fixed))
+
+
+def _ignored() -> list[int]:
+    return [number for number in _settable() if signal.getsignal(number) is signal.SIG_IGN]
 
 
 def _find(program: str, env: Mapping[str, str]) -> str:

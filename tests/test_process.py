@@ -1,0 +1,181 @@
+"""Processes as the system gives them: numbers that are used again, and old kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helper_programs import BEHAVES, DIES, IGNORES, with_child
+from ipc_channel import Helper, HelperError, make_ipc_channel
+from ipc_channel.helper_process import HelperProcess
+from ipc_channel.process import WindowsChild
+from raw import PATIENCE, open_descriptors
+from test_helper_group import kill_if_alive, lives, told
+
+SLEEPS = ["/bin/sleep", "1000"]
+LINUX = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+
+
+@contextlib.contextmanager
+def handled(number: int, handler: Any) -> Iterator[None]:
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+async def test_a_service_that_ignores_its_children(transport: Any) -> None:
+    """The kernel reaps them, and nothing knows how they ended."""
+    with handled(signal.SIGCHLD, signal.SIG_IGN):
+        helper = Helper(BEHAVES, make_ipc_channel(transport=transport))
+        await helper.start()
+        assert await helper.stop() == 255
+        dies = Helper(DIES, make_ipc_channel(transport=transport), timeout=PATIENCE)
+        with pytest.raises(HelperError, match="another part of this service has taken"):
+            await dies.start()
+        await dies.stop()
+
+
+async def test_a_service_that_reaps_whatever_ends(transport: Any) -> None:
+    helper = Helper(with_child(""), make_ipc_channel(transport=transport), grace=0.05)
+    left = await told(await helper.start())
+    pid = helper.process.pid
+    helper.process.kill()
+    assert os.waitpid(-1, 0)[0] == pid  # noqa: ASYNC222
+    assert await helper.process.wait() == 255
+    assert await helper.stop() == 255
+    if LINUX >= (6, 9):  # before, a group is known by its number only
+        assert not lives(left)
+    kill_if_alive(left)
+
+
+def other_process(pid: int) -> subprocess.Popen[bytes]:
+    """Return a process of the number ``pid``, which leads a group of that number."""
+    for _ in range(1000):
+        try:
+            Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        except OSError:
+            pytest.skip("only root decides on the numbers of processes")
+        other = subprocess.Popen(SLEEPS, start_new_session=True)
+        if other.pid == pid:
+            return other
+        other.kill()
+        other.wait()
+    pytest.skip("the number is taken")
+
+
+async def test_a_number_that_belongs_to_another_process_is_not_signalled(
+    transport: Any,
+) -> None:
+    helper = Helper(SLEEPS, make_ipc_channel(transport=transport), timeout=0.1)
+    with pytest.raises(HelperError, match="did not connect"):
+        await helper.start()
+    with other_process(helper.process.pid) as other:
+        await helper.stop()
+        helper.process._child.signal(signal.SIGKILL)
+        helper.process._child.signal_all(signal.SIGKILL)
+        assert other.poll() is None
+        other.kill()
+
+
+async def test_nor_one_that_something_else_has_reaped(transport: Any) -> None:
+    """Not even if nothing has looked at the helper since."""
+    helper = Helper(BEHAVES, make_ipc_channel(transport=transport), grace=0)
+    await helper.start()
+    pid = helper.process.pid
+    os.kill(pid, signal.SIGKILL)
+    assert os.waitpid(pid, 0)[0] == pid  # noqa: ASYNC222
+    with other_process(pid) as other:
+        assert await helper.stop() == 255
+        assert other.poll() is None
+        other.kill()
+
+
+@pytest.fixture(params=["no pidfd", "no group by pidfd", "no waitid by pidfd", "no waitid"])
+def old_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What older kernels lack."""
+
+    def refuse(*args: Any) -> Any:
+        raise OSError(errno.ENOSYS, "as an old kernel says")
+
+    send, wait = signal.pidfd_send_signal, os.waitid
+
+    def send_to_one(fd: int, number: int, info: Any = None, flags: int = 0) -> None:
+        if flags:
+            raise OSError(errno.EINVAL, "as an old kernel says")
+        send(fd, number)
+
+    def wait_by_number(kind: int, which: int, options: int) -> Any:
+        if kind == os.P_PIDFD:
+            raise OSError(errno.EINVAL, "as an old kernel says")
+        return wait(kind, which, options)
+
+    if request.param in {"no pidfd", "no waitid"}:
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+        if request.param == "no waitid":  # macOS before Python 3.13
+            monkeypatch.delattr(os, "waitid")
+    elif request.param == "no group by pidfd":
+        monkeypatch.setattr(signal, "pidfd_send_signal", send_to_one)
+    else:
+        monkeypatch.setattr(os, "waitid", wait_by_number)
+    return str(request.param)
+
+
+async def test_older_systems(transport: Any, old_system: str) -> None:
+    before = open_descriptors()
+    helper = Helper(with_child(""), make_ipc_channel(transport=transport), grace=0.05)
+    left = await told(await helper.start())
+    helper.process.kill()
+    assert await helper.process.wait() == -signal.SIGKILL
+    again = await told(await helper.start())
+    await helper.stop()
+    for pid in (left, again):
+        # To look at the helper is to reap it there, and its number may be another's then.
+        assert lives(pid) == (old_system == "no waitid")
+        kill_if_alive(pid)
+    stopped = Helper(IGNORES, make_ipc_channel(transport=transport), grace=0.05)
+    assert await (await stopped.start()).read() == b"deaf"
+    assert await stopped.stop() == -signal.SIGKILL
+    dies = Helper(DIES, make_ipc_channel(transport=transport), timeout=PATIENCE)
+    with pytest.raises(HelperError, match="ended with status 3"):
+        await dies.start()
+    await dies.stop()
+    assert open_descriptors() == before
+
+
+async def test_a_process_that_only_subprocess_knows() -> None:
+    """As on Windows."""
+    process = HelperProcess(WindowsChild(subprocess.Popen(SLEEPS)))  # noqa: ASYNC220
+    assert process.returncode is None
+    await process.end(0, PATIENCE)
+    assert await process.wait() == -signal.SIGTERM
+    assert "was killed by SIGTERM" in repr(process)
+
+
+def test_importing_where_there_is_no_posix() -> None:
+    code = """
+import asyncio, logging, os, signal, socket, subprocess, sys, tempfile
+for module, names in (
+    (os, "killpg getpgid pidfd_open waitid waitpid posix_spawn P_PIDFD P_PID WEXITED WNOHANG "
+         "WNOWAIT CLD_EXITED POSIX_SPAWN_OPEN mkfifo"),
+    (signal, "SIGKILL SIGSTOP SIGPIPE SIGXFSZ SIGHUP pthread_sigmask pidfd_send_signal"),
+):
+    for name in names.split():
+        delattr(module, name)
+sys.platform = "win32"
+import ipc_channel
+from ipc_channel import process
+assert process.SIGKILL == signal.SIGTERM
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
