@@ -11,7 +11,7 @@ import { AbortError, connect, connectFromEnv } from './index.js';
  * @typedef {import('./index.js').Channel} Channel
  * @typedef {{in: string, out: string} | {in?: undefined}} Rendezvous
  * @typedef {{timeout?: number, max_message_size?: number, linger?: number}} Options
- * @typedef {{do: 'connect'} & Rendezvous & Options} ConnectRequest
+ * @typedef {{id: number, do: 'connect'} & Rendezvous & Options} ConnectRequest
  * @typedef {{do: 'write', pattern: string, sizes: number[], count?: number}} WriteRequest
  * @typedef {{do: 'read' | 'drain' | 'echo' | 'close'} | {do: 'cancel', of: number}} PlainRequest
  * @typedef {{id: number} & (ConnectRequest | WriteRequest | PlainRequest)} Request
@@ -22,6 +22,8 @@ import { AbortError, connect, connectFromEnv } from './index.js';
 class Testee {
   /** @type {Channel | null} */
   #channel = null;
+  /** @type {number | null} the id of the connect that waits */
+  #connecting = null;
   /** @type {Map<number, {controller: AbortController, served: Promise<void>}>} */
   #underWay = new Map();
 
@@ -77,8 +79,7 @@ class Testee {
       case 'echo':
         return echo(this.#connected, signal);
       case 'close':
-        await this.#channel?.close();
-        return {};
+        return this.#close();
       case 'cancel':
         this.#underWay.get(request.of)?.controller.abort();
         return {};
@@ -89,27 +90,50 @@ class Testee {
 
   /** @type {(request: ConnectRequest, signal: AbortSignal) => Promise<Answer>} */
   async #connect(request, signal) {
+    if (this.#connecting !== null) throw coded('busy', 'another connect waits');
+    this.#connecting = request.id;
     const before = this.#channel;
     this.#channel = null;
-    await before?.close();
-    const { timeout, linger, max_message_size: maxMessageSize } = request;
-    const options = {
-      timeout: timeout && timeout * 1000,
-      linger: linger && linger * 1000,
-      maxMessageSize,
-      signal,
-    };
-    this.#channel =
-      request.in === undefined
-        ? await connectFromEnv(options)
-        : await connect({ inPath: request.in, outPath: request.out, ...options });
+    try {
+      await before?.close();
+      this.#channel = await open(request, signal);
+    } finally {
+      this.#connecting = null;
+    }
+    return {};
+  }
+
+  /** Calls off a connect that waits. */
+  async #close() {
+    const connecting = this.#underWay.get(this.#connecting ?? Number.NaN);
+    connecting?.controller.abort();
+    await connecting?.served;
+    await this.#channel?.close();
     return {};
   }
 
   get #connected() {
     if (this.#channel !== null) return this.#channel;
-    throw Object.assign(new Error('there is no channel'), { code: 'not-connected' });
+    throw coded('not-connected', 'there is no channel');
   }
+}
+
+/** @type {(request: ConnectRequest, signal: AbortSignal) => Promise<Channel>} */
+function open(request, signal) {
+  const { timeout, linger, max_message_size: maxMessageSize } = request;
+  const options = {
+    timeout: timeout && timeout * 1000,
+    linger: linger && linger * 1000,
+    maxMessageSize,
+    signal,
+  };
+  if (request.in === undefined) return connectFromEnv(options);
+  return connect({ inPath: request.in, outPath: request.out, ...options });
+}
+
+/** @type {(code: string, message: string) => Error} */
+function coded(code, message) {
+  return Object.assign(new Error(message), { code });
 }
 
 /** @type {Work} */

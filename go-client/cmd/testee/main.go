@@ -52,10 +52,11 @@ var handlers = map[string]func(*task, context.Context) error{
 }
 
 type testee struct {
-	mu      sync.Mutex // for what follows
-	says    *json.Encoder
-	channel *ipcchannel.Channel
-	cancels map[int]context.CancelFunc // by the ids of the requests under way
+	mu         sync.Mutex // for what follows
+	says       *json.Encoder
+	channel    *ipcchannel.Channel
+	connecting *task                      // which waits, or nil
+	cancels    map[int]context.CancelFunc // by the ids of the requests under way
 }
 
 // serve does what it is told until the input ends. It then calls off what still
@@ -100,7 +101,14 @@ func (t *testee) begin(ctx context.Context, r request, tasks *sync.WaitGroup) er
 	ctx, cancel := context.WithCancel(ctx)
 	t.mu.Lock()
 	this := &task{request: r, testee: t, channel: t.channel, longest: longest, said: answer{"id": r.ID}}
+	this.stop, this.over = cancel, make(chan struct{})
 	t.cancels[r.ID] = cancel
+	if r.Do == "connect" {
+		this.isBusy = t.connecting != nil
+		if !this.isBusy {
+			t.connecting, t.channel = this, new(ipcchannel.Channel)
+		}
+	}
 	t.mu.Unlock()
 	begun := make(chan struct{})
 	tasks.Add(1)
@@ -141,6 +149,9 @@ type task struct {
 	channel *ipcchannel.Channel
 	longest []byte
 	said    answer
+	stop    context.CancelFunc
+	over    chan struct{} // closed when a connect is done
+	isBusy  bool          // for a connect: whether another one waits
 }
 
 // end answers the request.
@@ -166,6 +177,10 @@ func code(err error) ipcchannel.Code {
 }
 
 func (t *task) connect(ctx context.Context) error {
+	if t.isBusy {
+		return &ipcchannel.Error{Code: "busy", Detail: "another connect waits"}
+	}
+	defer t.connected()
 	t.channel.Close()
 	options := &ipcchannel.Options{
 		Timeout:        duration(t.Timeout),
@@ -181,11 +196,17 @@ func (t *task) connect(ctx context.Context) error {
 		return err
 	}
 	t.testee.mu.Lock()
-	before := t.testee.channel
 	t.testee.channel = channel
 	t.testee.mu.Unlock()
-	before.Close() // is another one if two requests to connect were under way
 	return nil
+}
+
+// connected lets the next request connect.
+func (t *task) connected() {
+	t.testee.mu.Lock()
+	t.testee.connecting = nil
+	t.testee.mu.Unlock()
+	close(t.over)
 }
 
 // duration returns an option as the client has it: zero is the default there,
@@ -269,7 +290,17 @@ func (t *task) ended(err error) error {
 // close passes over an error: what the peer did not take in time is lost, but
 // the channel is closed.
 func (t *task) close(context.Context) error {
-	t.channel.Close()
+	t.testee.mu.Lock()
+	connecting := t.testee.connecting
+	t.testee.mu.Unlock()
+	if connecting != nil {
+		connecting.stop()
+		<-connecting.over
+	}
+	t.testee.mu.Lock()
+	channel := t.testee.channel
+	t.testee.mu.Unlock()
+	channel.Close()
 	return nil
 }
 

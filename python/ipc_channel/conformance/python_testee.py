@@ -11,6 +11,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from ipc_channel import (
+    ConnectInProgressError,
     IPCChannelClient,
     IPCChannelError,
     NotConnectedError,
@@ -26,6 +27,7 @@ class Testee:
 
     def __init__(self) -> None:
         self._channel: IPCChannelClient | None = None
+        self._connecting: asyncio.Task[Any] | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -52,6 +54,7 @@ class Testee:
             await self._channel.close()
 
     async def _serve(self, told: Told) -> None:
+        channel = self._channel  # a connect may put another in its place meanwhile
         do: Coroutine[Any, Any, Told] = getattr(self, f"do_{told['do']}")(told)
         try:
             answer = await do
@@ -59,8 +62,8 @@ class Testee:
             answer = {"error": "cancelled"}
         except IPCChannelError as error:
             answer = {"error": error.code, "text": str(error)}
-            if told["do"] in ("read", "drain", "echo"):
-                answer["end"] = self._end()
+            if told["do"] in ("read", "drain", "echo") and (end := _end(channel)):
+                answer["end"] = end
         except OSError as error:
             answer = {"error": "other", "text": str(error)}
         finally:
@@ -68,24 +71,35 @@ class Testee:
         say(id=told["id"], **answer)
 
     async def do_connect(self, told: Told) -> Told:
-        options = {key: told[key] for key in ("max_message_size", "linger") if key in told}
-        if self._channel is not None:
-            await self._channel.close()
-        paths = (told["in"], told["out"]) if "in" in told else from_environment()
-        self._channel = make_ipc_channel_client(*paths, **options)
+        if self._connecting is not None:
+            raise ConnectInProgressError("another connect waits")
+        self._connecting = asyncio.current_task()
+        before, self._channel = self._channel, None
         try:
-            if await self._channel.connect(told.get("timeout", 10)):
+            if before is not None:
+                await before.close()
+            return await self._connect(told)
+        finally:
+            self._connecting = None
+
+    async def _connect(self, told: Told) -> Told:
+        options = {key: told[key] for key in ("max_message_size", "linger") if key in told}
+        paths = (told["in"], told["out"]) if "in" in told else from_environment()
+        channel = make_ipc_channel_client(*paths, **options)
+        try:
+            if await channel.connect(told.get("timeout", 10)):
+                self._channel = channel
                 return {}
-        except asyncio.CancelledError:
-            await self._channel.close()
-            raise
-        await self._channel.close()
-        return {"error": "timeout", "text": str(self._channel.last_exception)}
+        finally:
+            if self._channel is not channel:
+                await channel.close()
+        return {"error": "timeout", "text": str(channel.last_exception)}
 
     async def do_read(self, told: Told) -> Told:
-        message = await self._connected().read()
+        channel = self._connected()
+        message = await channel.read()
         if message is None:
-            return {"end": self._end()}
+            return {"end": _end(channel)}
         digest = hashlib.sha256(message).hexdigest()
         return {"message": {"size": len(message), "sha256": digest}}
 
@@ -97,18 +111,18 @@ class Testee:
         return {}
 
     async def do_drain(self, told: Told) -> Told:
-        count, digest = 0, hashlib.sha256()
-        async for message in self._connected():
+        channel, count, digest = self._connected(), 0, hashlib.sha256()
+        async for message in channel:
             count += 1
             digest.update(len(message).to_bytes(4, "big") + message)
-        return {"messages": count, "sha256": digest.hexdigest(), "end": self._end()}
+        return {"messages": count, "sha256": digest.hexdigest(), "end": _end(channel)}
 
     async def do_echo(self, told: Told) -> Told:
         channel, count = self._connected(), 0
         async for message in channel:
             await channel.write(message)
             count += 1
-        return {"messages": count, "end": self._end()}
+        return {"messages": count, "end": _end(channel)}
 
     async def do_cancel(self, told: Told) -> Told:
         task = self._tasks.get(told["of"])
@@ -117,6 +131,9 @@ class Testee:
         return {}
 
     async def do_close(self, told: Told) -> Told:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
         if self._channel is not None:
             await self._channel.close()
         return {}
@@ -126,9 +143,11 @@ class Testee:
             raise NotConnectedError("told to use a channel before connecting")
         return self._channel
 
-    def _end(self) -> str | None:
-        end = None if self._channel is None else self._channel.end_reason
-        return None if end is None else str(end)
+
+def _end(channel: IPCChannelClient | None) -> str | None:
+    """Return how the session has ended, if it has."""
+    end = None if channel is None else channel.end_reason
+    return None if end is None else str(end)
 
 
 def say(**what: Any) -> None:

@@ -3,6 +3,7 @@
 from ipc_channel.conformance.cases import (
     cancel,
     connect,
+    control,
     ends,
     flow,
     framing,
@@ -15,6 +16,7 @@ from ipc_channel.conformance.cases import (
 __all__ = [
     "cancel",
     "connect",
+    "control",
     "ends",
     "flow",
     "framing",
