@@ -20,9 +20,10 @@ from jinja2 import UndefinedError
 
 import ipc_channel.conformance.cases  # noqa: F401  # fills the catalogue
 from ipc_channel.conformance import reports
-from ipc_channel.conformance.case import CATALOGUE, TRANSPORTS
+from ipc_channel.conformance.case import CATALOGUE, TRANSPORTS, Case
 from ipc_channel.conformance.display import Display
-from ipc_channel.conformance.runner import Result, Run, greet, matches, run_all
+from ipc_channel.conformance.output import Output
+from ipc_channel.conformance.runner import Result, Run, RunOfAll, greet, matches
 from ipc_channel.conformance.testee import TesteeError
 
 _DESCRIPTION = """\
@@ -51,14 +52,19 @@ def conformance(arguments: Sequence[str]) -> int:
     if not cases:
         return _refuse("no case matches what was asked for; --list shows them all")
     if options.list:
-        for case in cases:
-            needs = f"  needs {', '.join(sorted(case.needs))}" if case.needs else ""
-            ids = ", ".join(dict.fromkeys(case.covers))
-            print(f"{case.name:58} {case.level:6} {ids}{needs}")
-        return 0
+        return _list(cases)
     if not command:
         return _refuse("there is no COMMAND; put it behind --")
-    return asyncio.run(_until_terminated(_run(run, options.report)))
+    return asyncio.run(_until_ended(_run(run, options.report)))
+
+
+def _list(cases: Sequence[Case]) -> int:
+    output = Output()
+    for case in cases:
+        needs = f"  needs {', '.join(sorted(case.needs))}" if case.needs else ""
+        ids = ", ".join(dict.fromkeys(case.covers))
+        output.write(f"{case.name:58} {case.level:6} {ids}{needs}\n")
+    return output.finish()
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -103,14 +109,22 @@ def _tell_apart(found: Sequence[reports.Json], files: Sequence[Path]) -> None:
             one["testee"]["name"] += f" ({file.stem})"
 
 
-async def _until_terminated(running: Coroutine[Any, Any, int]) -> int:
-    """Clean up on SIGTERM as on SIGINT."""
+async def _until_ended(running: Coroutine[Any, Any, int]) -> int:
+    """Clean up on a signal that ends programs; return what a shell gives for it."""
     task = asyncio.ensure_future(running)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    came: list[int] = []
+
+    def end(number: int) -> None:
+        came.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
     try:
         return await task
     except asyncio.CancelledError:
-        return 128 + signal.SIGTERM
+        return 128 + came[0]
 
 
 async def _run(run: Run, files: Sequence[Path]) -> int:
@@ -129,7 +143,7 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
             results.append(result)
             display.add(result)
 
-        await run_all(run, greeting.can, on_result)
+        await RunOfAll(run, greeting.can, on_result).complete()
     order = {case: number for number, case in enumerate(CATALOGUE)}
     results.sort(key=lambda result: order[result.case])
     done = reports.Report(greeting, run, results, time.monotonic() - start)
@@ -139,7 +153,7 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
         return _refuse("; ".join(unwritten))
     if all(result.status == "skipped" for result in results):
         return _refuse("every case was skipped: nothing has been checked")
-    return 1 if done.is_red else 0
+    return 1 if done.is_red else display.finish()
 
 
 def _try_to_write(done: reports.Report, file: Path) -> str | None:
@@ -165,6 +179,8 @@ def _run_of(options: argparse.Namespace, command: Sequence[str]) -> Run:
         known_failing=known,
         strict=options.strict,
         patience=options.timeout,
+        max_failures=options.max_failures,
+        first_check=not options.no_first_check,
         jobs=options.jobs,
         seed=options.seed,
         trace=options.trace,
@@ -209,6 +225,13 @@ def _jobs(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
 
 
+def _count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (value := int(text)) >= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+
+
 def _report(text: str) -> Path:
     path = Path(text)
     if not path.parent.is_dir():
@@ -250,6 +273,17 @@ def _parser() -> argparse.ArgumentParser:
         default=10,
         metavar="SECONDS",
         help="for anything that the testee does (10)",
+    )
+    add(
+        "--max-failures",
+        type=_count,
+        metavar="N",
+        help="begin no more cases once so many have failed (no limit)",
+    )
+    add(
+        "--no-first-check",
+        action="store_true",
+        help="run all cases even if the simplest one fails over each transport",
     )
     add(
         "--jobs",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from types import TracebackType
-from typing import Self
+from typing import IO, Self, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,8 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from ipc_channel.conformance.case import CATALOGUE
-from ipc_channel.conformance.reports import Report
+from ipc_channel.conformance.output import Output
+from ipc_channel.conformance.reports import Report, Verdict
 from ipc_channel.conformance.runner import Result
 from ipc_channel.conformance.testee import Greeting
 
@@ -32,15 +31,24 @@ _COLOURS = {
     "known": "yellow",
     "skipped": "dim",
 }
+_VERDICTS = {
+    Verdict.STRICT: "bold green",
+    Verdict.CONFORMS: "bold green",
+    Verdict.FAILS: "bold red",
+    Verdict.OPEN: "yellow",
+}
+_STDERR_LINES = 8  # shown beside a failure; the whole is in the reports
 
 
 class Display:
     """A live line while the context lasts; failures stay on the screen as they come."""
 
     def __init__(self, greeting: Greeting, total: int) -> None:
-        # Where nobody looks on, lines stay whole: somebody may search them.
-        width = None if sys.stdout.isatty() else 500
-        self._console = Console(file=sys.stdout, highlight=False, width=width)
+        # In a file or a pipe lines stay whole: they may be searched.
+        self._output = Output()
+        width = None if self._output.isatty() else 500
+        file = cast(IO[str], self._output)
+        self._console = Console(file=file, highlight=False, width=width)
         self._greeting = greeting
         self._counts: Counter[str] = Counter()
         self._progress = Progress(
@@ -97,17 +105,22 @@ class Display:
         for subject, cells in report.by_subject().items():
             table.add_row(subject, *(_cell(*cell) for cell in cells))
         print_(table)
-        verdict = (
-            "[bold green]conforms[/]" if report.conforms else "[bold red]not conforming[/]"
-        )
-        total = len(CATALOGUE)
-        checked = total - report.counts()["skipped"] - (total - len(report.results))
-        if report.conforms and checked < total:
-            verdict += f" as far as checked, {checked} of {total} cases"
+        if report.unchecked:
+            print_(f"[dim]without a case: {', '.join(report.unchecked)}[/]")
+        colour = _VERDICTS[report.verdict]
+        verdict = f"[{colour}]{report.verdict}[/]"
+        if report.verdict is Verdict.OPEN:
+            verdict += ", since no case of a MUST has run"
+        elif report.checked < report.total:
+            verdict += f" as far as checked, {report.checked} of {report.total} cases"
         print_(
             f"{verdict}: {_counts(report.counts())} in {report.seconds:.1f} s, "
             f"seed {report.run.seed}"
         )
+
+    def finish(self) -> int:
+        """Write out what is left; return the exit status that comes of it."""
+        return self._output.finish()
 
 
 def _line(result: Result) -> str:
@@ -119,6 +132,10 @@ def _line(result: Result) -> str:
     if result.expected or result.actual:
         lines.append(f"        expected  {escape(result.expected)}")
         lines.append(f"        got       {escape(result.actual)}")
+    if result.stderr.strip():
+        lines.append("        its standard error ends with")
+        last = result.stderr.rstrip().splitlines()[-_STDERR_LINES:]
+        lines += [f"          {escape(line)}" for line in last]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -13,6 +14,8 @@ from typing import Any
 
 import jinja2
 
+from ipc_channel.conformance import badge, requirements
+from ipc_channel.conformance.case import CATALOGUE
 from ipc_channel.conformance.runner import Result, Run
 from ipc_channel.conformance.testee import Greeting
 
@@ -20,6 +23,23 @@ FORMAT = 1
 """Version of the JSON report; ``report.schema.json`` describes it."""
 
 Json = dict[str, Any]
+
+
+class Verdict(enum.StrEnum):
+    """What a run says of a client (spec/conformance.md)."""
+
+    STRICT = "conforms strictly"
+    """Every MUST and every SHOULD that was checked is fulfilled."""
+    CONFORMS = "conforms"
+    """Every MUST that was checked is fulfilled, but not every SHOULD."""
+    FAILS = "does not conform"
+    """A MUST is not fulfilled, known or not."""
+    OPEN = "undecided"
+    """No MUST was checked."""
+
+    @property
+    def is_good(self) -> bool:
+        return self in (Verdict.STRICT, Verdict.CONFORMS)
 
 
 @dataclass(frozen=True)
@@ -36,10 +56,35 @@ class Report:
         return any(result.is_red for result in self.results)
 
     @property
-    def conforms(self) -> bool:
-        """Whether nothing failed that a MUST asks for, known or not, and something passed."""
-        found = {one.status for one in self.results if one.case.level == "MUST"}
-        return not self.is_red and "passed" in found and "known" not in found
+    def verdict(self) -> Verdict:
+        of_must = {one.status for one in self.results if one.case.level == "MUST"}
+        of_should = {one.status for one in self.results if one.case.level == "SHOULD"}
+        if of_must & {"failed", "known"}:
+            return Verdict.FAILS
+        if not of_must & {"passed", "fixed"}:
+            return Verdict.OPEN
+        if of_should & {"failed", "warned", "known"}:
+            return Verdict.CONFORMS
+        return Verdict.STRICT
+
+    @property
+    def checked(self) -> int:
+        """How many cases have run."""
+        return len(self.results) - self.counts()["skipped"]
+
+    @property
+    def total(self) -> int:
+        """How many cases there are for a client over these transports."""
+        return sum(case.transport in self.run.transports for case in CATALOGUE)
+
+    @property
+    def unchecked(self) -> list[str]:
+        """Requirements of a client over these transports that have no case."""
+        transports = self.run.transports
+        covered = {
+            id_ for case in CATALOGUE if case.transport in transports for id_ in case.covers
+        }
+        return requirements.unchecked(requirements.of_client(transports), covered)
 
     def counts(self) -> Counter[str]:
         return Counter(result.status for result in self.results)
@@ -74,7 +119,11 @@ class Report:
             "seed": self.run.seed,
             "strict": self.run.strict,
             "seconds": round(self.seconds, 3),
-            "conforms": self.conforms,
+            "conforms": self.verdict.is_good,
+            "verdict": self.verdict.value,
+            "checked": self.checked,
+            "total": self.total,
+            "unchecked": self.unchecked,
             "counts": dict(self.counts()),
             "results": [_result_to_json(result) for result in self.results],
         }
@@ -172,8 +221,9 @@ def markdown(reports: Sequence[Json]) -> str:
         counts = ", ".join(
             f"{count} {status}" for status, count in report["counts"].items()
         )
-        verdict = "Conforms" if report["conforms"] else "Does not conform"
-        lines.append(f"{verdict}: {counts}.")
+        lines.append(f"{report['verdict'].capitalize()}: {counts}.")
+        if report["unchecked"]:
+            lines += ["", f"Without a case: {', '.join(report['unchecked'])}."]
         bad = [
             one for one in report["results"] if one["status"] not in ("passed", "skipped")
         ]
@@ -229,11 +279,28 @@ def as_json(reports: Sequence[Json]) -> str:
     return json.dumps(reports[0], indent=1, ensure_ascii=False) + "\n"
 
 
+def svg(reports: Sequence[Json]) -> str:
+    """Return a badge for the README of a single client."""
+    if len(reports) != 1:
+        raise ValueError("a badge is of one client")
+    [report] = reports
+    text = report["verdict"]
+    if report["checked"] < report["total"]:
+        text += f", {report['checked']} of {report['total']} cases"
+    colour = {
+        Verdict.STRICT: "#2da44e",
+        Verdict.CONFORMS: "#2da44e",
+        Verdict.FAILS: "#cf222e",
+    }
+    return badge.svg("ipc-channel", text, colour.get(report["verdict"], "#6e7781"))
+
+
 WRITERS: dict[str, Callable[[Sequence[Json]], str]] = {
     ".json": as_json,
     ".xml": junit,
     ".md": markdown,
     ".html": html,
+    ".svg": svg,
 }
 """What writes a report, by the ending of its file."""
 

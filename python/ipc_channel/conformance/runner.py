@@ -28,6 +28,7 @@ Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
 ``warned`` is a SHOULD that was not done, ``known`` a failure that was listed,
 ``fixed`` one that was listed and passes.
 """
+_FIRST = "connect/server-first"  # the case that a client passes first of all
 _CASE = 12  # times the patience of anything in it
 _RED: frozenset[Status] = frozenset({"failed", "fixed"})
 
@@ -66,6 +67,10 @@ class Run:
     strict: bool = False
     patience: float = 10
     """Seconds that the testee may take for anything."""
+    max_failures: int | None = None
+    """How many cases may fail before no more are begun; None for any number."""
+    first_check: bool = True
+    """Whether to stop if not even the simplest case passes."""
     jobs: int = 4
     seed: int = 0
     trace: bool = False
@@ -110,19 +115,50 @@ async def greet(run: Run) -> Greeting:
             await trial.clean_up()
 
 
-async def run_all(
-    run: Run, can: frozenset[str], on_result: Callable[[Result], None]
-) -> None:
-    """Run every case, and tell of each result as it comes."""
-    free = asyncio.Semaphore(run.jobs)
+class RunOfAll:
+    """Runs every case, and tells of each result as it comes."""
 
-    async def one(case: Case) -> None:
-        async with free:
-            on_result(judge(run, await run_case(run, case, can)))
+    def __init__(
+        self, run: Run, can: frozenset[str], on_result: Callable[[Result], None]
+    ) -> None:
+        self._run = run
+        self._can = can
+        self._on_result = on_result
+        self._free = asyncio.Semaphore(run.jobs)
+        self._failures = 0
+        self._stopped = ""  # why no more cases are begun
 
-    async with asyncio.TaskGroup() as group:
-        for case in run.cases():
-            group.create_task(one(case))
+    async def complete(self) -> None:
+        """Run the simplest case over each transport, then all others side by side."""
+        if self._run.first_check:
+            first = [
+                case
+                for case in CATALOGUE
+                if case.id == _FIRST and case.transport in self._run.transports
+            ]
+            results = [await run_case(self._run, case, self._can) for case in first]
+            if {result.status for result in results} <= {"failed", "skipped"}:
+                self._stopped = (
+                    f"{_FIRST} does not pass, without which no other case can;"
+                    " --no-first-check runs them all the same"
+                )
+                for result in results:
+                    self._on_result(judge(self._run, result))
+        async with asyncio.TaskGroup() as group:
+            for case in self._run.cases():
+                if not (self._stopped and case in first):
+                    group.create_task(self._one(case))
+
+    async def _one(self, case: Case) -> None:
+        async with self._free:
+            if self._stopped:
+                self._on_result(Result(case, "skipped", 0, self._stopped))
+                return
+            result = judge(self._run, await run_case(self._run, case, self._can))
+            self._failures += result.status == "failed"
+            if self._failures == self._run.max_failures:
+                self._stopped = f"{self._failures} cases had failed (--max-failures)"
+            self._on_result(result)
 
 
 def judge(run: Run, result: Result) -> Result:
@@ -168,7 +204,11 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
                 "the testee's end of the connection", "open", f"gone: {error}"
             )
         except TimeoutError:
-            failure = CaseFailedError(f"the case has not ended in {_CASE * run.patience} s")
+            due = trace.lines()[-1].strip() if trace.lines() else "nothing"
+            failure = CaseFailedError(
+                f"the case has not ended in {_CASE * run.patience} s; the last that happened:"
+                f" {due}"
+            )
         except Exception as error:  # noqa: BLE001  # one case must not end the others
             trace.add("".join(traceback.format_exception(error)))
             failure = CaseFailedError("an error of the suite itself", "none", repr(error))

@@ -15,6 +15,7 @@ from typing import Any
 
 from ipc_channel.conformance.case import CaseFailedError
 from ipc_channel.conformance.trace import Trace, shorten_text
+from ipc_channel.helper_process import signal_name
 
 LANGUAGE = 1
 """Version of the control language."""
@@ -62,6 +63,8 @@ class Testee:
         self._last_id = 0
         self._breach: TesteeError | None = None  # of the language, by which it is out
         self._greeted: asyncio.Future[Greeting] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """How it ended, in words, once it has."""
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -103,7 +106,11 @@ class Testee:
         if "pattern" in shown:
             shown["pattern"] = f"({len(shown['pattern']) // 2} bytes)"
         text = shorten_text(json.dumps(shown))
-        pending = Pending(self._last_id, text, asyncio.get_running_loop().create_future())
+        pending = Pending(
+            self._last_id,
+            f"request {self._last_id} {text}",
+            asyncio.get_running_loop().create_future(),
+        )
         self._pending[pending.id] = pending
         if self._breach is not None:
             raise self._breach
@@ -127,7 +134,7 @@ class Testee:
         if status is None:
             self._trace.add("testee  did not end and was killed")
         else:
-            self._trace.add(f"testee  ended with status {status}")
+            self._trace.add(f"testee  {describe(status)}")
         if self._breach is not None:
             raise self._breach
         return status
@@ -162,7 +169,11 @@ class Testee:
         try:
             while line := await self._next_line():
                 self._on_line(line)
-            self._fail(CaseFailedError("the testee has ended its standard output"))
+            # Its process mostly ends along with it, a moment later.
+            status = await self._exit(_KILLED)
+            how = "closed its standard output" if status is None else describe(status)
+            self.ended.set_result(how)
+            self._fail(CaseFailedError(f"the testee {how}, with requests left to answer"))
         except TesteeError as error:
             self._breach = error
             self._fail(error)
@@ -209,6 +220,15 @@ class Testee:
                 pending.reply.set_exception(error)
                 pending.reply.exception()  # looked at, or else asyncio complains
         self._pending.clear()
+
+
+def describe(status: int) -> str:
+    """Say how a process ended, and what to do about a signal that is often forgotten."""
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal_name(-status)
+    hint = ": ignore it, and a write fails with EPIPE instead" if name == "SIGPIPE" else ""
+    return f"was killed by {name}{hint}"
 
 
 def parse_greeting(said: Mapping[str, Any]) -> Greeting:

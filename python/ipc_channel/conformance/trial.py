@@ -6,13 +6,21 @@ import asyncio
 import hashlib
 import os
 import random
+from collections import Counter
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ipc_channel import IPCChannel, make_ipc_channel
 from ipc_channel.conformance import processes
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
-from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee, TesteeError
+from ipc_channel.conformance.testee import (
+    Greeting,
+    Pending,
+    Reply,
+    Testee,
+    TesteeError,
+    describe,
+)
 from ipc_channel.conformance.trace import Trace, shorten_text
 from ipc_channel.conformance.wire import RawServer, Wire, open_for_writing
 
@@ -215,7 +223,18 @@ class Trial:
             raise
 
     async def accept(self) -> Wire:
-        wire = await self.server.accept()
+        """Wait for the testee to connect, unless its process ends before."""
+        accepting = asyncio.ensure_future(self.server.accept())
+        ended = self.testee.ended
+        try:
+            either: set[asyncio.Future[Any]] = {accepting, ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not accepting.done():
+                raise CaseFailedError(f"the testee {ended.result()} before it connected")
+            wire = await accepting
+        finally:
+            accepting.cancel()
+            await asyncio.wait({accepting})
         self._wires.append(wire)
         return wire
 
@@ -293,8 +312,10 @@ class Trial:
         deadline = asyncio.get_running_loop().time() + self.patience
         while len(now := self.descriptors()) > len(before):
             if asyncio.get_running_loop().time() > deadline:
-                left = sorted(set(now) - set(before)) or now
-                raise CaseFailedError("descriptors left open", len(before), left)
+                left = sorted((Counter(now) - Counter(before)).elements())
+                raise CaseFailedError(
+                    "descriptors left open", f"{len(before)} descriptors", f"also {left}"
+                )
             await asyncio.sleep(0.01)
 
     # --- Ending
@@ -315,7 +336,7 @@ class Trial:
                 f"the testee still ran {self.patience} s after the end of its standard input"
             )
         if status != 0:
-            raise CaseFailedError("the testee's exit status", 0, status)
+            raise CaseFailedError("how the testee ended", "status 0", describe(status))
 
     async def clean_up(self) -> None:
         """Leave nothing behind, whatever has happened."""

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
-_PLACES = (_PACKAGE / "spec" / "vectors", _PACKAGE.parents[1] / "spec" / "vectors")
+_PLACES = (_PACKAGE / "spec", _PACKAGE.parents[1] / "spec")
+
+
+def specification() -> Path:
+    """Return the directory with the pages of the specification."""
+    return next(place for place in _PLACES if place.is_dir())
 
 
 def load(name: str) -> list[Any]:
     """Return the cases of one file."""
-    directory = next(place for place in _PLACES if place.is_dir())
-    file: Any = json.loads((directory / f"{name}.json").read_text("utf-8"))
+    text = (specification() / "vectors" / f"{name}.json").read_text("utf-8")
+    file: Any = json.loads(text)
     if file["version"] != 1:
         raise ValueError(f"{name}.json has version {file['version']}, not 1")
     cases: list[Any] = file["cases"]
