@@ -1,0 +1,100 @@
+"""Faults on this side: what follows a failed write, logging that raises, the peer's limit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import Connect
+from ipc_channel import ChannelClosedError, PeerGoneError, make_ipc_channel_client
+from raw import CLOSE, PATIENCE, eventually, frame, open_descriptors
+
+
+@pytest.mark.covers("SES-36")
+async def test_nothing_follows_a_failed_write(paths: tuple[str, str]) -> None:
+    """Not even when somebody reads again, and the close frame would complete the frame."""
+    to_us, from_us = paths
+    ours = make_ipc_channel_client(to_us, from_us)
+    reader = os.open(from_us, os.O_RDONLY | os.O_NONBLOCK)
+    writing_end = asyncio.to_thread(os.open, to_us, os.O_WRONLY)
+    writer, came = await asyncio.gather(writing_end, ours.connect(PATIENCE))
+    assert came
+    stream = ours._session._stream  # type: ignore[attr-defined]  # looks inside
+    stream._grown = True  # so that the pipe holds 64 KiB
+    writing = asyncio.create_task(ours.write(bytes(2**16)))  # 4 bytes more than fit
+    sender = ours._session.sender  # type: ignore[attr-defined]
+    await eventually(lambda: sender.queued == 4)
+    os.close(reader)
+    await eventually(lambda: sender.error is not None)
+    reader = os.open(from_us, os.O_RDONLY | os.O_NONBLOCK)
+    await ours.close()
+    await asyncio.wait({writing})
+    assert os.read(reader, 2**17) in (b"", frame(bytes(2**16))[: 2**16])
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Have every record of the library raise in a filter; give what was to be logged."""
+    logger, met = logging.getLogger("ipc_channel"), []
+
+    def fail(record: logging.LogRecord) -> bool:
+        met.append(record.msg)
+        raise RuntimeError("in a filter")
+
+    monkeypatch.setattr(logger, "level", logging.DEBUG)
+    monkeypatch.setattr(logger, "filters", [fail])
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]  # of what is enabled
+    yield met
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+
+
+async def test_logging_that_raises_changes_nothing(
+    connect: Connect, failing: list[str]
+) -> None:
+    before = open_descriptors()
+    async with connect(linger=0) as (ours, peer):
+        reading = asyncio.create_task(ours.read())
+        writers = [asyncio.create_task(ours.write(bytes(2**24))) for _ in range(3)]
+        await asyncio.sleep(0)
+        await ours.close()
+        assert await asyncio.wait_for(reading, PATIENCE) is None
+        await asyncio.wait(writers, timeout=PATIENCE)
+        assert {type(one.exception()) for one in writers} == {ChannelClosedError}
+        peer.close()
+    assert open_descriptors() == before
+    assert any("did not take" in text for text in failing)
+    assert any("session ended" in text for text in failing)
+
+
+@pytest.mark.parametrize("transport", ["named_pipe"])
+async def test_a_peer_that_refuses_a_size_by_leaving(connect: Connect) -> None:
+    """It has seen the header, and a part of the message is on its way."""
+    async with connect() as (ours, peer):
+        writing = asyncio.create_task(ours.write(bytes(3 * 2**20)))
+        await asyncio.to_thread(peer.recv, 4)
+        peer.close()
+        with pytest.raises(
+            PeerGoneError, match=r"3145728 bytes had passed only in part.*both"
+        ):
+            await writing
+
+
+async def test_a_peer_that_refuses_a_size_with_a_close_frame(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(linger=0) as (ours, peer):
+        writing = asyncio.create_task(ours.write(bytes(30 * 2**20)))
+        await asyncio.to_thread(peer.recv, 4)
+        peer.send(CLOSE)
+        assert await ours.read() is None
+        assert "while a message of 31457280 bytes was on its way" in caplog.text
+        await ours.close()
+        await asyncio.wait({writing})
+        assert isinstance(writing.exception(), ChannelClosedError)
