@@ -44,7 +44,10 @@ class IPCChannelClient(metaclass=OwnNames):
         """Send ``data``, any bytes-like object of 1 byte or more, as one message.
 
         Waits while the peer does not read. If cancelled, the message is sent
-        whole or not at all. Any number of tasks may write.
+        whole or not at all. The same is true if a signal handler raises in it
+        (KeyboardInterrupt, for instance): if what the kernel has taken is not
+        known then, the session ends with SessionInterruptedError and sends
+        nothing more. Any number of tasks may write.
 
         Raises TypeError, EmptyMessageError or MessageTooLargeError, after
         which the channel is as before; NotConnectedError or
@@ -58,7 +61,10 @@ class IPCChannelClient(metaclass=OwnNames):
         """Return the next message, or None at an orderly end.
 
         ``end_reason`` tells a clean end from others. A cancelled read loses
-        nothing. Any number of tasks may read; each message goes to one.
+        nothing. An exception that a signal handler raises loses nothing either:
+        if bytes may be gone, the session ends with SessionInterruptedError
+        once all messages before were read. Any number of tasks may read; each
+        message goes to one.
 
         Raises TruncatedError, ResetError or FrameTooLargeError after all
         messages that arrived whole were read, NotConnectedError before
