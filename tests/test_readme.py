@@ -1,0 +1,106 @@
+"""The programs of README.md run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raw import PATIENCE
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+CRASHES_ONCE = """
+import pathlib, sys
+from ipc_channel import from_environment, make_ipc_channel_client
+import asyncio
+
+async def main():
+    async with make_ipc_channel_client(*from_environment()) as channel:
+        first = not pathlib.Path("seen").exists()
+        pathlib.Path("seen").touch()
+        await channel.write(b"first" if first else b"second")
+        sys.exit(3 if first else 0)
+
+asyncio.run(main())
+"""
+
+
+def program(language: str, having: str) -> str:
+    """Return the one program of a language that contains some text."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (found,) = (block for block in blocks if having in block)
+    return str(found)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with the programs under the names that README.md gives them."""
+    for name, language, having in (
+        ("service.py", "python", '[sys.executable, "echo.py"]'),
+        ("echo.py", "python", "from_environment"),
+        ("restart.py", "python", "print_all"),
+        ("server.py", "python", "create_subprocess_exec"),
+        ("echo.go", "go", "package main"),
+        ("echo.mjs", "js", "connectFromEnv"),
+    ):
+        (tmp_path / name).write_text(program(language, having))
+    return tmp_path
+
+
+def run(place: Path, *command: str) -> str:
+    env = os.environ | {"PYTHONPATH": str(ROOT / "python"), "GOFLAGS": "-mod=mod"}
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=place,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["service.py", "server.py"])
+def test_services(place: Path, name: str) -> None:
+    assert run(place, sys.executable, name) == "b'hello'\n"
+
+
+def test_a_helper_that_crashes_is_restarted(place: Path) -> None:
+    (place / "helper.py").write_text(CRASHES_ONCE)
+    printed = run(place, sys.executable, "restart.py", sys.executable, "helper.py")
+    assert printed == "b'first'\nb'second'\n"
+
+
+def serve_with(place: Path, *helper: str) -> str:
+    """Run service.py with another helper."""
+    service = (place / "service.py").read_text()
+    asked = '[sys.executable, "echo.py"]'
+    (place / "service.py").write_text(service.replace(asked, repr(list(helper))))
+    return run(place, sys.executable, "service.py")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_node(place: Path) -> None:
+    (place / "node_modules").mkdir()
+    (place / "node_modules" / "ipc-channel").symlink_to(ROOT / "js-client")
+    assert serve_with(place, "node", "echo.mjs") == "b'hello'\n"
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="needs Go")
+def test_go(place: Path) -> None:
+    module = "github.com/ipc-channel/ipc-channel/go-client"
+    (place / "go.mod").write_text(
+        f"module echo\n\ngo 1.22\n\nrequire {module} v0.0.0\n\n"
+        f"replace {module} => {ROOT / 'go-client'}\n"
+    )
+    run(place, "go", "build", "-o", "echo", ".")
+    assert serve_with(place, str(place / "echo")) == "b'hello'\n"
