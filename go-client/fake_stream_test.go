@@ -210,10 +210,15 @@ func TestUnsentCountsForLinger(t *testing.T) {
 func TestOwnStallIsNotThePeers(t *testing.T) {
 	f := newFakeStream()
 	stood := false
+	var deadline time.Time
+	f.onWriteDeadline = func(set time.Time) { deadline = set }
 	f.write = func(p []byte) (int, error) {
 		if !stood {
 			stood = true
 			time.Sleep(2 * leastLinger)
+			return 0, os.ErrDeadlineExceeded
+		}
+		if deadline.Before(time.Now()) { // a real stream would not try
 			return 0, os.ErrDeadlineExceeded
 		}
 		return len(p), nil

@@ -2,6 +2,9 @@ import fs from 'node:fs';
 
 const ALL_USERS = 2 ** 32 - 1; // all ids but the one that is none
 
+/** @type {number | undefined} the number that stands for unmapped users */
+let overflow;
+
 /**
  * Says why something that belongs to `owner` is not ours; null if it is (RDV-21, RDV-38), and where
  * the system has no user ids.
@@ -27,7 +30,8 @@ export function whyNotOurs(owner) {
  * @param {number} user
  */
 function isAmbiguous(user) {
-  const overflow = Number(read('/proc/sys/kernel/overflowuid') ?? 65534);
+  // Once, as this is asked at every look for a server, and needs a descriptor.
+  overflow ??= Number(read('/proc/sys/kernel/overflowuid') ?? 65534);
   return user === overflow && !mapsAllUsers();
 }
 

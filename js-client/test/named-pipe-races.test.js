@@ -110,7 +110,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
 
   it('hands over at the deadline what it has taken out of the pipe', async (t) => {
     const paths = makeFifos(t);
-    const connecting = connect({ ...paths, timeout: 50 });
+    const connecting = connect({ ...paths, timeout: 1000 });
     await turn();
     const writeFd = openToWrite(paths.inPath);
     fs.writeSync(writeFd, frame('odd'));
