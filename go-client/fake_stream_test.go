@@ -146,6 +146,30 @@ func TestNothingFollowsReset(t *testing.T) {
 	}
 }
 
+// A write that fails because of a reset that a read has met first is told of the
+// reset, as later ones are.
+func TestWritesAreToldOfTheResetThatReadsMet(t *testing.T) {
+	f := newFakeStream()
+	begun, ended := make(chan struct{}), make(chan struct{})
+	f.write = func([]byte) (int, error) {
+		close(begun)
+		<-ended
+		return 0, syscall.EPIPE
+	}
+	f.read = func([]byte) (int, error) { return 0, syscall.ECONNRESET }
+	c := f.channel(nil)
+	written := background(func() error { return c.WriteMessage(testContext(t), []byte("x")) })
+	<-begun
+	mustEndWith(t, c, EndReset, ErrReset)
+	close(ended)
+	for _, err := range []error{wait(t, written), c.WriteMessage(testContext(t), []byte("y"))} {
+		if !errors.Is(err, ErrReset) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	must(t, c.Close())
+}
+
 // What is in a pipe stays there for the peer: Close waits for no end of what it
 // sends, as it does over TCP.
 func TestCloseOverPipesDoesNotWaitForTalkingPeer(t *testing.T) {

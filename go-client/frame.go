@@ -60,7 +60,7 @@ func (f *frame) sent(n int) {
 // frame, if a part of it had been sent. A peer whose limit is smaller than ours
 // ends its session at the header; what is seen here is only that it has gone.
 func (f *frame) within() string {
-	if !f.begun || f.size == 0 {
+	if !f.begun {
 		return ""
 	}
 	return fmt.Sprintf("; it stopped within a message of %d bytes, and its limit may be smaller: set MaxMessageSize at both ends",
