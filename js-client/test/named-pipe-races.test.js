@@ -89,6 +89,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     const { inPath, outPath } = makeFifos(t);
     const reader = openToRead(outPath);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
+    await untilRead(inPath);
     await turn(); // both are open
     fs.closeSync(reader);
     const open = t.mock.method(fs, 'openSync', (/** @type {any[]} */ ...args) => {
