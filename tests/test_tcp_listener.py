@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from ipc_channel import (
     FrameTooLargeError,
+    Helper,
     ResetError,
     TCPSocketChannel,
     make_ipc_channel_client,
@@ -518,5 +520,36 @@ async def test_two_loops_one_after_the_other_have_the_listener() -> None:
     assert await server.read() == b"for the second"
     done.set()
     await asyncio.to_thread(thread.join)
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("data", [[], [frame(b"not the helper")]], ids=["silent", "spoke"])
+async def test_who_came_before_a_helper_was_started_is_not_the_helper(
+    data: list[bytes],
+) -> None:
+    server = TCPSocketChannel()
+    assert not await server.connect(0)
+    prober = await admitted(server, *data)
+    code = (
+        "import asyncio, ipc_channel as ipc\n"
+        "async def main():\n"
+        "    async with ipc.make_ipc_channel_client(*ipc.from_environment()) as channel:\n"
+        "        await channel.write(b'the helper')\n"
+        "asyncio.run(main())"
+    )
+    async with Helper([sys.executable, "-c", code], server) as channel:
+        assert await channel.read() == b"the helper"
+    assert await asyncio.to_thread(prober.is_ended)
+    prober.close()
+
+
+async def test_an_abort_leaves_a_connect_that_waits_alone() -> None:
+    server = TCPSocketChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    await eventually(lambda: server._listener._loop is not None)
+    server.abort()
+    peer = dial(server.in_path, server.in_path)
+    assert await connecting
     peer.close()
     await server.close()

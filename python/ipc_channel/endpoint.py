@@ -207,7 +207,8 @@ class Endpoint(IPCChannelClient):
         self._fresh = False
         if self._session is not None:
             self._session.abort()
-        self._forget_peer()
+        if self._opening is None:  # or else it is that of a connect that waits
+            self._forget_peer()
 
     async def write(self, data: Buffer) -> None:
         if self._session is None:

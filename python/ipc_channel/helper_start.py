@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,8 @@ class Attempt:
 
         If that fails, or is cancelled, nothing is left of it.
         """
+        with contextlib.suppress(NotImplementedError):  # a channel of another library
+            self._channel.abort()  # whoever has come before is not this helper
         connecting = asyncio.ensure_future(self._channel.connect(self._timeout))
         try:
             await asyncio.sleep(0)  # what connect refuses, it refuses at once

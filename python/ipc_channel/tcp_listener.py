@@ -138,15 +138,19 @@ class Listener:
         with contextlib.suppress(OSError):  # systems other than Linux
             self._socket.shutdown(socket.SHUT_RDWR)
         fork.close(self._socket)
+        self.forget()
+        self.refusals.stop()
+
+    def forget(self) -> None:
+        """Reset who has come since the last ``accept``."""
         self._drop_admitted()
         for sock in self._undecided:
-            fork.close(sock)
+            reset(sock)
         self._undecided.clear()
-        self.refusals.stop()
 
     def _drop_admitted(self) -> None:
         if self._admitted is not None:
-            fork.close(self._admitted)
+            reset(self._admitted)
             self._admitted = None
 
     def _watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

@@ -252,6 +252,9 @@ class TCPSocketChannel(Endpoint, IPCChannel):
     def _holds_something(self) -> bool:
         return hasattr(self, "_listener")  # not if construction failed
 
+    def _forget_peer(self) -> None:
+        self._listener.forget()
+
     def _dispose(self) -> None:
         self._listener.close()
 

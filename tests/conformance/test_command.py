@@ -118,9 +118,7 @@ def test_what_conforms_strictly_is_told_so(tmp_path: Path) -> None:
 
 def test_a_should_that_is_not_done_is_no_strict_conformance(tmp_path: Path) -> None:
     options = ["--run", FIRST, "--run", "connect/pipes/half-a-server"]
-    status, report = run_suite(
-        tmp_path, *options, testee=[*WRONG, "counts-half-a-server"]
-    )
+    status, report = run_suite(tmp_path, *options, testee=[*WRONG, "counts-half-a-server"])
     assert status == 0
     assert report["verdict"] == "conforms"
 
