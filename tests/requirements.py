@@ -16,7 +16,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import ipc_channel.conformance.cases  # noqa: F401  # fills the catalogue
 import vectors
+from ipc_channel.conformance.case import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "spec" / "conformance.md"
@@ -128,8 +130,10 @@ def problems_of_pages(known: set[str]) -> Iterator[str]:
 
 
 def ids() -> list[str]:
-    """Return all ids of requirements and vectors."""
-    return [*requirements(), *(case for case, _ in vector_cases())]
+    """Return all ids of requirements, of vectors, and of cases of the conformance suite."""
+    vectors_ = (case for case, _ in vector_cases())
+    cases = dict.fromkeys(f"cases/{case.id}" for case in CATALOGUE)
+    return [*requirements(), *vectors_, *cases]
 
 
 def registered() -> list[str]:

@@ -13,6 +13,7 @@
  * @property {() => void} resume
  * @property {(bytes: Buffer, done: (error: Error | null) => void) => void} write one at a time;
  *   calls back once the kernel has the bytes
+ * @property {number} unsent bytes of the output that the kernel has not taken
  * @property {() => void} shutdown ends our direction, as far as the transport can
  * @property {() => void} cut ends our direction inside a frame
  * @property {(wanted: boolean) => void} setReferenced whether it keeps the process alive

@@ -78,6 +78,10 @@ export class NamedPipeConnection {
     else process.nextTick(done, Object.assign(new Error('nobody reads'), { code: 'EPIPE' }));
   }
 
+  get unsent() {
+    return this.#writer?.unsent ?? 0;
+  }
+
   /** The close frame has said it; the descriptor stays, as it tells whether the peer still reads. */
   shutdown() {}
 

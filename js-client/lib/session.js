@@ -15,6 +15,8 @@ import { Sender } from './sender.js';
 // After the peer's close frame nothing should come; a peer that is about to end its stream does so
 // within this time. In milliseconds.
 const QUIET = 50;
+// How often close looks whether the kernel has taken any output, of which a batch may take several lingers.
+const LOOK = 20;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** One connected session over a byte stream. */
@@ -162,16 +164,32 @@ export class Session {
     this.#resume();
     const linger = startTimer(this.#linger);
     this.#lingering = linger;
+    const watching = this.#watchOutput(linger);
     await Promise.race([this.#sender.finish().catch(() => {}), linger.over]);
     if (this.#connection.awaitsPeer) {
       this.#connection.shutdown();
       await this.#waitForPeer(linger.over);
     }
     this.#lingering = null;
+    clearInterval(watching);
     linger.cancel();
     this.#sender.fail(closedError());
     await this.#connection.destroy();
     this.#closed = true;
+  }
+
+  /**
+   * Lets the linger begin anew whenever the kernel has taken output.
+   *
+   * @param {Timer} linger
+   */
+  #watchOutput(linger) {
+    let before = this.#connection.unsent;
+    return setInterval(() => {
+      const { unsent } = this.#connection;
+      if (unsent !== before) linger.restart();
+      before = unsent;
+    }, LOOK);
   }
 
   /** @param {Promise<void>} lingerOver */

@@ -54,6 +54,15 @@ export class Socket extends net.Socket {
     return this;
   }
 
+  /** Bytes that the kernel has not taken, which it takes a part at a time. */
+  get unsent() {
+    // Not in the types; what Node's own timeout of a socket looks at.
+    const { _handle: handle } = /** @type {{_handle?: {writeQueueSize?: number}}} */ (
+      /** @type {unknown} */ (this)
+    );
+    return handle?.writeQueueSize ?? 0;
+  }
+
   /**
    * Writes, and calls back once the kernel has the bytes.
    *

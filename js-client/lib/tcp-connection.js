@@ -93,6 +93,10 @@ export class TCPConnection {
     this.#socket.send(bytes, done);
   }
 
+  get unsent() {
+    return this.#socket.unsent;
+  }
+
   shutdown() {
     this.#socket.end();
   }

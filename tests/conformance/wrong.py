@@ -15,6 +15,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ipc_channel import (
@@ -34,16 +35,11 @@ from ipc_channel import (
 from ipc_channel.conformance import python_testee
 from ipc_channel.conformance.python_testee import Testee, Told
 
-FAULTS: dict[str, tuple[Callable[[], None], str]] = {}
-"""What makes the testee wrong, and the cases that have to find it."""
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from conformance import wrong_closing, wrong_connecting
+from conformance.faults import FAULTS, fault
 
-
-def fault(pattern: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    def register(make_wrong: Callable[[], None]) -> Callable[[], None]:
-        FAULTS[make_wrong.__name__.replace("_", "-")] = make_wrong, pattern
-        return make_wrong
-
-    return register
+__all__ = ["FAULTS", "wrong_closing", "wrong_connecting"]
 
 
 class Header:

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -37,7 +38,7 @@ type request struct {
 	Out            string   `json:"out"`
 	Timeout        *float64 `json:"timeout"`
 	Linger         *float64 `json:"linger"`
-	MaxMessageSize uint32   `json:"max_message_size"`
+	MaxMessageSize *int64   `json:"max_message_size"`
 	Pattern        string   `json:"pattern"`
 	Sizes          []uint32 `json:"sizes"`
 	Count          *int     `json:"count"`
@@ -182,10 +183,9 @@ func (t *task) connect(ctx context.Context) error {
 	}
 	defer t.connected()
 	t.channel.Close()
-	options := &ipcchannel.Options{
-		Timeout:        duration(t.Timeout),
-		Linger:         duration(t.Linger),
-		MaxMessageSize: t.MaxMessageSize,
+	options, err := t.options()
+	if err != nil {
+		return err
 	}
 	dial := func() (*ipcchannel.Channel, error) { return ipcchannel.DialEnv(ctx, options) }
 	if t.In != nil {
@@ -207,6 +207,28 @@ func (t *task) connected() {
 	t.testee.connecting = nil
 	t.testee.mu.Unlock()
 	close(t.over)
+}
+
+// options returns what the client has for the options of the request. What it
+// has no value for, or takes for something else, is refused here.
+func (r *request) options() (*ipcchannel.Options, error) {
+	for _, seconds := range []*float64{r.Timeout, r.Linger} {
+		if seconds != nil && *seconds < 0 {
+			return nil, badOption("a duration", *seconds)
+		}
+	}
+	options := &ipcchannel.Options{Timeout: duration(r.Timeout), Linger: duration(r.Linger)}
+	if size := r.MaxMessageSize; size != nil {
+		if *size < 1 || *size > math.MaxUint32 {
+			return nil, badOption("max_message_size", *size)
+		}
+		options.MaxMessageSize = uint32(*size)
+	}
+	return options, nil
+}
+
+func badOption(name string, value any) error {
+	return &ipcchannel.Error{Code: ipcchannel.CodeBadOption, Detail: fmt.Sprintf("%s of %v", name, value)}
 }
 
 // duration returns an option as the client has it: zero is the default there,

@@ -34,6 +34,31 @@ def descriptors(processes: Iterable[str]) -> list[str]:
     return sorted(one for one in found if not one.startswith("anon_inode:"))
 
 
+def tcp_states(port: int) -> list[int] | None:
+    """Return the states of the connections to a port of 127.0.0.1; None if they are not shown."""
+    try:
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            lines = [line.split() for line in table][1:]
+    except OSError:
+        return None
+    return [int(line[3], 16) for line in lines if line[1].endswith(f":{port:04X}")]
+
+
+def switches(processes: Iterable[str]) -> int | None:
+    """Return how often their threads have gone to sleep; None if one is running."""
+    count = 0
+    for process in processes:
+        for thread in glob.iglob(f"{process}/task/[0-9]*/status"):
+            with contextlib.suppress(OSError), open(thread, encoding="utf-8") as status:
+                for line in status:
+                    name, _, value = line.partition(":")
+                    if name == "State" and value.split()[0] != "S":
+                        return None
+                    if name == "voluntary_ctxt_switches":
+                        count += int(value)
+    return count
+
+
 def memory(processes: Iterable[str]) -> int:
     """Return the most bytes that processes have held together, as the system counts."""
     return sum(map(_most, processes)) * 1024

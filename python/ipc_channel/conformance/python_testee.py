@@ -64,6 +64,10 @@ class Testee:
             answer = {"error": error.code, "text": str(error)}
             if told["do"] in ("read", "drain", "echo") and (end := _end(channel)):
                 answer["end"] = end
+        except (TypeError, ValueError) as error:
+            if told["do"] != "connect":
+                raise
+            answer = {"error": "bad-option", "text": str(error)}
         except OSError as error:
             answer = {"error": "other", "text": str(error)}
         finally:

@@ -9,7 +9,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,9 +69,16 @@ class Testee:
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], environment: Mapping[str, str], trace: Trace
+        cls,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        trace: Trace,
+        inherited: Iterable[int] = (),
     ) -> Testee:
-        """Start the command with these variables and no other ``IPC_CHANNEL_…``."""
+        """Start the command with these variables and no other ``IPC_CHANNEL_…``.
+
+        ``inherited`` are descriptors that it keeps.
+        """
         kept = {k: v for k, v in os.environ.items() if not k.startswith("IPC_CHANNEL_")}
         stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed by kill
         try:
@@ -83,6 +90,7 @@ class Testee:
                 env=kept | dict(environment),
                 limit=_ANSWER_LIMIT,
                 start_new_session=True,
+                pass_fds=tuple(inherited),
             )
         except OSError as error:
             stderr.close()

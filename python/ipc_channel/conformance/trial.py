@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ipc_channel import IPCChannel, make_ipc_channel
 from ipc_channel.conformance import processes
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
+from ipc_channel.conformance.syscalls import UnsupportedError, Watch
 from ipc_channel.conformance.testee import (
     Greeting,
     Pending,
@@ -50,6 +51,8 @@ class Trial:
         self._server: RawServer | None = None
         self._reference: IPCChannel | None = None
         self._wires: list[Wire] = []
+        self._tasks: list[asyncio.Future[Any]] = []
+        self._watch: Watch | None = None
         self.greeting: Greeting | None = None
 
     @property
@@ -71,7 +74,12 @@ class Trial:
 
     async def start(self, environment: dict[str, str] | None = None) -> None:
         """Start the testee and hear its greeting."""
-        self._testee = await Testee.start(self._command, environment or {}, self.trace)
+        command, inherited = self._command, []
+        if self._watch is not None:
+            command, inherited = self._watch.command(command), [self._watch.theirs.fileno()]
+        self._testee = await Testee.start(command, environment or {}, self.trace, inherited)
+        if self._watch is not None:
+            await self._begin_to_watch(self._watch)
         try:
             async with asyncio.timeout(self.patience):
                 self.greeting = await self._testee.greeting()
@@ -86,6 +94,18 @@ class Trial:
         finally:
             await before.kill()
         await self.start(environment)
+
+    async def watched(self) -> Watch:
+        """Start the testee again, where its system calls can be seen."""
+        self._watch = Watch()
+        await self.restart({})
+        return self._watch
+
+    async def _begin_to_watch(self, watch: Watch) -> None:
+        try:
+            await self.in_time(watch.begin(), "begun under a filter of its system calls")
+        except UnsupportedError as error:
+            raise NotApplicableError(str(error)) from None
 
     # --- Telling the testee
 
@@ -143,6 +163,12 @@ class Trial:
     async def settle(self) -> None:
         """Give a wrong testee time to go wrong; a right one passes without."""
         await asyncio.sleep(0.03)
+
+    def spawn(self, doing: Coroutine[Any, Any, _T]) -> asyncio.Future[_T]:
+        """Do something meanwhile, at the longest until the end of the case."""
+        task = asyncio.ensure_future(doing)
+        self._tasks.append(task)
+        return task
 
     # --- Connecting
 
@@ -318,6 +344,19 @@ class Trial:
                 )
             await asyncio.sleep(0.01)
 
+    async def asleep(self) -> None:
+        """Wait until the testee does nothing for a moment, or has done much.
+
+        Whatever it was about to do is done then.
+        """
+        before: int | None = None
+        for _ in range(200):
+            now = processes.switches(self._processes())
+            if now is not None and now == before:
+                return
+            before = now
+            await asyncio.sleep(0.001 if now is None else 0)
+
     # --- Ending
 
     async def finish(self) -> None:
@@ -340,6 +379,11 @@ class Trial:
 
     async def clean_up(self) -> None:
         """Leave nothing behind, whatever has happened."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._watch is not None:
+            self._watch.close()
         for wire in self._wires:
             wire.close()
         if self._server is not None:

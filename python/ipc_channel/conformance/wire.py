@@ -62,10 +62,21 @@ class Wire:
         """Send in the background, so that the testee may be told to read meanwhile."""
 
         async def send() -> None:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            with contextlib.suppress(OSError):  # what the testee says of it is looked at
                 await self._send(data, piece)
             if then_close:
                 self.close()
+
+        self._deliveries.append(asyncio.create_task(send()))
+
+    def flood(self, data: bytes) -> None:
+        """Send ``data`` over and over in the background, until the testee takes no more."""
+
+        async def send() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    await self._send(data, _CHUNK)
+                    await asyncio.sleep(0)
 
         self._deliveries.append(asyncio.create_task(send()))
 
@@ -152,6 +163,13 @@ class Wire:
             os.close(self.out_fd)
             self.out_fd = -1
 
+    def stop_reading(self) -> None:
+        """Close the reading end only (named pipes)."""
+        if self.sock is not None:
+            raise ValueError("a socket has no reading end of its own")
+        os.close(self.in_fd)
+        self.in_fd = -1
+
     def reset(self) -> None:
         """Close with a reset (TCP)."""
         if self.sock is None:
@@ -162,7 +180,7 @@ class Wire:
 
     def close(self) -> None:
         """Close both directions; the second time nothing happens."""
-        if self.in_fd >= 0:
+        if {self.in_fd, self.out_fd} != {-1}:
             self._sent.end("closed")
             self._close()
 
@@ -259,6 +277,8 @@ class RawServer:
         if transport == "tcp":
             self._listener = socket.socket()
             self._listener.setblocking(False)
+            # So that a case may bind another socket to the port (RDV-44), not a stranger's.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self._listener.bind(("127.0.0.1", 0))
             self.testee_in = self.testee_out = str(self._listener.getsockname()[1])
         else:
@@ -301,6 +321,16 @@ class RawServer:
         sock.close()
         return True
 
+    async def is_visited(self) -> bool:
+        """Whether somebody has connected, or reads the pipe to the testee."""
+        if self._listener is not None:
+            return await self.has_another()
+        try:
+            os.close(os.open(self.testee_in, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
+
     async def _open_pipes(self) -> Wire:
         in_fd = os.open(self.testee_out, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -315,6 +345,16 @@ class RawServer:
         """Give up the rendezvous; the directory is the caller's."""
         if self._listener is not None:
             self._listener.close()
+
+
+async def has_writer(fd: int) -> None:
+    """Wait until somebody holds the writing end of a named pipe that is read by ``fd``."""
+    while True:
+        try:
+            os.read(fd, 1)
+        except BlockingIOError:
+            return
+        await asyncio.sleep(_PAUSE)
 
 
 async def open_for_writing(path: str) -> int:

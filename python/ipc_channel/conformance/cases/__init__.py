@@ -1,8 +1,12 @@
 """Every case, by subject. Importing this fills the catalogue."""
 
 from ipc_channel.conformance.cases import (
+    attempts,
     cancel,
+    closing,
     connect,
+    connect_pipes,
+    connect_tcp,
     control,
     ends,
     flow,
@@ -10,12 +14,17 @@ from ipc_channel.conformance.cases import (
     lifecycle,
     limits,
     load,
+    refused,
     rendezvous,
 )
 
 __all__ = [
+    "attempts",
     "cancel",
+    "closing",
     "connect",
+    "connect_pipes",
+    "connect_tcp",
     "control",
     "ends",
     "flow",
@@ -23,5 +32,6 @@ __all__ = [
     "lifecycle",
     "limits",
     "load",
+    "refused",
     "rendezvous",
 ]

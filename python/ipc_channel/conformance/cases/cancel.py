@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from ipc_channel.conformance.case import CaseFailedError, case
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import frame
+from ipc_channel.conformance.wire import frame, has_writer
 
 _NEEDS = "cancel concurrent"
 _LARGE = 20 * 2**20
@@ -127,3 +129,37 @@ async def connect(t: Trial) -> None:
     peer = await t.meet()
     await peer.send(frame(b"met after all"))
     await t.reads(b"met after all")
+
+
+@case("cancel/connect-is-over", "RDV-10", needs=_NEEDS)
+async def connect_is_over(t: Trial) -> None:
+    """A connect that was cancelled does not go on: a server that appears then meets nobody."""
+    absent = await t.absent()
+    connecting = t.begin("connect", **absent, timeout=3 * t.patience)
+    await t.settle()
+    await t.do("cancel", of=connecting.id)
+    t.check_error(await t.answer(connecting), "cancelled", "connect")
+    t.appear()
+    for _ in range(10):  # longer than there is between two attempts
+        await t.settle()
+        visited = await t.server.is_visited()
+        t.expect(not visited, "who comes to the server", "nobody", "the testee")
+
+
+@case("cancel/connect-half-way", "RDV-10", needs=_NEEDS, transports=("named_pipe",))
+async def connect_half_way(t: Trial) -> None:
+    """A connect that is cancelled with both pipes open closes both."""
+    await t.fail("timeout", "connect", **t.paths(), timeout=0)
+    before = t.descriptors()
+    in_ = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        connecting = await t.connecting(timeout=t.patience)
+        await t.in_time(has_writer(in_), "opened its writing end")
+        await t.settle()
+        if connecting.reply.done():
+            t.skip("to this client, who only reads is its server")
+        await t.do("cancel", of=connecting.id)
+        t.check_error(await t.answer(connecting), "cancelled", "connect")
+        await t.no_more_descriptors_than(before)
+    finally:
+        os.close(in_)

@@ -110,6 +110,17 @@ async def half_after_eof(t: Trial) -> None:
     await peer.expect_message(payload(10))
 
 
+@case("ends/half/after-truncated", "SES-4")
+async def half_after_truncated(t: Trial) -> None:
+    """After a stream that ended inside a frame the other direction goes on."""
+    peer = await t.meet()
+    await peer.send(frame(b"cut")[:-1])
+    peer.end_writing()
+    await t.reads_end("truncated", "truncated")
+    await t.do("write", **write(10))
+    await peer.expect_message(payload(10))
+
+
 @case("ends/write/peer-gone", "SES-23")
 async def peer_gone(t: Trial) -> None:
     """A write after the peer has left fails, by the second one at the latest."""
@@ -132,6 +143,19 @@ async def failed_write(t: Trial) -> None:
     await t.reads(b"first")
     await t.fail("peer-gone", "write", **write(1))
     await t.reads(b"second")
+
+
+@case("ends/write/reading-goes-on", "SES-24", transports=("named_pipe",))
+async def reading_goes_on(t: Trial) -> None:
+    """What the peer sends after a write has failed arrives as well."""
+    peer = await t.meet()
+    await peer.send(frame(b"first"))
+    await t.reads(b"first")
+    peer.stop_reading()
+    await t.fail("peer-gone", "write", **write(1))
+    for message in (b"second", payload(100_000)):
+        peer.deliver(frame(message))
+        await t.reads(message)
 
 
 @case("ends/write/meets-a-reset", "SES-3", transports=("tcp",))

@@ -10,7 +10,7 @@ import time
 from ipc_channel.conformance.case import CaseFailedError, case
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import frame
+from ipc_channel.conformance.wire import Wire, frame
 
 _LARGE = 20 * 2**20
 
@@ -127,7 +127,7 @@ async def peer_writes(t: Trial) -> None:
     peer = await t.meet()
     size = 3_000_000
     writing = t.begin("write", **write(size))
-    stuck = asyncio.ensure_future(peer.send(frame(bytes(_LARGE))))
+    stuck = t.spawn(peer.send(frame(bytes(_LARGE))))
     await t.settle()
     closing = t.begin("close")
     try:
@@ -245,11 +245,49 @@ async def exits_connected(t: Trial) -> None:
     """A testee that ends while it is connected is an end of stream at a boundary."""
     peer = await t.meet()
     await t.do("write", **write(10))
-    finishing = asyncio.ensure_future(t.finish_testee())
+    finishing = t.spawn(t.finish_testee())
     await peer.expect_message(payload(10))
-    got = await peer.receive_until_end(5)
+    await _expect_close_or_end(t, peer)
     peer.close()
     await finishing
+
+
+@case("lifecycle/exit/waiting-read", "SES-33", needs="concurrent")
+async def exits_reading(t: Trial) -> None:
+    """At the end of its input a testee calls off a read that waits, closes and ends."""
+    peer = await t.meet()
+    reading = t.begin("read")
+    await t.settle()
+    finishing = t.spawn(t.finish_testee())
+    await _expect_close_or_end(t, peer)
+    peer.close()
+    await finishing
+    t.expect(reading.reply.done(), "a read at the end of input", "answered", "left alone")
+
+
+@case("lifecycle/exit/waiting-write", "SES-33", needs="concurrent linger")
+async def exits_writing(t: Trial) -> None:
+    """At the end of its input a testee calls off a write that waits, closes and ends."""
+    peer = await t.meet(linger=0.2)
+    writing = t.begin("write", **write(_LARGE))
+    await peer.receive(4)
+    await t.finish_testee()
+    t.expect(writing.reply.done(), "a write at the end of input", "answered", "left alone")
+
+
+@case("lifecycle/exit/waiting-connect", "RDV-10", needs="concurrent")
+async def exits_connecting(t: Trial) -> None:
+    """At the end of its input a testee calls off a connect that waits, and ends."""
+    connecting = t.begin("connect", **await t.absent(), timeout=3 * t.patience)
+    await t.settle()
+    await t.finish_testee()
+    t.expect(
+        connecting.reply.done(), "a connect at the end of input", "answered", "left alone"
+    )
+
+
+async def _expect_close_or_end(t: Trial, peer: Wire) -> None:
+    got = await peer.receive_until_end(5)
     t.expect(
         got in (b"", bytes(4)), "what came last", "a close frame or nothing", got.hex()
     )

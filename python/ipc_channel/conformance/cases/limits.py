@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from ipc_channel.conformance.case import case
+from ipc_channel.conformance.case import Body, case
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import frame
 
 _DEFAULT = 64 * 2**20
-_SPARE = 48 * 2**20  # bytes of memory that a runtime may take for itself meanwhile
+_LARGEST = 2**32 - 1
+_CAME = 1000  # bytes that follow a header
+_ALLOWED = 2**20  # bytes that a header may reserve
+_SPARE = 4 * 2**20  # bytes that a runtime may take for itself, beyond what it was seen to
+_SESSIONS = 5
 
 
 @case("limits/receive/exact", "FRM-8", needs="max_message_size")
@@ -45,18 +49,60 @@ async def unsigned(t: Trial) -> None:
     await t.reads_error("too-large", "too_large")
 
 
+async def _half_a_message(t: Trial, size: int) -> None:
+    """Let the testee read the beginning of a message, which then ends."""
+    peer = await t.meet()
+    await peer.send(size.to_bytes(4, "big") + bytes(_CAME))
+    peer.end_writing()
+    await t.reads_error("truncated", "truncated")
+    peer.close()
+    t.renew()
+
+
+async def _growth(t: Trial, size: int) -> int:
+    """Return how much memory several sessions take that get such a header."""
+    before = t.memory()
+    for _ in range(_SESSIONS):
+        await _half_a_message(t, size)
+    return t.memory() - before
+
+
 @case("limits/receive/header-takes-no-memory", "FRM-9")
 async def no_memory(t: Trial) -> None:
     """A header alone, within the limit, makes the reader take next to no memory."""
+    small = _CAME + 1000
+    await _growth(t, small)
+    noise = max(await _growth(t, small), await _growth(t, small))
+    grown = await _growth(t, _DEFAULT)
+    limit = noise + _ALLOWED + _SPARE
+    t.expect(
+        grown < limit,
+        "memory taken for headers of 64 MiB, beyond what came",
+        f"< {limit} bytes, {noise} of them taken for small ones as well",
+        grown,
+    )
+
+
+@case("limits/receive/writes-after-too-large", "SES-23")
+async def writes_after_too_large(t: Trial) -> None:
+    """After a header that was too large, a write fails with that code."""
     peer = await t.meet()
-    await peer.send(frame(b"warm"))
-    await t.reads(b"warm")
-    before = t.memory()
-    await peer.send(_DEFAULT.to_bytes(4, "big") + bytes(1000))
-    peer.close()
-    await t.reads_error("truncated", "truncated")
-    grown = t.memory() - before
-    t.expect(grown < _SPARE, "memory taken for a header", f"< {_SPARE} bytes", grown)
+    await peer.send(b"\xff\xff\xff\xff")
+    await t.reads_error("too-large", "too_large")
+    for _ in range(2):
+        await t.fail("too-large", "write", **write(1))
+
+
+@case("limits/receive/write-that-waits", "SES-23", needs="concurrent")
+async def waiting_write(t: Trial) -> None:
+    """A write that waits is told when the peer sends a header that is too large."""
+    peer = await t.meet()
+    writing = [t.begin("write", **write(size)) for size in (_DEFAULT // 2, 10)]
+    await peer.receive(4)
+    await peer.send(b"\xff\xff\xff\xff")
+    await t.reads_error("too-large", "too_large")
+    for one in writing:
+        t.check_error(await t.answer(one), "too-large", "write")
 
 
 @case("limits/receive/close-after-too-large", "SES-37")
@@ -96,3 +142,51 @@ async def send_empty(t: Trial) -> None:
     await t.fail("empty-message", "write", **write(0))
     await t.do("write", **write(1))
     await peer.expect_message(payload(1))
+
+
+# --- Options
+
+
+@case("limits/options/smallest", "FRM-11", level="SHOULD", needs="max_message_size")
+async def smallest(t: Trial) -> None:
+    """A limit of one byte is taken, both ways."""
+    peer = await t.meet(max_message_size=1)
+    await t.fail("message-too-large", "write", **write(2))
+    await t.do("write", **write(1))
+    await peer.expect_message(payload(1))
+    await peer.send(frame(b"1") + frame(b"22"))
+    await t.reads(b"1")
+    await t.reads_error("too-large", "too_large")
+
+
+@case("limits/options/largest", "FRM-11", level="SHOULD", needs="max_message_size")
+async def largest(t: Trial) -> None:
+    """A limit of 4,294,967,295 bytes is taken: no length is too large."""
+    peer = await t.meet(max_message_size=_LARGEST)
+    await peer.send(_LARGEST.to_bytes(4, "big") + b"begun")
+    peer.end_writing()
+    await t.reads_error("truncated", "truncated")
+
+
+def _out_of_range(name: str, value: float) -> Body:
+    async def refused(t: Trial) -> None:
+        told = {"timeout": t.patience, name: value}
+        await t.fail("bad-option", "connect", **await t.absent(), **told)
+
+    return refused
+
+
+for _name, _value, _how, _needs in (
+    ("max_message_size", 0, "zero", "max_message_size"),
+    ("max_message_size", 2**32, "over-the-largest", "max_message_size"),
+    ("max_message_size", -1, "negative", "max_message_size"),
+    ("linger", -1, "negative", "linger"),
+    ("timeout", -1, "negative", ""),
+):
+    case(
+        f"limits/options/{_name.replace('_', '-')}-{_how}",
+        "ERR-1",
+        level="SHOULD",
+        needs=_needs,
+        text=f"An option {_name} of {_value} is refused with bad-option, not taken for another.",
+    )(_out_of_range(_name, _value))

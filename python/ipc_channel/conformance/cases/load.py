@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from ipc_channel.conformance.case import case
 from ipc_channel.conformance.payloads import digest, payload, sizes_of, write
 from ipc_channel.conformance.trial import Trial
@@ -56,12 +54,9 @@ async def echo(t: Trial) -> None:
         for message in messages:
             await t.in_time(channel.write(message), "read")
 
-    sending = asyncio.create_task(send())
-    try:
-        got = [await t.in_time(channel.read(), "echoed") for _ in messages]
-        await sending
-    finally:
-        sending.cancel()
+    sending = t.spawn(send())
+    got = [await t.in_time(channel.read(), "echoed") for _ in messages]
+    await sending
     t.expect(got == messages, "what came back", "what was sent", "something else")
     await channel.close()
     t.check_end(await t.answer(echoing), "clean", None)

@@ -1,0 +1,197 @@
+"""What the testee does in each of its attempts to connect, one system call after another."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from ipc_channel.conformance.case import CaseFailedError, case
+from ipc_channel.conformance.syscalls import Call, Kind, Watch, socket_of
+from ipc_channel.conformance.trial import Trial
+from ipc_channel.conformance.wire import CLOSE, frame
+
+_PIPES = ("named_pipe",)
+_TCP = ("tcp",)
+_STEADY = 20  # attempts after which the pauses have become long
+_SHORTEST = 0.004  # seconds: a fifth of the pause, for attempts of several calls each
+_MOMENTS = 12  # at which a server comes: more than there are calls in an attempt
+
+
+async def _watch(t: Trial) -> Watch:
+    """Return what sees the testee connect; fail where that is not possible."""
+    watch = await t.watched()
+    if watch.failure is not None:
+        t.skip(f"what the testee does cannot be looked at: {watch.failure}")
+    return watch
+
+
+def _attempts(t: Trial, watch: Watch) -> list[float]:
+    """Return when the testee has tried to reach its server, call by call."""
+    path = t.paths()["out"]
+    return [
+        call.at
+        for call in watch.calls
+        if call.kind == "connect" or (call.kind == "open" and call.path == path)
+    ]
+
+
+@case("connect/tries", "RDV-12", level="SHOULD")
+async def tries(t: Trial) -> None:
+    """With nobody there it tries again and again, with pauses of about 20 ms in between."""
+    watch = await _watch(t)
+    paths = await t.absent() if t.transport == "tcp" else t.paths()
+    start = time.monotonic()
+    watch.calls.clear()
+    connecting = t.begin("connect", **paths, timeout=3 * t.patience)
+    while len(found := _attempts(t, watch)) < 3 * _STEADY:
+        if time.monotonic() > start + t.patience:
+            raise CaseFailedError(
+                f"attempts to connect in {t.patience} s", f">= {3 * _STEADY}", len(found)
+            )
+        t.expect(not connecting.reply.done(), "connect, with nobody there", "waits", "done")
+        await asyncio.sleep(0.01)
+    took = found[-1] - found[_STEADY]
+    most = _STEADY + took / _SHORTEST
+    t.expect(
+        len(found) - _STEADY < most,
+        f"attempts to connect in {took:.3f} s, after the first {_STEADY}",
+        f"< {most:.0f}",
+        len(found) - _STEADY,
+    )
+    t.appear()
+    await t.come(connecting, t.accept())
+    await t.connected(connecting)
+
+
+@case("connect/tries-soon", "RDV-12", level="SHOULD")
+async def tries_soon(t: Trial) -> None:
+    """The first attempts follow each other within a few milliseconds."""
+    watch = await _watch(t)
+    paths = await t.absent() if t.transport == "tcp" else t.paths()
+    took = []
+    for _ in range(20):
+        watch.calls.clear()
+        await t.fail("timeout", "connect", **paths, timeout=0.1)
+        found = _attempts(t, watch)
+        took.append(found[2] - found[0] if len(found) > 2 else 0.1)
+        if took[-1] < 0.02:
+            return
+    t.expect(False, "the time to the third attempt", "about 3 ms", f"{min(took)} s at best")
+
+
+@case("connect/tcp/no-delay", "RDV-45", level="SHOULD", transports=_TCP)
+async def no_delay(t: Trial) -> None:
+    """Small messages do not wait for what was sent before: TCP_NODELAY is set."""
+    watch = await _watch(t)
+    await t.meet()
+    found = [call.kind for call in watch.calls]
+    t.expect("no_delay" in found, "what was set on the socket", "TCP_NODELAY", found)
+
+
+@case("connect/tcp/meets-itself", "RDV-44", transports=_TCP)
+async def meets_itself(t: Trial) -> None:
+    """A connection that the system has made to itself is no server."""
+    watch = await _watch(t)
+    paths = await t.absent()
+    met: list[Call] = []
+
+    def bind(call: Call) -> None:
+        """Let the socket have the very port that it connects to, once."""
+        if call.kind == "connect" and not met:
+            with socket_of(call) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.bind(("127.0.0.1", int(paths["in"])))
+            met.append(call)
+
+    watch.before = bind
+    reply = await t.tell("connect", **paths, timeout=0.2)
+    if not met:
+        t.skip(f"no socket could be made to meet itself: {watch.failure or 'none came'}")
+    t.check_error(reply, "timeout", "connect to a port of its own")
+
+
+Act = Callable[[], None]
+
+
+async def _at(t: Trial, watch: Watch, moment: int, act: Act, kind: Kind | None) -> None:
+    """Act just before a call about a path, once attempts have become steady.
+
+    If ``kind`` is given it is a call of this kind about the testee's ``in``.
+    """
+    seen: list[Call] = []
+    done = asyncio.Event()
+    paths = t.paths()
+
+    def before(call: Call) -> None:
+        if done.is_set() or call.path not in paths.values():
+            return
+        seen.append(call)
+        if len(seen) > 9 * _MOMENTS:
+            done.set()
+        late = len(seen) > 2 * _MOMENTS + moment
+        if late and (kind is None or (call.kind, call.path) == (kind, paths["in"])):
+            done.set()
+            act()
+
+    watch.before = before
+    await t.in_time(done.wait(), "looked at its paths again")
+    if len(seen) > 9 * _MOMENTS:
+        t.skip(f"this client looks at {paths['in']} in a way that cannot be seen")
+
+
+@case("connect/pipes/visited-between-calls", "RDV-23", "RDV-25", transports=_PIPES)
+async def visited(t: Trial) -> None:
+    """A server that comes, writes, leaves and removes its pipes at any moment is heard."""
+    watch = await _watch(t)
+    for moment in range(_MOMENTS):
+
+        def visit() -> None:
+            out = os.open(t.server.testee_in, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(out, frame(b"in passing") + CLOSE)
+            os.close(out)
+            os.unlink(t.server.testee_in)
+            os.unlink(t.server.testee_out)
+
+        t.trace.add(f"--- moment {moment}")
+        connecting = await t.connecting(timeout=t.patience)
+        await _at(t, watch, moment, visit, None)
+        await t.connected(connecting)
+        await t.reads(b"in passing")
+        await t.reads_end("clean")
+        await t.do("close")
+        t.renew()
+
+
+@case("connect/pipes/new-beside-old", "RDV-23", transports=_PIPES)
+async def new_beside_old(t: Trial) -> None:
+    """A client that holds an old pipe, whose writer stays, opens no new one beside it."""
+    watch = await _watch(t)
+    for moment in range(_MOMENTS // 3):
+        connecting = await t.connecting(timeout=t.patience)
+        old = await t.open_for_writing()
+        try:
+            in_ = await _replace_at(t, watch, moment)
+            peer = t.adopt(in_, await t.open_for_writing())
+            await t.connected(connecting)
+            await peer.send(frame(b"of one pair"))
+            await t.reads(b"of one pair")
+        finally:
+            os.close(old)
+        peer.close()
+        await t.do("close")
+        t.renew()
+
+
+async def _replace_at(t: Trial, watch: Watch, moment: int) -> int:
+    """Replace the pipes just before the testee looks at its own; read the new one."""
+    opened: list[int] = []
+
+    def replace() -> None:
+        t.server.make_pipes()
+        opened.append(os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK))
+
+    await _at(t, watch, moment, replace, "look")
+    return opened[0]

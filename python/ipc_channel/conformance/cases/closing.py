@@ -1,0 +1,297 @@
+"""How long closing waits for whom, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from ipc_channel.conformance import processes
+from ipc_channel.conformance.case import Body, CaseFailedError, case
+from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.trial import Trial
+from ipc_channel.conformance.wire import CLOSE, Wire, frame
+
+_TCP = ("tcp",)
+_CLOSE_WAIT = 8  # the state of a connection whose other end has ended its direction
+_LARGE = 20 * 2**20
+_MUCH = frame(bytes(2**16))
+_TRIES = 6  # of what a busy machine may make late
+
+
+async def _time_to_close(t: Trial, linger: float) -> float:
+    """Let the testee close while the peer takes nothing of a large message."""
+    peer = await t.meet(linger=linger)
+    writing = t.begin("write", **write(_LARGE))
+    await peer.receive(4)
+    start = time.monotonic()
+    await t.do("close")
+    took = time.monotonic() - start
+    peer.close()
+    t.check_error(await t.answer(writing), "closed", "write")
+    t.renew()
+    return took
+
+
+async def _close_in(t: Trial, linger: float, limit: float) -> None:
+    """Fail unless one close of several is done within ``limit``."""
+    tries: list[float] = []
+    while len(tries) < _TRIES:
+        tries.append(await _time_to_close(t, linger))
+        if tries[-1] < limit:
+            return
+    raise CaseFailedError(
+        f"the time to close, with a linger of {linger} s and a peer that takes nothing",
+        f"< {limit} s in one of {_TRIES} tries",
+        f"{min(tries):.2f} s at best",
+    )
+
+
+@case("lifecycle/close/short-linger", "SES-31", needs="concurrent linger")
+async def short_linger(t: Trial) -> None:
+    """A linger of 0.1 s makes closing give up long before the second that is the default."""
+    await _close_in(t, 0.1, 0.9)
+
+
+@case("lifecycle/close/one-linger", "SES-31", "SES-62", needs="concurrent linger")
+async def one_linger(t: Trial) -> None:
+    """A peer that takes nothing is waited for once, not again after the stream was ended."""
+    await _close_in(t, 1, 1.8)
+
+
+@case("lifecycle/close/long-linger", "SES-31", needs="concurrent linger")
+async def long_linger(t: Trial) -> None:
+    """A peer that takes nothing for longer than the default gets all, if the linger is longer."""
+    peer = await t.meet(linger=3 * t.patience)
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    closing = t.begin("close")
+    await asyncio.sleep(1.5)
+    t.expect(not closing.reply.done(), "close before the linger is over", "waits", "done")
+    got = await peer.receive(int.from_bytes(header, "big"))
+    t.expect(
+        got == payload(_LARGE), "what the peer got", "the message", f"{len(got)} bytes"
+    )
+    await peer.expect_close()
+    peer.close()
+    await t.answer(writing)
+    t.check_ok(await t.answer(closing), "close")
+
+
+async def _read_slowly(peer: Wire, size: int, pause: float, seconds: float) -> float:
+    """Read ``size`` bytes after each pause; return the longest time between two reads."""
+    longest, start = 0.0, time.monotonic()
+    last = start
+    while last < start + seconds:
+        await asyncio.sleep(pause)
+        await peer.receive(size)
+        longest = max(longest, time.monotonic() - last)
+        last = time.monotonic()
+    return longest
+
+
+@case(
+    "lifecycle/close/any-progress-counts",
+    "SES-52",
+    level="SHOULD",
+    needs="concurrent linger",
+    transports=("named_pipe",),
+)
+async def any_progress(t: Trial) -> None:
+    """A peer that takes a page at a time, never stopping for the linger, gets everything."""
+    linger = 1.5
+    for _ in range(_TRIES):
+        peer = await t.meet(linger=linger)
+        writing = t.begin("write", **write(_LARGE))
+        await peer.receive(4)
+        closing = t.begin("close")
+        page = 4096
+        slowest = await _read_slowly(peer, page, linger / 10, 2.5 * linger)
+        early = closing.reply.done()
+        peer.close()
+        await t.answer(writing)
+        await t.answer(closing)
+        t.renew()
+        if not early:
+            return
+        if slowest < linger / 2:
+            raise CaseFailedError(
+                f"close, while the peer takes {page} bytes every {linger / 10} s",
+                "waits",
+                "done",
+            )
+    t.skip("this machine is too slow to read steadily")
+
+
+@case("lifecycle/close/ends-its-stream", "SES-35", needs="linger", transports=_TCP)
+async def ends_its_stream(t: Trial) -> None:
+    """The stream ends right behind the close frame, not only when the socket is closed."""
+    connecting = await t.connecting(timeout=t.patience, linger=3 * t.patience)
+    await t.connected(connecting)
+    closing = t.begin("close")
+    # Nobody has let it in yet, which is why its socket stays open.
+    await t.in_time(_half_closed(t), "shut down its writing side")
+    peer = await t.accept()
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+
+
+async def _half_closed(t: Trial) -> None:
+    """Wait until the system has seen the end of what the testee sends."""
+    port = int(t.paths()["in"])
+    while (states := processes.tcp_states(port)) is not None:
+        if _CLOSE_WAIT in states:
+            return
+        await asyncio.sleep(0.01)
+    t.skip("this system does not show the state of a connection")
+
+
+@case("lifecycle/close/peer-that-never-stops", "SES-62", needs="linger", transports=_TCP)
+async def never_stops(t: Trial) -> None:
+    """A peer that has everything and goes on sending is waited for until the linger is over."""
+    peer = await t.meet(linger=0.3)
+    peer.flood(_MUCH)
+    closing = t.begin("close")
+    await peer.expect_close()
+    t.check_ok(await t.answer(closing), "close")
+
+
+@case(
+    "lifecycle/close/peer-that-only-sends",
+    "SES-62",
+    needs="concurrent linger",
+    transports=_TCP,
+)
+async def only_sends(t: Trial) -> None:
+    """A peer that takes nothing and goes on sending is waited for until the linger is over."""
+    peer = await t.meet(linger=0.3)
+    writing = t.begin("write", **write(_LARGE))
+    await peer.receive(4)
+    peer.flood(_MUCH)
+    await t.do("close")
+    t.check_error(await t.answer(writing), "closed", "write")
+
+
+@case(
+    "lifecycle/close/before-it-is-let-in",
+    "SES-60",
+    "SES-63",
+    needs="linger",
+    transports=_TCP,
+)
+async def before_let_in(t: Trial) -> None:
+    """While no process has accepted the connection, silence is no reason to leave."""
+    connecting = await t.connecting(timeout=t.patience, linger=3 * t.patience)
+    await t.connected(connecting)
+    closing = t.begin("close")
+    for _ in range(10):
+        await t.settle()
+    t.expect(
+        not closing.reply.done(), "close before the server has accepted", "waits", "done"
+    )
+    peer = await t.accept()
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+
+
+async def _stuck_after(t: Trial, end: str, error: str | None, sent: bytes) -> None:
+    """Let the peer end, go on sending more than fits, and only then read."""
+    peer = await t.meet()
+    size = 3_000_000
+    writing = t.begin("write", **write(size))
+    header = await peer.receive(4)
+    t.expect(header == size.to_bytes(4, "big"), "the header", size, header.hex(" "))
+    stuck = t.spawn(peer.send(sent))
+    await t.reads_end(end, error)
+    closing = t.begin("close")
+    try:
+        await stuck
+    except OSError:
+        raise CaseFailedError(
+            "what a peer sends as the testee closes",
+            "is read and dropped",
+            "lost its reader",
+        ) from None
+    got = await peer.receive(size)
+    t.expect(got == payload(size), "what the peer got", "the message", f"{len(got)} bytes")
+    await peer.expect_close()
+    peer.close()
+    await t.answer(writing)
+    t.check_ok(await t.answer(closing), "close")
+
+
+@case("lifecycle/close/peer-that-breaks-the-limit", "SES-34", "SES-37", needs="concurrent")
+async def breaks_the_limit(t: Trial) -> None:
+    """A peer stuck in a message that was too large is read on, and gets everything."""
+    await _stuck_after(t, "too_large", "too-large", b"\xff" * _LARGE)
+
+
+@case(
+    "lifecycle/close/peer-that-sends-after-its-end",
+    "SES-34",
+    needs="concurrent",
+    transports=("named_pipe",),
+)
+async def sends_after_its_end(t: Trial) -> None:
+    """A peer that is stuck in sending after its close frame is read on, and gets everything."""
+    await _stuck_after(t, "clean", None, CLOSE + b"\xff" * _LARGE)
+
+
+def _keeps(end: str, error: str | None, wire: bytes, *, reset: bool = False) -> Body:
+    async def keeps(t: Trial) -> None:
+        peer = await t.meet()
+        await peer.send(frame(b"first") + wire)
+        await t.reads(b"first")
+        if reset:
+            peer.reset()
+        elif end != "too_large":
+            peer.end_writing()
+        await t.reads_end(end, error)
+        closing = t.begin("close")
+        if not reset:
+            await peer.expect_close()
+        peer.close()
+        t.check_ok(await t.answer(closing), "close")
+        await t.reads_end(end, error)
+
+    return keeps
+
+
+_ENDS: dict[str, dict[str, Any]] = {
+    "clean": {"error": None, "wire": CLOSE},
+    "eof": {"error": None, "wire": b""},
+    "truncated": {"error": "truncated", "wire": frame(b"cut")[:-1]},
+    "too_large": {"error": "too-large", "wire": b"\xff\xff\xff\xff"},
+    "reset": {"error": "reset", "wire": b"", "reset": True},
+}
+for _end, _how in _ENDS.items():
+    case(
+        f"lifecycle/close/keeps-the-end/{_end.replace('_', '-')}",
+        "SES-1",
+        transports=_TCP if _end == "reset" else ("named_pipe", "tcp"),
+        text=f"A session that ended as {_end} is told so after its close as well.",
+    )(_keeps(_end, **_how))
+
+
+@case("lifecycle/close/cancelled", "SES-32", needs="cancel concurrent linger")
+async def cancelled(t: Trial) -> None:
+    """A close that is called off, or cannot be, leaves nothing open; closing again is legal."""
+    await t.tell("connect", **await t.absent(), timeout=0)
+    before = t.descriptors()
+    t.appear()
+    peer = await t.meet(linger=t.patience / 5)
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    closing = t.begin("close")
+    await t.settle()
+    await t.do("cancel", of=closing.id)
+    reply = await t.answer(closing)
+    if "error" in reply:
+        t.check_error(reply, "cancelled", "close")
+    await t.no_more_descriptors_than(before)
+    await t.answer(writing)
+    got = await peer.receive_until_end(int.from_bytes(header, "big"))
+    t.expect(len(got) < _LARGE, "what the peer got", "a part", "everything")
+    await t.do("close")

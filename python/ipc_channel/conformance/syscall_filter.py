@@ -1,0 +1,148 @@
+"""Puts a testee under a filter that tells the suite of its system calls (Linux).
+
+``python syscall_filter.py SOCKET COMMAND …`` hands the listener of the filter to
+the suite and becomes the command. It imports little, since it begins each time.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import os
+import platform
+import socket
+import sys
+from typing import Literal, NamedTuple
+
+Kind = Literal["look", "open", "connect", "no_delay"]
+
+
+class Number(NamedTuple):
+    """A system call: the arguments that hold its path, and the flag without which it passes."""
+
+    kind: Kind
+    path: int | None
+    flags: int | None = None
+    wanted: int = 0
+
+
+_NONBLOCK = 0x800  # O_NONBLOCK
+_NOFOLLOW = 0x100  # AT_SYMLINK_NOFOLLOW
+_TCP_NODELAY = 1
+MACHINES: dict[str, tuple[int, dict[int, Number]]] = {
+    "x86_64": (
+        0xC000003E,
+        {
+            2: Number("open", 0, 1, _NONBLOCK),
+            6: Number("look", 0),
+            42: Number("connect", None),
+            54: Number("no_delay", None),
+            257: Number("open", 1, 2, _NONBLOCK),
+            262: Number("look", 1, 3, _NOFOLLOW),
+            332: Number("look", 1, 2, _NOFOLLOW),
+        },
+    ),
+    "aarch64": (
+        0xC00000B7,
+        {
+            56: Number("open", 1, 2, _NONBLOCK),
+            79: Number("look", 1, 3, _NOFOLLOW),
+            203: Number("connect", None),
+            208: Number("no_delay", None),
+            291: Number("look", 1, 2, _NOFOLLOW),
+        },
+    ),
+}
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_NO_NEW_PRIVILEGES = 38
+_SET_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32
+_ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
+
+
+def checked(result: int) -> int:
+    """Return what a system call gave, or raise its error."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (
+        ("code", ctypes.c_ushort),
+        ("true", ctypes.c_ubyte),
+        ("false", ctypes.c_ubyte),
+        ("value", ctypes.c_uint),
+    )
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (
+        ("length", ctypes.c_ushort),
+        ("instructions", ctypes.POINTER(_Instruction)),
+    )
+
+
+_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in what a filter is given
+
+
+def _program() -> list[tuple[int, int, int, int]]:
+    architecture, numbers = MACHINES[platform.machine()]
+    program = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    for number, known in numbers.items():
+        checks: list[tuple[int, int, int, int]] = []
+        if known.flags is not None:
+            checks = [_argument(known.flags), (_ANY_BIT, 1, 0, known.wanted)]
+            checks += [(_RETURN, 0, 0, _ALLOW)]
+        elif known.kind == "no_delay":
+            for index, value in ((1, socket.IPPROTO_TCP), (2, _TCP_NODELAY)):
+                checks += [_argument(index), (_EQUAL, 1, 0, value)]
+                checks += [(_RETURN, 0, 0, _ALLOW)]
+        body = [*checks, (_RETURN, 0, 0, _NOTIFY)]
+        program += [(_LOAD, 0, 0, _NUMBER), (_EQUAL, 0, len(body), number), *body]
+    return [*program, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _argument(index: int) -> tuple[int, int, int, int]:
+    return (_LOAD, 0, 0, _ARGUMENTS + 8 * index)
+
+
+def _install() -> int:
+    """Put this thread, and what it becomes, under the filter; return who is told."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    checked(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+    lines = _program()
+    instructions = (_Instruction * len(lines))(*(_Instruction(*line) for line in lines))
+    program = ctypes.byref(_Program(len(lines), instructions))
+    number = _SECCOMP[platform.machine()]
+    flags = _NEW_LISTENER | _WAIT_KILLABLE
+    listener: int = libc.syscall(number, _SET_FILTER, flags, program)
+    if listener < 0 and ctypes.get_errno() == errno.EINVAL:  # before Linux 5.19
+        listener = libc.syscall(number, _SET_FILTER, _NEW_LISTENER, program)
+    return checked(listener)
+
+
+def _become(fd: int, command: list[str]) -> None:
+    """Tell the suite who is told of the calls, and become the testee."""
+    suite = socket.socket(fileno=fd)
+    try:
+        listener = _install()
+    except (OSError, KeyError, AttributeError) as error:
+        suite.send(f"calls cannot be watched on this machine: {error}".encode())
+    else:
+        suite.sendmsg(
+            [b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))]
+        )
+        os.close(listener)
+    suite.close()
+    os.execvp(command[0], command)  # noqa: S606  # a testee is a command
+
+
+if __name__ == "__main__":
+    _become(int(sys.argv[1]), sys.argv[2:])

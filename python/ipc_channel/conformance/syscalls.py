@@ -1,0 +1,190 @@
+"""Stops a testee at chosen system calls, to see them or to act between two of them (Linux).
+
+A filter of the kernel (seccomp) tells of each call before it happens, and waits
+for leave. That makes certain what would otherwise take luck: a server that
+comes and goes between two looks of the testee, or a socket that meets itself.
+Only what a client does to connect is stopped: looking at paths, opening without
+blocking, connecting, and options of TCP.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import ctypes
+import errno
+import os
+import platform
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+with contextlib.suppress(ImportError):  # Windows, which has no such filter either
+    import fcntl
+
+from ipc_channel.conformance import syscall_filter
+from ipc_channel.conformance.syscall_filter import MACHINES, Kind, checked
+
+__all__ = ["Call", "Kind", "UnsupportedError", "Watch", "socket_of"]
+
+_PIDFD_OPEN, _PIDFD_GETFD = 434, 438
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_CONTINUE = 1
+_LONGEST = 4096  # bytes of a path
+_EVENT = struct.Struct("=QIIiIQ6Q")
+_ANSWER = struct.Struct("=QqiI")
+
+
+class UnsupportedError(Exception):
+    """This system does not let its processes be watched in this way."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A system call that is about to happen."""
+
+    kind: Kind
+    path: str
+    """What it names, if it names a path."""
+    at: float
+    """When the kernel told of it, in terms of ``time.monotonic``."""
+    thread: int
+    descriptor: int
+    """The first argument, if the call is about a descriptor."""
+
+
+class Watch:
+    """The suite's side: collects calls, and may act before one goes on."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._listener = -1
+        self.calls: list[Call] = []
+        self.before: Callable[[Call], None] = _ignore
+        """Called before each call that was stopped; the testee waits meanwhile."""
+        self.failure: OSError | None = None
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """Return what starts ``command`` so that its calls are told of."""
+        return [
+            sys.executable,
+            syscall_filter.__file__,
+            str(self.theirs.fileno()),
+            *command,
+        ]
+
+    async def begin(self) -> None:
+        """Begin to watch the process that has been started.
+
+        Raises UnsupportedError if the kernel refuses the filter.
+        """
+        loop = asyncio.get_running_loop()
+        self.theirs.close()
+        ready = asyncio.Event()
+        loop.add_reader(self._ours, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(self._ours)
+        text, ancillary, *_ = self._ours.recvmsg(200, socket.CMSG_SPACE(4))
+        if not ancillary:
+            raise UnsupportedError(text.decode() or "its calls cannot be watched")
+        self._listener = array.array("i", ancillary[0][2])[0]
+        loop.add_reader(self._listener, self._on_call)
+
+    def close(self) -> None:
+        """Watch no more; a call that waits fails."""
+        self._ours.close()
+        self.theirs.close()
+        if self._listener >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            os.close(self._listener)
+            self._listener = -1
+
+    def _on_call(self) -> None:
+        event = bytearray(_EVENT.size)
+        try:
+            fcntl.ioctl(self._listener, _RECEIVE, event)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # it was interrupted, or has ended
+                raise
+            if not _has_writers(self._listener):
+                asyncio.get_running_loop().remove_reader(self._listener)
+            return
+        id_, thread, _, number, _, _, *arguments = _EVENT.unpack(event)
+        try:
+            self._tell(number, thread, arguments)
+        except OSError as error:
+            self.failure = error
+        answer = bytearray(_ANSWER.pack(id_, 0, 0, _CONTINUE))
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            fcntl.ioctl(self._listener, _SEND, answer)
+
+    def _tell(self, number: int, thread: int, arguments: list[int]) -> None:
+        known = MACHINES[platform.machine()][1][number]
+        path = "" if known.path is None else _text(thread, arguments[known.path])
+        if known.kind == "no_delay" and not _number(thread, arguments[3]):
+            return
+        if known.kind == "connect" and not _is_internet(thread, arguments[1]):
+            return
+        call = Call(known.kind, path, time.monotonic(), thread, arguments[0])
+        self.calls.append(call)
+        self.before(call)
+
+
+def _ignore(call: Call) -> None:
+    """Let a call go on as it is."""
+
+
+def socket_of(call: Call) -> socket.socket:
+    """Return the testee's own socket, which the call is about."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = checked(libc.syscall(_PIDFD_OPEN, _process_of(call.thread), 0))
+    try:
+        fd = checked(libc.syscall(_PIDFD_GETFD, pidfd, call.descriptor, 0))
+    finally:
+        os.close(pidfd)
+    return socket.socket(fileno=fd)
+
+
+def _process_of(thread: int) -> int:
+    with open(f"/proc/{thread}/status", encoding="utf-8") as status:
+        for line in status:
+            if line.startswith("Tgid:"):
+                return int(line.split()[1])
+    raise ProcessLookupError(errno.ESRCH, "a thread has no process")
+
+
+def _memory(thread: int, address: int, size: int) -> bytes:
+    with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
+        try:
+            return os.pread(memory.fileno(), size, address)
+        except OSError:  # of more than one page, the next may not be there
+            page = os.sysconf("SC_PAGE_SIZE")
+            return os.pread(memory.fileno(), page - address % page, address)
+
+
+def _text(thread: int, address: int) -> str:
+    return os.fsdecode(_memory(thread, address, _LONGEST).partition(b"\0")[0])
+
+
+def _number(thread: int, address: int) -> int:
+    return int.from_bytes(_memory(thread, address, 4), sys.byteorder)
+
+
+def _is_internet(thread: int, address: int) -> bool:
+    family = int.from_bytes(_memory(thread, address, 2), sys.byteorder)
+    return family in (socket.AF_INET, socket.AF_INET6)
+
+
+def _has_writers(listener: int) -> bool:
+    """Whether a process is left that the filter is about."""
+    poller = select.poll()
+    poller.register(listener, 0)
+    return not any(events & select.POLLHUP for _, events in poller.poll(0))
