@@ -350,8 +350,9 @@ class Trial:
         Whatever it was about to do is done then.
         """
         before: int | None = None
-        for _ in range(200):
-            now = processes.switches(self._processes())
+        found = self._processes()
+        for _ in range(100):
+            now = processes.switches(found)
             if now is not None and now == before:
                 return
             before = now

@@ -100,7 +100,7 @@ async def _read_first(t: Trial) -> int:
 @case("connect/pipes/reader-has-left", "RDV-28", level="SHOULD", transports=_PIPES)
 async def reader_has_left(t: Trial) -> None:
     """Somebody who only writes, after another who only read has left, is no server."""
-    connecting = await t.connecting(timeout=t.patience)
+    connecting = await t.connecting(timeout=3 * t.patience)
     os.close(await _read_first(t))
     await t.asleep()  # a look that was under way has ended
     out = await t.open_for_writing()
