@@ -63,6 +63,27 @@ def test_a_wrong_client_in_a_wrapper_is_found(fault: str, tmp_path: Path) -> Non
     assert "failed" in statuses(report).values()
 
 
+@pytest.mark.parametrize("do", ["read", "write", "close"])
+def test_a_testee_that_is_killed_leaves_no_error_of_the_suite(do: str) -> None:
+    """A case has tasks of its own under way then, which are looked after as well."""
+    dies = f"""
+import asyncio, os, signal
+from ipc_channel.conformance.python_testee import Testee
+async def die(self, told):
+    await asyncio.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+Testee.do_{do} = die
+asyncio.run(Testee().run())
+"""
+    options = ["--run", "lifecycle/close", "--run", "flow", "--run", "load/echo"]
+    options += ["--transport", "named_pipe", "--timeout", "3"]
+    done = run("conformance", *options, "--", sys.executable, "-c", dies)
+    assert done.returncode == 1
+    assert "never retrieved" not in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "an error of the suite itself" not in done.stdout
+
+
 def test_the_catalogue_is_sound() -> None:
     assert cases.__all__
     names = [case.name for case in CATALOGUE]

@@ -188,6 +188,17 @@ def counts_progress_in_large_steps() -> None:
     sender.Sender.queued = property(lambda self: -(-real(self) // 2**16))
 
 
+@fault("lifecycle/close/peer-that-takes-no-more")
+def drains_until_the_peer_ends() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        drained = self.receiver.discard()
+        sent = self.sender.close()
+        if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
+            await drained
+
+    Session._finish = finish
+
+
 # --- Closing
 
 

@@ -123,8 +123,8 @@ def sets_no_tcp_nodelay() -> None:
 @fault("connect/tcp/meets-itself")
 def takes_itself_for_its_server() -> None:
     class Blind(socket.socket):
-        def getpeername(self) -> Any:
-            return super().getpeername() and ("elsewhere", 0)
+        def getsockname(self) -> Any:
+            return "elsewhere", 0
 
     socket.socket = Blind
 

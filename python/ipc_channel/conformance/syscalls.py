@@ -56,6 +56,8 @@ class Call:
     thread: int
     descriptor: int
     """The first argument, if the call is about a descriptor."""
+    value: int
+    """What an option is set to."""
 
 
 class Watch:
@@ -129,11 +131,10 @@ class Watch:
     def _tell(self, number: int, thread: int, arguments: list[int]) -> None:
         known = MACHINES[platform.machine()][1][number]
         path = "" if known.path is None else _text(thread, arguments[known.path])
-        if known.kind == "no_delay" and not _number(thread, arguments[3]):
-            return
+        value = _number(thread, arguments[3]) if known.kind == "no_delay" else 0
         if known.kind == "connect" and not _is_internet(thread, arguments[1]):
             return
-        call = Call(known.kind, path, time.monotonic(), thread, arguments[0])
+        call = Call(known.kind, path, time.monotonic(), thread, arguments[0], value)
         self.calls.append(call)
         self.before(call)
 

@@ -1,0 +1,118 @@
+"""How long closing waits for a peer that takes nothing, or little."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ipc_channel.conformance.case import CaseFailedError, case
+from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.trial import Trial
+from ipc_channel.conformance.wire import Wire
+
+_LARGE = 20 * 2**20
+_TRIES = 6  # of what a busy machine may make late
+
+
+async def _time_to_close(t: Trial, linger: float) -> float:
+    """Let the testee close while the peer takes nothing of a large message."""
+    peer = await t.meet(linger=linger)
+    writing = t.begin("write", **write(_LARGE))
+    await peer.receive(4)
+    start = time.monotonic()
+    await t.do("close")
+    took = time.monotonic() - start
+    peer.close()
+    t.check_error(await t.answer(writing), "closed", "write")
+    t.renew()
+    return took
+
+
+async def _close_in(t: Trial, linger: float, limit: float) -> None:
+    """Fail unless one close of several is done within ``limit``."""
+    tries: list[float] = []
+    while len(tries) < _TRIES:
+        tries.append(await _time_to_close(t, linger))
+        if tries[-1] < limit:
+            return
+    raise CaseFailedError(
+        f"the time to close, with a linger of {linger} s and a peer that takes nothing",
+        f"< {limit} s in one of {_TRIES} tries",
+        f"{min(tries):.2f} s at best",
+    )
+
+
+@case("lifecycle/close/short-linger", "SES-31", needs="concurrent linger")
+async def short_linger(t: Trial) -> None:
+    """A linger of 0.1 s makes closing give up long before the second that is the default."""
+    await _close_in(t, 0.1, 0.9)
+
+
+@case("lifecycle/close/one-linger", "SES-31", "SES-62", needs="concurrent linger")
+async def one_linger(t: Trial) -> None:
+    """A peer that takes nothing is waited for once, not again after the stream was ended."""
+    await _close_in(t, 1, 1.8)
+
+
+@case("lifecycle/close/long-linger", "SES-31", needs="concurrent linger")
+async def long_linger(t: Trial) -> None:
+    """A peer that takes nothing for longer than the default gets all, if the linger is longer."""
+    peer = await t.meet(linger=3 * t.patience)
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    closing = t.begin("close")
+    await asyncio.sleep(1.5)
+    t.expect(not closing.reply.done(), "close before the linger is over", "waits", "done")
+    got = await peer.receive(int.from_bytes(header, "big"))
+    t.expect(
+        got == payload(_LARGE), "what the peer got", "the message", f"{len(got)} bytes"
+    )
+    await peer.expect_close()
+    peer.close()
+    await t.answer(writing)
+    t.check_ok(await t.answer(closing), "close")
+
+
+async def _read_slowly(peer: Wire, size: int, pause: float, seconds: float) -> float:
+    """Read ``size`` bytes after each pause; return the longest time between two reads."""
+    longest, start = 0.0, time.monotonic()
+    last = start
+    while last < start + seconds:
+        await asyncio.sleep(pause)
+        await peer.receive(size)
+        longest = max(longest, time.monotonic() - last)
+        last = time.monotonic()
+    return longest
+
+
+@case(
+    "lifecycle/close/any-progress-counts",
+    "SES-52",
+    level="SHOULD",
+    needs="concurrent linger",
+    transports=("named_pipe",),
+)
+async def any_progress(t: Trial) -> None:
+    """A peer that takes a page at a time, never stopping for the linger, gets everything."""
+    linger = 1.5
+    for _ in range(_TRIES):
+        peer = await t.meet(linger=linger)
+        writing = t.begin("write", **write(_LARGE))
+        await peer.receive(4)
+        closing = t.begin("close")
+        page = 4096
+        slowest = await _read_slowly(peer, page, linger / 10, 2.5 * linger)
+        early = closing.reply.done()
+        peer.close()
+        await t.answer(writing)
+        await t.answer(closing)
+        t.renew()
+        if not early:
+            return
+        if slowest < linger / 2:
+            raise CaseFailedError(
+                f"close, while the peer takes {page} bytes every {linger / 10} s",
+                "waits",
+                "done",
+            )
+    t.skip("this machine is too slow to read steadily")
