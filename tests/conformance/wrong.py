@@ -26,9 +26,9 @@ from ipc_channel import (
     framing,
     make_ipc_channel_client,
     named_pipe,
+    pipe_files,
     pipe_stream,
     receiver,
-    rendezvous,
     sender,
     session,
 )
@@ -399,13 +399,13 @@ def blocks_in_open() -> None:
 
 @fault("connect/refused/symlink-as-in")
 def follows_symbolic_links() -> None:
-    rendezvous.check_fifo = lambda path, status: None
+    pipe_files.check_fifo = lambda path, status: None
     os.O_NOFOLLOW = 0
 
 
 @fault("connect/refused/another-owner")
 def trusts_every_owner() -> None:
-    rendezvous.check_fifo = lambda path, status: None
+    pipe_files.check_fifo = lambda path, status: None
 
 
 @fault("connect/pipes/replaced")
