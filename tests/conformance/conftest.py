@@ -1,4 +1,7 @@
-"""Which clients to pair with the Python channel: its own, and each ``--helper``."""
+"""Which clients to pair with the Python channel: its own, and each ``--helper``.
+
+``--go`` and ``--node`` build and run the skeletons.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ ECHO = Path(__file__).parents[2] / "python" / "examples" / "echo.py"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--helper", action="append", default=[], metavar="NAME=COMMAND")
+    for tool in ("go", "node"):
+        parser.addoption(f"--{tool}", default=tool, metavar="COMMAND")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -110,9 +110,31 @@ def check_installed(wheel: Path, where: Path) -> None:
     find = "import ipc_channel; print(ipc_channel.__path__[0])"
     package = Path(run(python, "-c", find, cwd=where).strip())
     check_cited_pages(package)
+    check_skeletons(python, where)
     assert version in run(command, "--version", cwd=where)
     assert "conformance" in run(command, "--help", cwd=where)
     assert EXTRA_NEEDED in run(command, "conformance", cwd=where, status=2)
+
+
+def check_skeletons(python: Path, where: Path) -> None:
+    """Each file of each skeleton is in the package, to the letter."""
+    code = (
+        "import pathlib; from ipc_channel.conformance.skeleton import *\n"
+        "for name in SKELETONS: write_skeleton(name, pathlib.Path('skeletons', name))"
+    )
+    run(python, "-c", code, cwd=where)
+    source = ROOT / "python/ipc_channel/conformance/skeletons"
+    assert texts(where / "skeletons") == texts(source)
+
+
+def texts(directory: Path) -> dict[str, str]:
+    """Return what is in the files below a directory, but for what Python compiles."""
+    files = (file for file in directory.rglob("*") if file.is_file())
+    return {
+        str(file.relative_to(directory)): file.read_text("utf-8")
+        for file in files
+        if file.suffix != ".pyc"
+    }
 
 
 def check_cited_pages(package: Path) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
-import random
 import signal
 import sys
 import time
@@ -19,43 +16,52 @@ from typing import Any
 from jinja2 import UndefinedError
 
 import ipc_channel.conformance.cases  # noqa: F401  # fills the catalogue
-from ipc_channel.conformance import reports
+from ipc_channel.conformance import options, reports
 from ipc_channel.conformance.case import CATALOGUE, TRANSPORTS, Case
 from ipc_channel.conformance.display import Display
 from ipc_channel.conformance.output import Output
 from ipc_channel.conformance.runner import Result, Run, RunOfAll, greet, matches
+from ipc_channel.conformance.skeleton import next_steps, write_skeleton
 from ipc_channel.conformance.testee import TesteeError
-
-_DESCRIPTION = """\
-Check a client against the specification of ipc-channel. COMMAND starts the
-testee: a program of about a hundred lines around the client that takes JSON
-lines on its standard input (spec/conformance.md, "Control language").
-"""
-_EPILOG = """\
-The exit status is 0 if all that was asked for has passed, 1 if something has not,
-and 2 if nothing could be run.
-"""
 
 
 def conformance(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    parser = _parser()
+    parser = options.parser()
     told = list(arguments)
     end = told.index("--") if "--" in told else len(told)
-    options = parser.parse_args(told[:end])
-    command = [*options.testee, *told[end + 1 :]]
+    chosen = parser.parse_args(told[:end])
+    command = [*chosen.testee, *told[end + 1 :]]
+    if chosen.init is not None:
+        return _init(chosen.init, command)
     try:
-        run = _run_of(options, command)
+        run = _run_of(chosen, command)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     cases = run.cases()
     if not cases:
         return _refuse("no case matches what was asked for; --list shows them all")
-    if options.list:
+    if chosen.list:
         return _list(cases)
     if not command:
         return _refuse("there is no COMMAND; put it behind --")
-    return asyncio.run(_until_ended(_run(run, options.report)))
+    return asyncio.run(_until_ended(_run(run, chosen.report)))
+
+
+def _init(language: str, arguments: Sequence[str]) -> int:
+    try:
+        (directory,) = arguments or ["."]
+    except ValueError:
+        return _refuse(f"--init takes one DIRECTORY, not {len(arguments)}")
+    try:
+        write_skeleton(language, Path(directory))
+    except OSError as error:
+        return _refuse(f"{error.filename} cannot be written: {error.strerror}")
+    except ValueError as error:
+        return _refuse(str(error))
+    output = Output()
+    output.write(next_steps(language, directory))
+    return output.finish()
 
 
 def _list(cases: Sequence[Case]) -> int:
@@ -74,12 +80,12 @@ def report(arguments: Sequence[str]) -> int:
         description="Put the JSON reports of several clients side by side.",
     )
     parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
-    parser.add_argument("--to", type=_report, required=True, metavar="FILE")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--to", type=options.report_file, required=True, metavar="FILE")
+    chosen = parser.parse_args(arguments)
     try:
-        found = [_read_report(file) for file in options.reports]
-        _tell_apart(found, options.reports)
-        reports.write_all(found, options.to)
+        found = [_read_report(file) for file in chosen.reports]
+        _tell_apart(found, chosen.reports)
+        reports.write_all(found, chosen.to)
     except (OSError, ValueError) as error:
         return _refuse(str(error), "report")
     return 0
@@ -165,25 +171,25 @@ def _try_to_write(done: reports.Report, file: Path) -> str | None:
     return None
 
 
-def _run_of(options: argparse.Namespace, command: Sequence[str]) -> Run:
-    wanted, unwanted = options.run or (), options.skip or ()
+def _run_of(chosen: argparse.Namespace, command: Sequence[str]) -> Run:
+    wanted, unwanted = chosen.run or (), chosen.skip or ()
     for pattern in (*wanted, *unwanted):
         if not any(matches(case, [pattern]) for case in CATALOGUE):
             raise ValueError(f"no case matches {pattern!r}; --list shows them all")
-    known = _known_failing(options.known_failing)
+    known = _known_failing(chosen.known_failing)
     return Run(
         command=command,
-        transports=options.transport or TRANSPORTS,
+        transports=chosen.transport or TRANSPORTS,
         wanted=wanted,
         unwanted=unwanted,
         known_failing=known,
-        strict=options.strict,
-        patience=options.timeout,
-        max_failures=options.max_failures,
-        first_check=not options.no_first_check,
-        jobs=options.jobs,
-        seed=options.seed,
-        trace=options.trace,
+        strict=chosen.strict,
+        patience=chosen.timeout,
+        max_failures=chosen.max_failures,
+        first_check=not chosen.no_first_check,
+        jobs=chosen.jobs,
+        seed=chosen.seed,
+        trace=chosen.trace,
     )
 
 
@@ -209,103 +215,3 @@ def _known_failing(file: Path | None) -> frozenset[str]:
 def _refuse(text: str, command: str = "conformance") -> int:
     print(f"ipc-channel {command}: {text}", file=sys.stderr)
     return 2
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) <= 3600:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not within 0 and 3600 seconds")
-
-
-def _jobs(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 1 <= (value := int(text)) <= 64:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
-
-
-def _count(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if (value := int(text)) >= 1:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-
-
-def _report(text: str) -> Path:
-    path = Path(text)
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{path.parent} is no directory")
-    if path.suffix not in reports.WRITERS:
-        known = ", ".join(reports.WRITERS)
-        raise argparse.ArgumentTypeError(f"{text} ends with none of {known}")
-    return path
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ipc-channel conformance",
-        usage="%(prog)s [options] -- COMMAND …",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
-    add = parser.add_argument
-    add("testee", nargs="*", metavar="COMMAND", help="what starts the testee")
-    add("--list", action="store_true", help="show the cases and what they check")
-    add(
-        "--run",
-        action="append",
-        metavar="PATTERN",
-        help="only ids that match, such as ends/*",
-    )
-    add("--skip", action="append", metavar="PATTERN", help="not the ids that match")
-    add("--transport", action="append", choices=TRANSPORTS, help="only over this one")
-    add("--strict", action="store_true", help="a SHOULD that is not done fails the run")
-    add(
-        "--known-failing",
-        type=Path,
-        metavar="FILE",
-        help="cases that are expected to fail, one a line; one that passes fails the run",
-    )
-    add(
-        "--timeout",
-        type=_seconds,
-        default=10,
-        metavar="SECONDS",
-        help="for anything that the testee does (10)",
-    )
-    add(
-        "--max-failures",
-        type=_count,
-        metavar="N",
-        help="begin no more cases once so many have failed (no limit)",
-    )
-    add(
-        "--no-first-check",
-        action="store_true",
-        help="run all cases even if the simplest one fails over each transport",
-    )
-    add(
-        "--jobs",
-        type=_jobs,
-        default=2 * (os.cpu_count() or 1),
-        metavar="N",
-        help="cases at a time (two for each core)",
-    )
-    add(
-        "--seed",
-        type=int,
-        default=random.randrange(2**32),
-        metavar="N",
-        help="of what is random (another each time)",
-    )
-    add("--trace", action="store_true", help="show what went over the wire in failed cases")
-    add(
-        "--report",
-        type=_report,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help=f"write a report; the ending says which: {', '.join(reports.WRITERS)}",
-    )
-    return parser
