@@ -105,13 +105,17 @@ class Receiver:
         if get_ident() != stream.thread or not stream.loop.is_running():
             stream.check_loop()
         messages = self._messages
-        if len(messages) <= self._reserved:
+        if not messages or (self._reserved and len(messages) <= self._reserved):
             return None
         message = messages[0]
         try:
             del messages[0]  # unlike a call, nothing that a signal handler comes behind
-            if len(messages) == self._reserved:
-                self._on_taken()
+            if not messages:
+                self._ahead = 0
+                if not (self._reading or self.end):
+                    self._resume()
+            elif len(messages) == self._reserved:
+                stream.loop.call_soon(self._begin_turn)
         except BaseException as error:
             if not (messages and messages[0] is message):
                 messages.appendleft(message)
@@ -122,7 +126,9 @@ class Receiver:
 
     async def read(self) -> bytes | None:
         """Return the next message, None at an orderly end, or raise the error of another."""
-        while len(self._messages) <= self._reserved:
+        while not self._messages or (
+            self._reserved and len(self._messages) <= self._reserved
+        ):
             if not self._messages:
                 if self.error is not None:
                     raise self.error.again()
@@ -137,24 +143,15 @@ class Receiver:
                 raise
         return self.take()
 
-    def _on_taken(self) -> None:
-        """Go on in the next turn, or with reading, once this turn's messages were taken."""
-        if self._reserved:
-            self._stream.loop.call_soon(self._begin_turn)
-            return
-        self._ahead = 0
-        if not (self._reading or self.end):
-            self._resume()
-
     def _begin_turn(self) -> None:
         """Hand out the next messages of the queue, again later if that is interrupted."""
         try:
             waiting = len(self._messages)
             self._reserved = waiting - _TURN if waiting > _TURN else 0
-            self._deliver()
-        except BaseException:  # of the reader's task, or of a signal handler before that
+        except BaseException:  # of a signal handler
             self._stream.loop.call_soon(self._begin_turn)
             raise
+        self._deliver()
 
     def discard(self) -> asyncio.Future[None]:
         """End locally, then read on and drop it all; done at the end of the stream."""
@@ -193,9 +190,10 @@ class Receiver:
 
     def _deliver(self) -> None:
         """Run the reader that waits longest, if there is a message; wake others for more."""
-        while self._readers and len(self._messages) > self._reserved:
-            first = self._readers[0]
-            try:
+        first = None
+        try:
+            while self._readers and self._messages:
+                first = self._readers[0]
                 del self._readers[0]
                 if first.done():  # cancelled, and has not gone yet
                     continue
@@ -206,10 +204,11 @@ class Receiver:
                     self._wake(len(self._messages) - 1)
                 first.deliver()
                 return
-            except BaseException:
-                if not (first.done() or first in self._readers):
-                    self._readers.appendleft(first)
-                raise
+        except BaseException:  # of the reader's task, or of a signal handler before that
+            if not (first is None or first.done() or first in self._readers):
+                self._readers.appendleft(first)
+            self._stream.loop.call_soon(self._begin_turn)
+            raise
 
     def _wake(self, wanted: int) -> None:
         """Wake ``wanted`` readers, as far as there are so many."""
@@ -242,7 +241,10 @@ class Receiver:
         except BaseException as error:
             self._on_interrupt(error)
             raise
-        self._begin_turn()
+        if self._reserved or len(self._messages) > _TURN:
+            self._begin_turn()
+        else:
+            self._deliver()
 
     def _read_on_later(self) -> None:
         if not (self._stream.tells_again or self._again):
@@ -303,10 +305,12 @@ class Receiver:
         if self._decoder.end is not None:
             self._pause()
             self._stop(self._decoder.end, self._decoder.error)
-        elif self._messages and (
-            self._ahead > READ_AHEAD or len(self._messages) > MESSAGES_AHEAD
-        ):
+        elif self._ahead > MESSAGES_AHEAD and self._is_far_ahead():
             self._pause()
+
+    def _is_far_ahead(self) -> bool:
+        count = len(self._messages)
+        return count > MESSAGES_AHEAD or (count > 0 and self._ahead > READ_AHEAD)
 
     def _on_error(self, cause: OSError) -> None:
         if self._decoder.end is None:
