@@ -267,6 +267,18 @@ def interleaves_concurrent_writes() -> None:
     sender.Sender.write = write
 
 
+@fault("cancel/write/in-parts")
+@fault("flow/write-in-parts")
+def loses_a_single_byte_that_is_left() -> None:
+    real = pipe_stream.PipeStream.write
+
+    def write(self: pipe_stream.PipeStream, buffers: Any) -> int:
+        size = sum(map(len, buffers))
+        return size if size - 1 == (sent := real(self, buffers)) else sent
+
+    pipe_stream.PipeStream.write = write
+
+
 # --- Cancellation
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import BadRendezvousError, named_pipe, pipe_stream, tcp_socket
+from ipc_channel import BadRendezvousError, named_pipe, pipe_files, pipe_stream, tcp_socket
 from ipc_channel.conformance.python_testee import Testee, Told
 
 _Opening = named_pipe._Opening
@@ -166,6 +166,23 @@ def meets_itself_by_two_names() -> None:
                 raise
 
     _Opening._check_paths = check
+
+
+@fault("connect/refused/in-becomes-a-file")
+@fault("connect/refused/out-becomes-a-file")
+def does_not_look_at_what_it_has_opened() -> None:
+    class Blind:
+        check_fifo = staticmethod(lambda path, status: None)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pipe_files, name)
+
+    named_pipe.pipe_files = Blind()
+
+
+@fault("connect/refused/out-becomes-a-symlink")
+def opens_what_has_become_a_symbolic_link() -> None:
+    os.O_NOFOLLOW = 0
 
 
 @fault("connect/pipes/stays-open")

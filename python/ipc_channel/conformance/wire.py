@@ -12,8 +12,13 @@ import os
 import select
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+
+with contextlib.suppress(ImportError):  # Windows, where there is no named pipe either
+    import fcntl
+    import termios
 
 from ipc_channel.conformance.case import CaseFailedError, in_time
 from ipc_channel.conformance.trace import FrameLog, Trace
@@ -93,6 +98,17 @@ class Wire:
                 except TimeoutError:
                     break
         return len(data) - len(view)
+
+    def capacity(self) -> int:
+        """Return how many bytes fit into the pipe from the testee."""
+        return fcntl.fcntl(self.in_fd, fcntl.F_GETPIPE_SZ)
+
+    async def holds(self, size: int) -> None:
+        """Wait until as many bytes wait in the pipe from the testee."""
+        waiting = bytearray(4)
+        while int.from_bytes(waiting, sys.byteorder) < size:
+            await asyncio.sleep(PAUSE)
+            fcntl.ioctl(self.in_fd, termios.FIONREAD, waiting)
 
     async def receive(self, size: int) -> bytes:
         """Read exactly ``size`` bytes, or fewer if the stream ends."""

@@ -116,6 +116,34 @@ async def queued_write(t: Trial) -> None:
     await t.answer(second)
 
 
+@case("cancel/write/in-parts", "SES-21", needs=_NEEDS, transports=("named_pipe",))
+async def write_in_parts(t: Trial) -> None:
+    """A write is completed that is cancelled with few bytes left, or the session is closed."""
+    for left in range(1, 6):
+        peer = await t.meet()
+        page = os.sysconf("SC_PAGE_SIZE")
+        full = peer.capacity()
+        await t.do("write", **write(page - 4))
+        size = full - page + left - 4
+        writing = t.begin("write", **write(size))
+        await t.in_time(peer.holds(full), "filled the pipe")
+        await t.settle()
+        await t.do("cancel", of=writing.id)
+        await t.answer(writing)
+        await peer.expect_message(payload(page - 4))
+        following = t.begin("write", **write(5))
+        got = await peer.receive(4 + size)
+        if len(got) == 4 + size:
+            t.expect(
+                got == frame(payload(size)), "the frame", "as written", "something else"
+            )
+            await peer.expect_message(payload(5))
+            t.check_ok(await t.answer(following), "write")
+        peer.close()
+        await t.do("close")
+        t.renew()
+
+
 @case("cancel/connect", "RDV-10", needs=_NEEDS)
 async def connect(t: Trial) -> None:
     """A connect that is cancelled leaves nothing open, and the next one works."""

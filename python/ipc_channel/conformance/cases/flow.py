@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ipc_channel.conformance.case import CaseFailedError, case
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
@@ -61,6 +63,22 @@ async def slow_reader(t: Trial) -> None:
         got += part
     t.expect(got == payload(size), "the payload", "as it was written", f"{len(got)} bytes")
     t.check_ok(await t.answer(writing), "write")
+
+
+@case("flow/write-in-parts", "FRM-2", "SES-21", transports=("named_pipe",))
+async def write_in_parts(t: Trial) -> None:
+    """A write of which few bytes are left, since the pipe was full, is continued there."""
+    peer = await t.meet()
+    page = os.sysconf("SC_PAGE_SIZE")
+    for left in range(1, 9):
+        for before in (0, page):  # what is in the pipe already
+            full = peer.capacity()  # some testees enlarge it
+            sizes = [*([before - 4] if before else []), full - before + left - 4]
+            writing = t.begin("write", **write(*sizes))
+            await t.in_time(peer.holds(full), "filled the pipe")
+            for size in sizes:
+                await peer.expect_message(payload(size))
+            t.check_ok(await t.answer(writing), "write")
 
 
 @case("flow/both-ways-large", "SES-22", needs="concurrent")

@@ -13,7 +13,7 @@ _PIPES = ("named_pipe",)
 _KINDS = ("file", "directory", "symlink", "socket", "device")
 
 
-def _make(kind: str, directory: str) -> str:
+def make_no_pipe(kind: str, directory: str) -> str:
     """Make something that is no named pipe; return its path."""
     path = os.path.join(directory, "bad")
     if kind == "file":
@@ -46,7 +46,7 @@ def _no_pipe(kind: str, which: str) -> Body:
     async def refused(t: Trial) -> None:
         paths = t.paths()
         await t.fail("timeout", "connect", **paths, timeout=0)
-        path = _make(kind, t.directory)
+        path = make_no_pipe(kind, t.directory)
         # With a reader at the other end, only the bad one can be in the way.
         reader = os.open(paths["out"], os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -74,7 +74,7 @@ for _kind in _KINDS:
 def _beside_nothing(kind: str, which: str) -> Body:
     async def refused(t: Trial) -> None:
         absent = await t.absent()
-        await _refuses(t, absent | {which: _make(kind, t.directory)})
+        await _refuses(t, absent | {which: make_no_pipe(kind, t.directory)})
 
     return refused
 
@@ -93,7 +93,7 @@ for _kind in _KINDS:
 def _untouched(which: str) -> Body:
     async def untouched(t: Trial) -> None:
         other = "out" if which == "in" else "in"
-        paths = t.paths() | {which: _make("file", t.directory)}
+        paths = t.paths() | {which: make_no_pipe("file", t.directory)}
         # To open a pipe and wait for its other end is to notice whoever opens that.
         flags = os.O_WRONLY if other == "in" else os.O_RDONLY
         opening = t.spawn(t.open_blocking(paths[other], flags))
