@@ -134,6 +134,14 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def suite_mutants(session: nox.Session) -> None:
+    """Mutate the clients; the conformance suite has to notice. Takes half an hour."""
+    install(session, "test")
+    tools = ("--go", provide_go(session), "--node", provide_node(session))
+    session.run("python", "tests/conformance/mutate.py", *tools, *session.posargs)
+
+
+@nox.session(reuse_venv=True)
 def go(session: nox.Session) -> None:
     """Format, vet, build for other systems, and test the Go client."""
     tool = provide_go(session)
