@@ -87,7 +87,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests of the Python package; arguments go to pytest."""
     install(session, "test")
     workers = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
-    options = ("-n", workers, "--ignore=tests/conformance")
+    options = ("-n", workers, "--dist", "worksteal", "--ignore=tests/conformance")
     if session.posargs:
         session.run("pytest", *options, *session.posargs)
         return

@@ -181,7 +181,9 @@ class Endpoint(IPCChannelClient):
             raise ChannelClosedError("the channel was closed")
         if self._opening is not None:
             raise ConnectInProgressError("another connect is waiting")
-        if not (self.connected or await self._meet_until(deadline)):
+        while not (self.connected or await self._meet_until(deadline)):
+            if deadline > asyncio.get_running_loop().time() and not self._closed:
+                continue  # who came was dropped by a disconnect just then
             if timeout:
                 await asyncio.sleep(_TICK)  # uvloop's clock counts whole milliseconds
             if not self._closed:

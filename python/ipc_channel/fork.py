@@ -114,11 +114,14 @@ class ForeignDescriptor:
 def _let_go_of_all() -> None:
     global _forks  # noqa: PLW0603  # one process, one count
     _forks += 1
-    for thing, let_go in list(_held.items()):
-        with contextlib.suppress(OSError):
-            let_go(thing)
-    _held.clear()
-    lock.release()
+    try:
+        for thing, let_go in list(_held.items()):
+            # Whatever one of them lacks, as it was being made, is no matter of the others.
+            with contextlib.suppress(Exception):
+                let_go(thing)
+        _held.clear()
+    finally:
+        lock.release()
 
 
 if hasattr(os, "register_at_fork"):

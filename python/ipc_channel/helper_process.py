@@ -115,11 +115,11 @@ class HelperProcess:
         """Look now and then for the end of a process that has no descriptor."""
         if ended.done():
             return
-        if self.returncode is not None:
-            ended.set_result(None)
-            return
         later = min(2 * pause, _LONGEST_PAUSE)
-        ended.get_loop().call_later(pause, self._look_again, ended, later)
+        again = ended.get_loop().call_later(pause, self._look_again, ended, later)
+        if self.returncode is not None:
+            again.cancel()
+            ended.set_result(None)
 
     async def wait_for(self, seconds: float) -> bool:
         """Wait until it has ended, and return True; False if it has not in time."""

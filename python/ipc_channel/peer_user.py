@@ -82,7 +82,7 @@ class OwnerQuery:
         traceback: TracebackType | None,
     ) -> None:
         if self._diag is not None:
-            self._diag.close()
+            fork.close(self._diag)
 
     def owners(self, socks: Sequence[socket.socket]) -> list[Owner]:
         """Return who holds the other end of each of ``socks``.

@@ -137,17 +137,12 @@ class _LockedDirectory:
                 self._fd = NONE
 
     def _make_anew(self) -> bool:
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(self.path, 0o700)
-        except FileExistsError:
-            is_new = False
-        else:
-            is_new = True
         fd = NONE
         # Until it is locked, another process may take it for stale.
         with contextlib.suppress(FileNotFoundError):
-            if is_new:
-                os.chmod(self.path, 0o700)  # whatever the umask has taken away
+            _restore_mode(self.path)
             _check(self.path, os.lstat(self.path))
             fd = _lock(self.path)
         if fd == NONE:
@@ -155,6 +150,14 @@ class _LockedDirectory:
         self.let_go()
         self._fd = fd
         return True
+
+
+def _restore_mode(path: str) -> None:
+    """Give us back what the umask has taken away, perhaps in an attempt that failed."""
+    status = os.lstat(path)
+    is_ours = stat.S_ISDIR(status.st_mode) and why_not_ours(status.st_uid) is None
+    if is_ours and not status.st_mode & 0o077:
+        os.chmod(path, 0o700)
 
 
 def _create(parent: str) -> tuple[str, int]:
@@ -256,13 +259,14 @@ def _remove_if_stale(path: str) -> None:
     status = os.lstat(path)
     if why_not_ours(status.st_uid) is not None or status.st_mode & 0o077:
         return
-    try:
-        fd = _open_directory(path)
-    except PermissionError:
-        os.rmdir(path)  # its maker was killed before it set the mode: it is empty
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its owner lives
-        _remove(path, fd)
-    finally:
-        os.close(fd)
+    with fork.lock:  # or else a child of another thread would inherit the lock
+        try:
+            fd = _open_directory(path)
+        except PermissionError:
+            os.rmdir(path)  # its maker was killed before it set the mode: it is empty
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its owner lives
+            _remove(path, fd)
+        finally:
+            os.close(fd)

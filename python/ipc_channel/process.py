@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from ipc_channel.fork import Process, this_process
+from ipc_channel.fork import Process, lock, this_process
 from ipc_channel.spawn import popen, spawn
 
 UNKNOWN_STATUS = 255
@@ -70,8 +70,25 @@ def start_child(
     _reap_abandoned()
     if sys.platform == "win32":
         return WindowsChild(popen(command, env=env, cwd=cwd, own_group=own_group))
-    pid = spawn(command, env=env, cwd=cwd, own_group=own_group)
-    return PosixChild(pid, own_group=own_group)
+    pid = 0
+    try:
+        pid = spawn(command, env=env, cwd=cwd, own_group=own_group)
+        return PosixChild(pid, own_group=own_group)
+    except BaseException:  # of a signal handler, behind the start
+        if pid:
+            _kill_started(pid, own_group=own_group)
+        raise
+
+
+def _kill_started(pid: int, *, own_group: bool) -> None:
+    """End a process of which nobody else will ever know."""
+    with contextlib.suppress(OSError):
+        if own_group:
+            os.killpg(pid, SIGKILL)
+        else:
+            os.kill(pid, SIGKILL)
+    with contextlib.suppress(OSError):
+        os.waitpid(pid, 0)
 
 
 class PosixChild:
@@ -85,7 +102,15 @@ class PosixChild:
         self._own_group = own_group
         self._status: int | None = None
         self._reaped = False  # the number may be another's
+        self._pidfd = _NONE
         self._pidfd = _open_pidfd(pid)
+
+    def __del__(self) -> None:
+        # Nobody has it: an exception of a signal handler came before anybody could.
+        if not getattr(self, "released", True) and self.maker.runs and not self._reaped:
+            _kill_started(self.pid, own_group=self._own_group)
+            if self._pidfd != _NONE:
+                os.close(self._pidfd)
 
     def poll(self) -> int | None:
         if self._status is None and self.maker.runs:
@@ -102,7 +127,10 @@ class PosixChild:
         if not self._own_group or self.released:
             return False
         if sys.platform == "linux" and os.path.exists("/proc/self/stat"):
-            return self._reaches_group() and any(_living_members(self.pid))
+            try:
+                return self._reaches_group() and any(_living_members(self.pid))
+            except OSError:  # no descriptor for looking: suppose so, and look again
+                return True
         # There, those that have ended are not signalled, and so do not count.
         return self.poll() is not None and self._reaches_group()
 
@@ -236,10 +264,11 @@ def abandon(child: Child) -> bool:
 
 
 def _reap_abandoned() -> None:
-    for child in tuple(_abandoned):
-        if child.poll() is not None:
-            child.release()
-            _abandoned.remove(child)
+    with lock:  # threads may start helpers at the same time
+        for child in tuple(_abandoned):
+            if child.poll() is not None:
+                child.release()
+                _abandoned.remove(child)
 
 
 def _open_pidfd(pid: int) -> int:
@@ -264,7 +293,7 @@ def _living_members(group: int) -> Iterator[int]:
     """Yield the processes of a group that have not ended, but for its leader."""
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != group:
-            with contextlib.suppress(OSError):  # it has ended in between
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
                 if os.getpgid(int(name)) == group and _lives(name):
                     yield int(name)
 

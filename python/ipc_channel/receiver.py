@@ -98,6 +98,8 @@ class Receiver:
         self._resume()
         self._decoder.feed(self._stream.early)
         self._on_bytes(len(self._stream.early))
+        if len(self._messages) > _TURN:
+            self._begin_turn()
 
     def take(self) -> bytes | None:
         """Return the message that waits longest, or None: a coroutine less than to read."""

@@ -76,7 +76,8 @@ def spawn(
         return started.pid
     if cwd is not None:
         os.stat(os.path.join(cwd, ""))  # the shell could only print what is wrong
-        command = ["/bin/sh", "-c", _IN_DIRECTORY, os.fspath(cwd), *command]
+        # Absolute: "-" and the like mean something to the shell.
+        command = ["/bin/sh", "-c", _IN_DIRECTORY, os.path.abspath(cwd), *command]
     options: dict[str, Any] = {"setpgroup": 0} if own_group else {}
     return os.posix_spawn(
         _find(command[0], env),

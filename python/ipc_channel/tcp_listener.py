@@ -34,6 +34,7 @@ _BACKLOG = (
     1024  # connections that wait in the kernel, so that a flood leaves room for a helper
 )
 _BATCH = 16  # connections looked at in one turn of the loop: about a millisecond
+_PAUSE = 0.1  # seconds until another try, when no descriptor was left
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
@@ -52,6 +53,8 @@ class Listener:
         self._admitted: socket.socket | None = None  # let in, for the next ``accept``
         self._accepting: asyncio.Future[socket.socket] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
+        self._watching: set[asyncio.AbstractEventLoop] = set()  # that have a reader for it
+        self._closed = False
         self._resumption: asyncio.TimerHandle | None = None
         self._socket = fork.hold(socket.socket)
         try:
@@ -106,6 +109,7 @@ class Listener:
                     reset(sock)
             except OSError:  # no descriptors left: they have to wait in the queue
                 self.rest()
+                self._resumption = stream.loop.call_later(_PAUSE, self.turn_away, stream)
 
         self._watch(stream.loop, look)
 
@@ -115,38 +119,55 @@ class Listener:
             self._resumption.cancel()
             self._resumption = None
         loop, self._loop = self._loop, None
-        if loop is None or loop.is_closed():
-            return
-        if loop.is_running() and not _is_running(loop):  # in another thread
-            with contextlib.suppress(RuntimeError):  # it was closed just now
-                loop.call_soon_threadsafe(self._unwatch, loop)
-        else:
-            self._unwatch(loop)
+        if loop is not None:
+            self._in_loop(loop, self._unwatch)
 
     def leave(self) -> None:
         """Watch no more in a forked child, without touching the loop, which is the parent's."""
         self._loop = None
+        self._watching.clear()
 
     def close(self) -> None:
-        """Give up the port; whoever still waits is reset."""
-        loop = self._loop
-        if loop is not None and loop.is_running() and not _is_running(loop):
-            loop.call_soon_threadsafe(self.close)  # collected in another thread
-            return
+        """Give up the port at once; whoever still waits is reset.
+
+        Another loop that watches the socket stops doing so first: a descriptor that
+        is closed while it is watched leaves a dead entry behind.
+        """
         self.rest()
+        self.forget()
         # A child that was forked without our hook may hold a copy, which would listen on.
         with contextlib.suppress(OSError):  # systems other than Linux
             self._socket.shutdown(socket.SHUT_RDWR)
-        fork.close(self._socket)
-        self.forget()
+        self._closed = True
+        self._close_unless_watched()
         self.refusals.stop()
 
+    def _in_loop(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        call: Callable[[asyncio.AbstractEventLoop], None],
+    ) -> None:
+        """Call ``call(loop)``, in the thread of ``loop`` if it runs in another one."""
+        if loop.is_running() and not _is_running(loop):
+            with contextlib.suppress(RuntimeError):  # it was closed just now
+                loop.call_soon_threadsafe(call, loop)
+                return
+        call(loop)
+
+    def _close_unless_watched(self) -> None:
+        if self._closed and not self._watching:
+            fork.close(self._socket)
+
     def forget(self) -> None:
-        """Reset who has come since the last ``accept``."""
+        """Reset who has come since the last ``accept``, and those in the queue."""
         self._drop_admitted()
         for sock in self._undecided:
             reset(sock)
         self._undecided.clear()
+        with contextlib.suppress(OSError):  # no descriptor left, or closed already
+            for _ in range(_BACKLOG // _BATCH):
+                for sock in self._accept_some():
+                    reset(sock)
 
     def _drop_admitted(self) -> None:
         if self._admitted is not None:
@@ -157,6 +178,7 @@ class Listener:
         self.rest()
         if self._socket.fileno() >= 0 and not loop.is_closed():
             self._loop = loop
+            self._watching.add(loop)
             loop.add_reader(self._socket.fileno(), self._call_in, loop, callback)
 
     def _call_in(
@@ -166,8 +188,12 @@ class Listener:
             callback()
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is not loop and self._socket.fileno() >= 0:
+        if self._loop is loop:
+            return  # it has the socket again
+        if not loop.is_closed() and self._socket.fileno() >= 0:
             loop.remove_reader(self._socket.fileno())
+        self._watching.discard(loop)
+        self._close_unless_watched()
 
     def _admit(self) -> None:
         """Let somebody in, out of the next batch of those who have come."""
@@ -192,22 +218,21 @@ class Listener:
         chosen = None
         start = loop.time()
         with OwnerQuery() as query:
-            socks, self._undecided = self._undecided + self._accept_some(), []
-            try:
-                owners = query.owners(socks)
-            except OSError:  # no descriptor left for asking: let them wait
-                self._undecided = socks
-                raise
+            # They stay undecided if nobody can be asked, or an exception strikes.
+            self._undecided += self._accept_some()
+            owners = query.owners(self._undecided)
             used_table = query.used_table
-        for sock, owner in zip(socks, owners, strict=True):
+        for owner in owners:
+            sock = self._undecided[0]
             may_enter = self._may_enter(owner)
             if may_enter and chosen is None:
                 sock.setblocking(False)
                 chosen = sock
-                continue
-            if not may_enter:
-                self.refusals.count(owner)
-            reset(sock)
+            else:
+                if not may_enter:
+                    self.refusals.count(owner)
+                reset(sock)
+            del self._undecided[0]
         if used_table and chosen is None:
             # Leave the loop to others for as long as this took.
             self.rest()
