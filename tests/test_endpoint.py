@@ -133,10 +133,8 @@ async def test_close_frees_a_peer_that_no_connect_has_told_of(transport: Any) ->
     await server.close()
     assert await asyncio.to_thread(peer.recv_all) == []
     peer.close()
-    if transport == "tcp":  # the listening socket
-        assert len(before - open_descriptors()) == 1
-    else:
-        assert open_descriptors() == before
+    # The listening socket, or the lock of the pipes' directory.
+    assert len(before - open_descriptors()) == 1
 
 
 @pytest.mark.covers("RDV-9")

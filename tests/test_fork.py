@@ -334,7 +334,7 @@ async def test_a_child_can_make_its_own_with_the_same_numbers(
 async def test_a_write_that_waits_goes_on_after_a_fork(
     transport: str, role: str, tmp_path: Path
 ) -> None:
-    message = os.urandom(4 * 2**20)
+    message = os.urandom(32 * 2**20)  # more than the kernel takes of a socket
     async with raw.connected(transport, role, tmp_path) as (ours, peer):
         writing = asyncio.create_task(ours.write(message))
         await asyncio.sleep(0.01)

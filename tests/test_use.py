@@ -27,6 +27,7 @@ from ipc_channel import (
     make_ipc_channel_client,
 )
 from ipc_channel.stream import Stream
+from ipc_channel.tcp_listener import Listener
 from raw import CLOSE, dial, frame, make, meet, open_descriptors
 
 
@@ -233,11 +234,12 @@ async def test_dropped_in_another_thread(
 
     stream.release = release
 
-    def unwatch(loop: asyncio.AbstractEventLoop, fd: int) -> None:
+    def unwatch(listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
         threads.append(threading.get_ident())
-        loop.remove_reader(fd)
+        real_unwatch(listener, loop)
 
-    monkeypatch.setattr("ipc_channel.tcp_listener.unwatch", unwatch)
+    real_unwatch = Listener._unwatch
+    monkeypatch.setattr(Listener, "_unwatch", unwatch)
     holder = [server]
     del server
     with pytest.warns(ResourceWarning, match="unclosed"):

@@ -298,6 +298,8 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
     def _forget_peer(self) -> None:
         self._pipes.close()
         self._directory.used = True  # it may have written to them
+        # At once: the next helper may open them before the next connect looks.
+        self._directory.try_refresh()
 
     def _holds_something(self) -> bool:
         return True

@@ -36,11 +36,9 @@ _USER_AND_INODE = struct.Struct("=2I")
 _ENDS_OFFSET = _HEADER.size + 4
 _USER_OFFSET = _ENDS_OFFSET + 48 + 12
 
-_ESTABLISHED: Final = 1
-_CLOSE_WAIT: Final = 8
 # ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT. Not SYN_SENT: a process that begins
 # to connect from a port that a stranger used before is not the one that has sent.
-_CONNECTED: Final = frozenset((_ESTABLISHED, 4, 5, _CLOSE_WAIT))
+_CONNECTED: Final = frozenset((1, 4, 5, 8))
 _LACKING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # what an IPv4 address begins with in IPv6
 
@@ -136,7 +134,7 @@ def peer_user(sock: socket.socket) -> Owner:
 
 def _is_connected(sock: socket.socket) -> bool:
     state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    return state in (_ESTABLISHED, _CLOSE_WAIT)
+    return state in _CONNECTED
 
 
 def _peer_ends(sock: socket.socket) -> Ends | None:
