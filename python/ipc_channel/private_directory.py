@@ -137,12 +137,17 @@ class _LockedDirectory:
                 self._fd = NONE
 
     def _make_anew(self) -> bool:
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            is_new = False
+        else:
+            is_new = True
         fd = NONE
         # Until it is locked, another process may take it for stale.
         with contextlib.suppress(FileNotFoundError):
-            _restore_mode(self.path)
+            if is_new or _lacks_modes(self.path):
+                os.chmod(self.path, 0o700)  # whatever the umask has taken away
             _check(self.path, os.lstat(self.path))
             fd = _lock(self.path)
         if fd == NONE:
@@ -152,12 +157,12 @@ class _LockedDirectory:
         return True
 
 
-def _restore_mode(path: str) -> None:
-    """Give us back what the umask has taken away, perhaps in an attempt that failed."""
+def _lacks_modes(path: str) -> bool:
+    """Whether it is ours, but an attempt was interrupted before it set the mode."""
     status = os.lstat(path)
     is_ours = stat.S_ISDIR(status.st_mode) and why_not_ours(status.st_uid) is None
-    if is_ours and not status.st_mode & 0o077:
-        os.chmod(path, 0o700)
+    mode = stat.S_IMODE(status.st_mode)
+    return is_ours and mode != 0o700 and not mode & 0o077
 
 
 def _create(parent: str) -> tuple[str, int]:
