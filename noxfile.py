@@ -42,7 +42,6 @@ nox.options.sessions = [
     "js",
     "js_tests",
     "package",
-    "surroundings",
     "conformance",
     "demo",
 ]
