@@ -211,7 +211,7 @@ def _search_tables(wanted: set[Ends]) -> dict[Ends | None, Owner]:
 def _rows(name: str) -> Iterator[tuple[tuple[str, str], int]]:
     """Yield the ends and the user of each connected socket that a process holds."""
     try:
-        with open(f"/proc/net/{name}", encoding="ascii") as table:
+        with open(f"/proc/net/{name}", encoding="utf-8") as table:
             next(table, None)  # the headings
             for line in table:
                 fields = line.split(None, 10)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 _ALL_USERS = 2**32 - 1  # how many ids the initial namespace maps: all but "no user"
-_OVERFLOW_USER = 65534
 
 
 def is_our_user(user: int) -> bool:
@@ -32,12 +31,7 @@ def why_not_ours(user: int) -> str | None:
 
 def is_ambiguous(user: int) -> bool:
     """Whether ``user`` may stand for any user that this namespace does not map."""
-    return user == _overflow_user() and not _maps_all_users()
-
-
-def _overflow_user() -> int:
-    number = _read("/proc/sys/kernel/overflowuid")
-    return _OVERFLOW_USER if number is None else int(number)
+    return user == _OVERFLOW_USER and not _maps_all_users()
 
 
 def _maps_all_users() -> bool:
@@ -47,9 +41,13 @@ def _maps_all_users() -> bool:
     return sum(int(line.split()[2]) for line in user_map.splitlines()) >= _ALL_USERS
 
 
-def _read(path: str) -> str | None:
+def _read(path: str) -> bytes | None:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
         return None
+
+
+# Asked once: later there may be no descriptor left for it.
+_OVERFLOW_USER = int(_read("/proc/sys/kernel/overflowuid") or 65534)
