@@ -24,7 +24,11 @@ it('the README installs the package, and its echo runs', async (t) => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'ipc-channel-test-'));
   t.after(() => fs.rmSync(directory, { recursive: true }));
   fs.writeFileSync(path.join(directory, 'package.json'), '{"private": true}');
-  const install = snippet('sh').replace('/path/to/clone/js-client', `'${PACKAGE}'`);
+  // The npm that runs these tests: another one on the PATH may not even start.
+  const npm = process.env.npm_execpath;
+  const install = snippet('sh')
+    .replace('/path/to/clone/js-client', `'${PACKAGE}'`)
+    .replace(/^npm /m, npm ? `'${process.execPath}' '${npm}' ` : 'npm ');
   execFileSync('sh', ['-c', `${install.trim()} --offline --no-audit --no-fund`], {
     cwd: directory,
     stdio: 'pipe',
