@@ -87,8 +87,7 @@ def _kill_started(pid: int, *, own_group: bool) -> None:
             os.killpg(pid, SIGKILL)
         else:
             os.kill(pid, SIGKILL)
-    with contextlib.suppress(OSError):
-        os.waitpid(pid, 0)
+        os.waitpid(pid, 0)  # not of one that may not be signalled: that would not end
 
 
 class PosixChild:

@@ -166,8 +166,11 @@ class Listener:
         self._undecided.clear()
         with contextlib.suppress(OSError):  # no descriptor left, or closed already
             for _ in range(_BACKLOG // _BATCH):
-                for sock in self._accept_some():
+                socks = self._accept_some()
+                for sock in socks:
                     reset(sock)
+                if len(socks) < _BATCH:
+                    break
 
     def _drop_admitted(self) -> None:
         if self._admitted is not None:
