@@ -328,3 +328,15 @@ def test_a_forked_child_that_drops_streams() -> None:
     loop.run_until_complete(use(peer, protocols[0]))
     loop.run_until_complete(held.__aexit__(None, None, None))
     loop.close()
+
+
+async def test_many_tiny_messages_that_came_before_are_handed_out_in_turns() -> None:
+    async with streams() as (reader, writer, peer):
+        peer.send(frame(b"x") * 2000)
+        await eventually(lambda: len(reader._buffer) == 10_000)  # looks inside
+        ours = TCPSocketProtocol(reader, writer)
+        receiver = ours._session.receiver
+        assert len([1 for _ in range(2000) if receiver.take() is not None]) == 512
+        for _ in range(1488):
+            assert await ours.read() == b"x"
+        await ours.close()

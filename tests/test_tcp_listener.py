@@ -553,3 +553,83 @@ async def test_an_abort_leaves_a_connect_that_waits_alone() -> None:
     assert await connecting
     peer.close()
     await server.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "between"])
+async def test_nobody_of_the_queue_is_the_helper(moment: str) -> None:
+    server = TCPSocketChannel()
+    if moment == "between":
+        assert not await server.connect(0)
+    probers = [dial(server.in_path, server.in_path) for _ in range(20)]
+    for prober in probers:
+        prober.send(frame(b"not the helper"))
+    server.abort()  # as Helper.start does
+    for prober in probers:
+        assert await asyncio.to_thread(prober.is_ended)
+        prober.close()
+    assert not await server.connect(0)
+    await server.close()
+
+
+async def test_an_interrupt_as_a_batch_is_looked_at_loses_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupt(BaseException):
+        pass
+
+    def interrupted(*_: object) -> Any:
+        raise Interrupt
+
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    peer.send(frame(b"still here"))
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnerQuery, "owners", interrupted)
+        with pytest.raises(Interrupt):
+            await server.connect(PATIENCE)
+    assert await server.connect(PATIENCE)
+    assert await server.read() == b"still here"
+    peer.close()
+    await server.close()
+
+
+async def test_turning_away_goes_on_once_there_are_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = TCPSocketChannel()
+    peer = dial(server.in_path, server.in_path)
+    assert await server.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(server._listener, "_accept_some", full)
+        late = dial(server.in_path, server.in_path)
+        await eventually(lambda: server._listener._loop is None)
+    assert await asyncio.to_thread(late.is_ended)
+    late.close()
+    peer.close()
+    await server.close()
+
+
+async def test_another_loop_that_watches_is_left_without_a_dead_entry() -> None:
+    """The descriptor stays open until that loop has let go of it."""
+    server = TCPSocketChannel()
+    ready, go_on = threading.Event(), threading.Event()
+    left: list[bool] = []
+
+    async def admit_elsewhere() -> None:
+        assert not await server.connect(0)
+        fd = server._listener._socket.fileno()
+        ready.set()
+        go_on.wait()  # its loop stands still, while the other one closes
+        await asyncio.sleep(0.01)
+        left.append(asyncio.get_running_loop().remove_reader(fd))
+
+    thread = threading.Thread(target=asyncio.run, args=(admit_elsewhere(),))
+    thread.start()
+    await asyncio.to_thread(ready.wait)
+    await server.close()
+    with pytest.raises(ConnectionRefusedError):
+        dial(server.in_path, server.in_path)
+    go_on.set()
+    await asyncio.to_thread(thread.join)
+    assert left == [False]
+    assert server._listener._socket.fileno() == -1
