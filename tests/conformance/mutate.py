@@ -1,10 +1,10 @@
 """Mutation testing of the conformance suite: ``nox -s suite_mutants``.
 
 Faulty variants are made out of the clients' own code (variants.py), each in a
-copy, and the suite has to find every one. A variant that survives is explained
-in survivors.toml, by what it changes: as equivalent, or as a gap of the suite.
-One that is explained is not run again. What does not build, or does not begin as
-a testee, is no variant.
+copy, and the suite has to find every one (judge.py). A variant that survives is
+explained in survivors.toml, by what it changes: as equivalent, or as a gap of the
+suite. One that is explained is not run again. What does not build, or does not
+begin as a testee, is no variant.
 """
 
 from __future__ import annotations
@@ -13,203 +13,31 @@ import argparse
 import contextlib
 import json
 import os
-import queue
 import shlex
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance.variants import Variant, sample  # noqa: E402  # found by the line above
+from conformance.jobs import Jobs, exit_on_signals  # found by the line above
+from conformance.judge import Fate, Judge
+from conformance.mutated import NOT_OF_A_CLIENT, ROOT, Client, clients
+from conformance.variants import Variant, sample
 
 SURVIVORS = Path(__file__).with_name("survivors.toml")
-RUN_TIMEOUT = 600  # seconds
-# What is not for this system, or nothing that a testee needs but texts for people.
-LEFT_OUT = (
-    "_other.go",
-    "_windows.go",
-    "_darwin.go",
-    "_test.go",
-    "/describe.go",
-    "/stream.js",
-    "/spelling.js",
-)
-PYTHON = [
-    "endpoint",
-    "framing",
-    "named_pipe",
-    "pipe_files",
-    "pipe_stream",
-    "pipe_write",
-    "receiver",
-    "rendezvous",
-    "sender",
-    "session",
-    "stream",
-    "tcp_socket",
-    "tcp_stream",
-]
-NOT_OF_A_CLIENT = {  # functions and classes
-    *("PosixNamedPipeChannel", "TCPSocketChannel", "TCPSocketProtocol", "_TakenOver"),
-    *("_take_over", "check_users", "_tell_who_reads", "mark_as_read_by_server"),
-    *("default_transport", "to_environment", "check_named_pipes_exist", "warn_unclosed"),
-    *("__repr__", "__getstate__", "__del__", "_name", "_state", "_describe", "_log_end"),
-    *("check_loop_argument", "check_logger", "check_running", "check_loop", "_check_loop"),
-    *("disconnect", "deserted", "abandon", "hindrance", "closing"),
-}
-COUNTS = {"go": 70, "js": 70, "python": 70}
+COUNT = 70  # variants of each client
+FAULTY = ("found", "unsteady", "error", "gap", "survived")
+NOT_EXPECTED = ("survived", "error")  # what makes the run fail
 
-
-# Which cases can see a fault of a file whose name holds this: fewer are sooner done,
-# and what they do not find may still be found by others.
-CASES = {
-    "rendezvous.": ["--run", "rendezvous", "--run", "environment"],
-    "pipe": ["--transport", "named_pipe", "--skip", "rendezvous"],
-    "fifo": ["--transport", "named_pipe", "--skip", "rendezvous"],
-    "user": ["--transport", "named_pipe", "--skip", "rendezvous"],
-    "tcp": ["--transport", "tcp", "--skip", "rendezvous"],
-    "socket": ["--transport", "tcp", "--skip", "rendezvous"],
-    "": ["--skip", "rendezvous", "--skip", "connect/refused", "--skip", "environment"],
-}
-
-
-@dataclass(frozen=True)
-class Client:
-    """What is changed, and how the testee of a copy is built and started."""
-
-    parts: tuple[str, ...]
-    files: list[str]
-    build: Callable[[Path], list[str]]
-    command: Callable[[Path], list[str]]
-
-
-def files_in(directory: str, ending: str) -> list[str]:
-    found = sorted((ROOT / directory).glob(f"*{ending}"))
-    return [str(one.relative_to(ROOT)) for one in found if not str(one).endswith(LEFT_OUT)]
-
-
-def clients(go: str, node: str) -> dict[str, Client]:
-    return {
-        "go": Client(
-            ("go-client",),
-            files_in("go-client", ".go"),
-            lambda tree: [
-                *(go, "-C", f"{tree}/go-client", "build", "-o", f"{tree}/testee"),
-                "./cmd/testee",
-            ],
-            lambda tree: [f"{tree}/testee"],
-        ),
-        "js": Client(
-            ("js-client",),
-            files_in("js-client/lib", ".js"),
-            lambda tree: ["true"],
-            lambda tree: [node, f"{tree}/js-client/testee.js"],
-        ),
-        "python": Client(
-            ("python",),
-            [f"python/ipc_channel/{name}.py" for name in PYTHON],
-            lambda tree: ["true"],
-            lambda tree: [
-                *("env", f"PYTHONPATH={tree}/python", "PYTHONDONTWRITEBYTECODE=1"),
-                *(sys.executable, "-m", "ipc_channel.conformance.python_testee"),
-            ],
-        ),
-    }
-
-
-class Bench:
-    """Copies of a client in which its variants are tried."""
-
-    def __init__(self, client: Client, directory: Path, workers: int) -> None:
-        self._client = client
-        self._trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        for worker in range(workers):
-            tree = directory / str(worker)
-            for part in client.parts:
-                left_out = shutil.ignore_patterns("node_modules", "__pycache__", "test")
-                shutil.copytree(ROOT / part, tree / part, ignore=left_out)
-            self._trees.put(tree)
-
-    def try_out(self, variant: Variant | None) -> str:
-        """Return what found a variant: the name of a case, or "survived", "unusable"."""
-        tree = self._trees.get()
-        try:
-            if variant is None:
-                return self._run(tree, CASES[""])
-            target = tree / variant.file
-            original = target.read_text("utf-8")
-            target.write_text(variant.code, "utf-8")
-            try:
-                key = next(key for key in CASES if key in variant.file.lower())
-                return self._run(tree, CASES[key])
-            finally:
-                target.write_text(original, "utf-8")
-        finally:
-            self._trees.put(tree)
-
-    def _run(self, tree: Path, cases: list[str]) -> str:
-        build = self._client.build(tree)
-        if subprocess.run(build, capture_output=True, check=False).returncode:
-            return "unusable"
-        # What takes longest finds least.
-        fate = self._find_twice(tree, *cases, "--skip", "load")
-        if fate == "survived" and "--run" not in cases:
-            return self._find_twice(tree, "--run", "load", "--no-first-check")
-        return fate
-
-    def _find_twice(self, tree: Path, *options: str) -> str:
-        """Ask again: on a busy machine a case may fail for once, with nothing wrong."""
-        fate = ""
-        for _ in range(3):
-            if (fate := self._find(tree, *options)) in ("survived", "unusable"):
-                return fate
-            case, transport = fate.split()
-            same = ["--run", case, "--transport", transport, "--no-first-check"]
-            if self._find(tree, *same) == fate:
-                return fate
-        return f"unsteady: {fate}"
-
-    def _find(self, tree: Path, *options: str) -> str:
-        report = tree / "report.json"
-        report.unlink(missing_ok=True)
-        options = (*options, "--report", str(report))
-        status = run_suite(self._client.command(tree), options)
-        if status == 0:
-            return "survived"
-        if status == 2 or not report.exists():
-            return "unusable"
-        results = json.loads(report.read_text("utf-8"))["results"]
-        failed = [one for one in results if one["status"] == "failed"]
-        return f"{failed[0]['id']} {failed[0]['transport']}"
-
-
-def run_suite(testee: list[str], more: Sequence[str]) -> int:
-    """Return the status of the suite."""
-    options = ["--strict", "--max-failures", "1", "--timeout", "6", *more]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ipc_channel.cli", "conformance", *options, "--", *testee],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "python")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(RUN_TIMEOUT)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+Json = dict[str, Any]
 
 
 def explained() -> dict[str, Any]:
@@ -217,66 +45,132 @@ def explained() -> dict[str, Any]:
     return tomllib.loads(SURVIVORS.read_text("utf-8"))
 
 
-def explanation_of(variant: Variant, known: dict[str, Any]) -> dict[str, Any] | None:
+def explanation_of(variant: Variant, known: dict[str, Any]) -> Fate | None:
     for one in known.get(variant.file, []):
         if (one["before"], one["after"]) == (variant.before, variant.after):
-            return dict(one)
+            return Fate("gap" if one.get("gap") else "equivalent", one["why"])
     return None
 
 
+class Progress:
+    """Prints how far the variants of a client have come, and keeps what came of each."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name, self._total = name, total
+        self._start = time.monotonic()
+        self._results: list[Json] = []
+        print(f"{name}: {total} variants", flush=True)
+
+    def add(self, variant: Variant, fate: Fate) -> None:
+        self._results.append(_without_code(variant) | {"fate": fate.kind, "why": fate.text})
+        where = f"{self._name} {len(self._results)}/{self._total}, {self._elapsed()}"
+        what = f"{variant.file}:{variant.line} {variant.kind}: {fate.kind}: {fate.text}"
+        print(f"[{where}] {what}\n    {variant.before}\n    {variant.after}", flush=True)
+
+    def finish(self) -> None:
+        text = ", ".join(f"{count} {kind}" for kind, count in self.counts().items())
+        tried = f"{len(self._results)} of {self._total} variants"
+        print(f"{self._name}: {tried} in {self._elapsed()}: {text}", flush=True)
+
+    def counts(self) -> Counter[str]:
+        return Counter(one["fate"] for one in self._results)
+
+    def to_json(self) -> Json:
+        seconds = round(time.monotonic() - self._start)
+        return {
+            "seconds": seconds,
+            "variants": self._total,
+            "counts": self.counts(),
+            "results": self._results,
+        }
+
+    def _elapsed(self) -> str:
+        minutes, seconds = divmod(round(time.monotonic() - self._start), 60)
+        return f"{minutes}:{seconds:02}"
+
+
+def _without_code(variant: Variant) -> Json:
+    return {key: value for key, value in asdict(variant).items() if key != "code"}
+
+
+@contextlib.contextmanager
+def workers(count: int) -> Iterator[tuple[ThreadPoolExecutor, Jobs, Path]]:
+    """Give threads, what starts their processes, and a directory; leave none behind."""
+    jobs = Jobs()
+    with tempfile.TemporaryDirectory(prefix="ipc-channel-mutants-") as directory:
+        pool = ThreadPoolExecutor(count)
+        try:
+            yield pool, jobs, Path(directory)
+        finally:
+            jobs.end()
+            pool.shutdown(cancel_futures=True)
+
+
 def try_client(
-    name: str, client: Client, options: argparse.Namespace, known: dict[str, Any]
-) -> Counter[str]:
-    """Try the variants of a client; print and count what became of them."""
-    count = COUNTS[name] if options.count is None else options.count
-    wanted = sample(ROOT, client.files, NOT_OF_A_CLIENT, count, options.seed)[
-        options.begin :
-    ]
-    counts: Counter[str] = Counter()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        ThreadPoolExecutor(options.jobs) as pool,
-    ):
-        bench = Bench(client, Path(directory), options.jobs)
-        if (fate := bench.try_out(None)) != "survived":
-            raise RuntimeError(f"{name}: without any change: {fate}")
+    client: Client, wanted: list[Variant], count: int, tell: Callable[[Variant, Fate], None]
+) -> None:
+    """Try the variants of a client, and tell what became of each."""
+    known = explained()
+    with workers(count) as (pool, jobs, directory):
+        judge = Judge(client, directory, count, jobs)
+        # In a thread as well: a signal is to find this one ready to clean up.
+        if (fate := pool.submit(judge.try_unchanged).result()).kind != "survived":
+            raise RuntimeError(f"without any change: {fate.kind}: {fate.text}")
 
-        def judge(variant: Variant) -> tuple[str, str]:
-            explanation = explanation_of(variant, known)
-            if explanation is None:
-                fate = bench.try_out(variant)
-                kind = fate.partition(":")[0]
-                kinds = ("survived", "unusable", "unsteady")
-                return (kind if kind in kinds else "found"), fate
-            return ("gap" if explanation.get("gap") else "equivalent"), explanation["why"]
+        def try_one(variant: Variant) -> Fate:
+            return explanation_of(variant, known) or judge.try_out(variant)
 
-        for variant, (kind, fate) in zip(wanted, pool.map(judge, wanted), strict=True):
-            counts[kind] += 1
-            print(f"{variant.file}:{variant.line} {variant.kind}: {kind}: {fate}")
-            print(f"    {variant.before}\n    {variant.after}", flush=True)
-    return counts
+        for variant, fate in zip(wanted, pool.map(try_one, wanted), strict=True):
+            tell(variant, fate)
 
 
-def main() -> int:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s suite_mutants --", description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help="go, js or python")
-    parser.add_argument("--count", type=int, help="how many variants of each client")
+    parser.add_argument(
+        "--count", type=int, default=COUNT, help="how many variants of each client"
+    )
     parser.add_argument("--begin", type=int, default=0, help="how many are left out")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--go", default="go", help="the Go tool")
     parser.add_argument("--node", default="node")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write what came of each as JSON"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
     all_clients = clients(options.go, options.node)
-    total: Counter[str] = Counter()
-    for name in options.clients or all_clients:
-        counts = try_client(name, all_clients[name], options, explained())
-        print(f"{name}: {dict(counts)}", flush=True)
-        total += counts
-    faulty = sum(total[kind] for kind in ("found", "unsteady", "gap", "survived"))
+    done: dict[str, Progress] = {}
+    try:
+        for name in options.clients or all_clients:
+            client = all_clients[name]
+            count, seed = options.count, options.seed
+            made = sample(ROOT, client.files, NOT_OF_A_CLIENT, count, seed)
+            wanted = made[options.begin :]
+            done[name] = Progress(name, len(wanted))
+            try_client(client, wanted, options.jobs, done[name].add)
+            done[name].finish()
+    finally:  # also of a run that was ended
+        if options.report is not None:
+            write_report(options.report, done)
+    total = sum((one.counts() for one in done.values()), Counter())
+    faulty = sum(total[kind] for kind in FAULTY)
     print(f"found {total['found']} of {faulty} faulty variants: {shlex.join(sys.argv)}")
-    return min(total["survived"], 1)
+    return int(any(total[kind] for kind in NOT_EXPECTED))
+
+
+def write_report(file: Path, done: dict[str, Progress]) -> None:
+    report = {
+        "command": sys.argv,
+        "clients": {name: progress.to_json() for name, progress in done.items()},
+    }
+    file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with exit_on_signals():
+        sys.exit(main())

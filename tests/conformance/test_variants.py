@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conformance import mutate
+from conformance.mutated import NOT_OF_A_CLIENT, ROOT, clients
 from conformance.variants import sample, variants
 
 GO = """\
@@ -81,10 +82,9 @@ def test_every_variant_is_made_once(file: str, code: str, tmp_path: Path) -> Non
 
 
 def test_a_seed_gives_the_same_variants_of_all_files() -> None:
-    for client in mutate.clients("go", "node").values():
+    for client in clients("go", "node").values():
         one, again = (
-            sample(mutate.ROOT, client.files, mutate.NOT_OF_A_CLIENT, 70, seed=1)
-            for _ in range(2)
+            sample(ROOT, client.files, NOT_OF_A_CLIENT, 70, seed=1) for _ in range(2)
         )
         assert one == again
         assert len({variant.file for variant in one}) >= 10
@@ -99,6 +99,6 @@ def test_a_seed_gives_the_same_variants_of_all_files() -> None:
 def test_an_explanation_is_of_a_variant() -> None:
     """Or else the code has changed, and what has been explained is gone."""
     for file, explanations in mutate.explained().items():
-        made = {(one.before, one.after) for one in variants(mutate.ROOT, file)}
+        made = {(one.before, one.after) for one in variants(ROOT, file)}
         for explanation in explanations:
             assert (explanation["before"], explanation["after"]) in made, explanation

@@ -1,0 +1,87 @@
+"""The clients that are mutated: which of their code, and how a changed copy is run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# What is not for this system, or nothing that a testee needs but texts for people.
+LEFT_OUT = (
+    "_other.go",
+    "_windows.go",
+    "_darwin.go",
+    "_test.go",
+    "/describe.go",
+    "/stream.js",
+    "/spelling.js",
+)
+PYTHON = [
+    "endpoint",
+    "framing",
+    "named_pipe",
+    "pipe_files",
+    "pipe_stream",
+    "pipe_write",
+    "receiver",
+    "rendezvous",
+    "sender",
+    "session",
+    "stream",
+    "tcp_socket",
+    "tcp_stream",
+]
+NOT_OF_A_CLIENT = {  # functions and classes
+    *("PosixNamedPipeChannel", "TCPSocketChannel", "TCPSocketProtocol", "_TakenOver"),
+    *("_take_over", "check_users", "_tell_who_reads", "mark_as_read_by_server"),
+    *("default_transport", "to_environment", "check_named_pipes_exist", "warn_unclosed"),
+    *("__repr__", "__getstate__", "__del__", "_name", "_state", "_describe", "_log_end"),
+    *("check_loop_argument", "check_logger", "check_running", "check_loop", "_check_loop"),
+    *("disconnect", "deserted", "abandon", "hindrance", "closing"),
+}
+
+
+@dataclass(frozen=True)
+class Client:
+    """What is changed, and how the testee of a copy is built and started."""
+
+    parts: tuple[str, ...]
+    files: list[str]
+    build: Callable[[Path], list[str]]
+    command: Callable[[Path], list[str]]
+
+
+def files_in(directory: str, ending: str) -> list[str]:
+    found = sorted((ROOT / directory).glob(f"*{ending}"))
+    return [str(one.relative_to(ROOT)) for one in found if not str(one).endswith(LEFT_OUT)]
+
+
+def clients(go: str, node: str) -> dict[str, Client]:
+    return {
+        "go": Client(
+            ("go-client",),
+            files_in("go-client", ".go"),
+            lambda tree: [
+                *(go, "-C", f"{tree}/go-client", "build", "-o", f"{tree}/testee"),
+                "./cmd/testee",
+            ],
+            lambda tree: [f"{tree}/testee"],
+        ),
+        "js": Client(
+            ("js-client",),
+            files_in("js-client/lib", ".js"),
+            lambda tree: ["true"],
+            lambda tree: [node, f"{tree}/js-client/testee.js"],
+        ),
+        "python": Client(
+            ("python",),
+            [f"python/ipc_channel/{name}.py" for name in PYTHON],
+            lambda tree: ["true"],
+            lambda tree: [
+                *("env", f"PYTHONPATH={tree}/python", "PYTHONDONTWRITEBYTECODE=1"),
+                *(sys.executable, "-m", "ipc_channel.conformance.python_testee"),
+            ],
+        ),
+    }
