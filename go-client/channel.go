@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,7 +42,8 @@ type Channel struct {
 	writing    chan struct{}
 	out        frame
 	writeAlarm alarm
-	inWrite    sync.Mutex // held from a Write of the stream until its error is noted
+	inWrite    sync.Mutex   // held from a Write of the stream until its error is noted
+	large      atomic.Int64 // length of the last message that may exceed the peer's limit
 
 	closeOnce sync.Once
 	closeErr  error
@@ -96,7 +98,7 @@ func (c *Channel) end(reason EndReason, err error) error {
 		return c.endErr
 	}
 	if c.wasReset && reason != EndClean && reason != EndTooLarge && reason != EndLocal {
-		reason, err = EndReset, ErrReset
+		reason, err = EndReset, newError(CodeReset, "connection reset by the peer%s", c.unread())
 	}
 	c.reason, c.endErr = reason, err
 	if reason == EndReset || reason == EndTooLarge {
@@ -115,7 +117,7 @@ func (c *Channel) end(reason EndReason, err error) error {
 // endOfInput ends the session for an error of the stream's Read.
 func (c *Channel) endOfInput(err error) error {
 	if !errors.Is(err, io.EOF) {
-		return c.end(EndReset, wrapError(CodeReset, err, "connection lost"))
+		return c.end(EndReset, wrapError(CodeReset, err, "connection lost%s", c.unread()))
 	}
 	if c.stream.isDead() {
 		// A reset is told once only, and perhaps to a Write that returns just now.

@@ -46,6 +46,54 @@ func TestResetWithinMessageTellsOfLimit(t *testing.T) {
 	}
 }
 
+// A peer that exits at the header of a message, all of which the kernel has taken,
+// resets the connection. Reads and writes tell that its limit may be why.
+func TestResetAfterLargeMessageTellsOfLimit(t *testing.T) {
+	for _, size := range []int{100_000, huge} {
+		c, p := openTCP(t, nil)
+		written := background(func() error { return c.WriteMessage(testContext(t), pattern(size, 1)) })
+		mustReadSome(t, p)
+		if size < huge {
+			must(t, wait(t, written))
+		}
+		p.reset()
+		hint := fmt.Sprintf("message of %d bytes", size)
+		_, err := c.ReadMessage(testContext(t))
+		if !errors.Is(err, ErrReset) || !strings.Contains(err.Error(), hint) || !strings.Contains(err.Error(), "limit") {
+			t.Errorf("a read gives %v", err)
+		}
+		if err := c.WriteMessage(testContext(t), []byte("x")); err == nil || !strings.Contains(err.Error(), hint) {
+			t.Errorf("a write gives %v", err)
+		}
+		c.Close()
+	}
+}
+
+// A peer that closes drops the rest of a message that exceeds its limit.
+func TestPeerGoneAfterMessageOverDefaultLimit(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		c.large.Store(DefaultMaxMessageSize + 1)
+		p.close()
+		var err error
+		for err == nil { // over TCP the first may pass
+			err = c.WriteMessage(testContext(t), []byte("x"))
+		}
+		if !strings.Contains(err.Error(), "a message of 67108865 bytes may not have been read: if the peer's limit") {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+func TestResetAfterSmallMessagesDoesNotTellOfLimit(t *testing.T) {
+	c, p := openTCP(t, nil)
+	must(t, c.WriteMessage(testContext(t), pattern(64<<10, 1)))
+	p.reset()
+	if _, err := c.ReadMessage(testContext(t)); !errors.Is(err, ErrReset) || strings.Contains(err.Error(), "limit") {
+		t.Errorf("a read gives %v", err)
+	}
+}
+
 func TestFailureBetweenMessagesDoesNotTellOfLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)

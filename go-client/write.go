@@ -3,6 +3,7 @@ package ipcchannel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 )
@@ -41,6 +42,9 @@ func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 		return err
 	}
 	c.out.load(message)
+	if len(message) > headSize {
+		c.large.Store(int64(len(message)))
+	}
 	interrupted, err := c.send(ctx)
 	if interrupted && c.out.begun {
 		c.out.detach()
@@ -82,9 +86,23 @@ func (c *Channel) send(ctx context.Context) (interrupted bool, err error) {
 	}
 }
 
-// lostWithin adds to the reset that a reader has seen what it interrupted here.
+// unread says, for the text of a reset, which message the peer may not have read.
+// A peer resets a connection from which it has not read everything, as one does that
+// exits when a message exceeds its limit. One that closes instead reads and drops the
+// rest: of that nothing is seen here but that the peer has gone.
+func (c *Channel) unread() string {
+	size := c.large.Load()
+	if size == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; a message of %d bytes may not have been read: if the peer's limit is smaller, set MaxMessageSize at both ends",
+		size)
+}
+
+// lostWithin adds to the reset that a reader has seen what it interrupted here,
+// unless that tells of it already.
 func (c *Channel) lostWithin(err error) error {
-	if !c.out.begun || !errors.Is(err, ErrReset) {
+	if !c.out.begun || c.out.size > headSize || !errors.Is(err, ErrReset) {
 		return err
 	}
 	return wrapError(CodeReset, err, "connection lost%s", c.out.within())
@@ -152,7 +170,11 @@ func (c *Channel) sendFailed(err error) error {
 		c.wasReset = true
 		c.mu.Unlock()
 	}
-	failure := wrapError(code, err, "%s%s", what, c.out.within())
+	hint := c.out.within()
+	if hint == "" && (code == CodeReset || c.large.Load() > DefaultMaxMessageSize) {
+		hint = c.unread()
+	}
+	failure := wrapError(code, err, "%s%s", what, hint)
 	if known := c.cannotSendAfter(failure); known != failure {
 		return c.lostWithin(known)
 	}

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import Connect
-from ipc_channel import ChannelClosedError, PeerGoneError, make_ipc_channel_client
+from ipc_channel import (
+    ChannelClosedError,
+    PeerGoneError,
+    ResetError,
+    make_ipc_channel_client,
+)
 from raw import CLOSE, PATIENCE, eventually, frame, open_descriptors
 
 
@@ -98,3 +103,55 @@ async def test_a_peer_that_refuses_a_size_with_a_close_frame(
         await ours.close()
         await asyncio.wait({writing})
         assert isinstance(writing.exception(), ChannelClosedError)
+
+
+@pytest.mark.parametrize("transport", ["tcp"])  # a named pipe cannot be reset
+@pytest.mark.parametrize(
+    ("size", "what"),
+    [(100_000, "may not have been read"), (30 * 2**20, "had passed only in part")],
+)
+async def test_a_peer_that_refuses_a_size_by_a_reset(
+    connect: Connect, size: int, what: str
+) -> None:
+    """As a helper does that exits with the rest of the message unread."""
+    async with connect() as (ours, peer):
+        writing = asyncio.create_task(ours.write(bytes(size)))
+        await asyncio.to_thread(peer.recv, 4)
+        if size < 2**20:
+            await writing
+            sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
+            await eventually(lambda: not sender.queued)
+        peer.reset()
+        said = rf"a message of {size} bytes {what}: if .* raise it at both ends$"
+        with pytest.raises(ResetError, match=said):
+            await ours.read()
+        with pytest.raises((ResetError, PeerGoneError), match=said):
+            await ours.write(b"after that")
+        await asyncio.gather(writing, return_exceptions=True)
+        assert str(ours.last_exception).endswith("raise it at both ends")
+
+
+@pytest.mark.parametrize("transport", ["tcp"])
+async def test_a_reset_after_small_messages_does_not_tell_of_the_limit(
+    connect: Connect,
+) -> None:
+    async with connect() as (ours, peer):
+        await ours.write(bytes(2**16))
+        peer.reset()
+        with pytest.raises(ResetError) as caught:
+            await ours.read()
+        assert "max_message_size" not in str(caught.value)
+
+
+@pytest.mark.parametrize("transport", ["named_pipe"])
+async def test_a_peer_that_leaves_after_a_message_over_the_default_limit(
+    connect: Connect,
+) -> None:
+    """It has read all, as one does that drops what exceeds its limit and closes."""
+    size = 2**26 + 1
+    async with connect() as (ours, peer):
+        ours._session.sender._large = size  # type: ignore[attr-defined]  # as if sent
+        peer.close()
+        assert await ours.read() is None
+        with pytest.raises(PeerGoneError, match=f"message of {size} bytes may not have"):
+            await ours.write(b"after that")

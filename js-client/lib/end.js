@@ -1,4 +1,11 @@
 import { IPCChannelError, systemCode } from './errors.js';
+import { DEFAULT_MAX_MESSAGE_SIZE } from './options.js';
+
+/**
+ * What was being sent, or had been, as the session ended: lengths of messages, 0 if there was none.
+ *
+ * @typedef {Readonly<{lengthUnderWay: number, lastLarge: number}>} Output
+ */
 
 /**
  * How a session ended for its reader: the reason that `endReason` gives, and the error that a read
@@ -51,33 +58,39 @@ export function doesNotFit(length, cause) {
 
 /**
  * @param {unknown} cause
- * @param {number} [lengthUnderWay] of the message that was out in part, if there was one
+ * @param {Output} [output]
  * @returns {End}
  */
-export function reset(cause, lengthUnderWay = 0) {
+export function reset(cause, output = { lengthUnderWay: 0, lastLarge: 0 }) {
   const isPeers = systemCode(cause) === 'ECONNRESET';
   const what = isPeers ? 'connection reset by the peer' : `the connection failed: ${cause}`;
-  const text = what + within(lengthUnderWay);
+  const text = what + sizeHint(output, isPeers);
   return { reason: 'reset', error: new IPCChannelError('reset', text, { cause }) };
 }
 
 /**
  * @param {unknown} cause
- * @param {number} lengthUnderWay
+ * @param {Output} output
  */
-export function peerGone(cause, lengthUnderWay) {
-  const text = `the peer no longer reads${within(lengthUnderWay)}`;
+export function peerGone(cause, output) {
+  const text = `the peer no longer reads${sizeHint(output, false)}`;
   return new IPCChannelError('peer-gone', text, { cause });
 }
 
 /**
- * A peer whose limit is smaller than ours ends its session at the header of our message. What is seen
- * here is only that it has gone.
+ * What to add to an error if the peer may have refused a message by its size: a peer whose limit is
+ * smaller than ours ends its session at the header, and all that is seen here is that it has gone. It
+ * resets a connection from which it has not read everything; and of a message over the default limit
+ * that the kernel has taken it may have dropped the most.
  *
- * @param {number} length
+ * @param {Output} output
+ * @param {boolean} wasReset
  */
-function within(length) {
-  if (length === 0) return '';
-  const hint = 'its limit may be smaller: set maxMessageSize at both ends';
-  return `; it stopped within a message of ${length} bytes, and ${hint}`;
+function sizeHint({ lengthUnderWay, lastLarge }, wasReset) {
+  const hint = 'limit may be smaller: set maxMessageSize at both ends';
+  if (lengthUnderWay > 0) {
+    return `; it stopped within a message of ${lengthUnderWay} bytes, and its ${hint}`;
+  }
+  if (lastLarge === 0 || !(wasReset || lastLarge > DEFAULT_MAX_MESSAGE_SIZE)) return '';
+  return `; it may not have read a message of ${lastLarge} bytes, and its ${hint}`;
 }

@@ -111,6 +111,8 @@ export class Sender {
   #error = null;
   /** @type {Promise<void> | null} */
   #finished = null;
+  /** The length of the last message that can be longer than the peer's limit. */
+  #lastLarge = 0;
 
   /**
    * @param {Write} write
@@ -140,6 +142,11 @@ export class Sender {
   get lengthUnderWay() {
     const begun = [...this.#inBatch, this.#waiting.peek()].filter((frame) => frame?.started);
     return begun.findLast((frame) => frame?.isLarge)?.length ?? 0;
+  }
+
+  /** The length of the last large message that has begun to go out; 0 if there was none. */
+  get lastLarge() {
+    return this.#lastLarge;
   }
 
   /** Whether the close frame was sent or queued. */
@@ -253,6 +260,7 @@ export class Sender {
         continue;
       }
       used = end;
+      if (frame.isLarge) this.#lastLarge = frame.length;
       if (!frame.complete) break;
       this.#inBatch.push(frame);
       this.#waiting.shift();

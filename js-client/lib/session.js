@@ -232,7 +232,7 @@ export class Session {
   /** @param {Error} error */
   #readFailed(error) {
     this.#resolvePeerEnded();
-    const end = this.#resetSeen ?? reset(error, this.#sender.lengthUnderWay);
+    const end = this.#resetSeen ?? reset(error, this.#sender);
     this.#inbox.finish(end);
     if (systemCode(error) !== 'ECONNRESET') return; // of reading alone
     this.#resetSeen = end;
@@ -247,9 +247,9 @@ export class Session {
    */
   #writeFailed(error) {
     if (systemCode(error) !== 'ECONNRESET') {
-      return peerGone(error, this.#sender.lengthUnderWay);
+      return peerGone(error, this.#sender);
     }
-    this.#resetSeen ??= reset(error, this.#sender.lengthUnderWay);
+    this.#resetSeen ??= reset(error, this.#sender);
     return /** @type {Error} */ (this.#resetSeen.error);
   }
 

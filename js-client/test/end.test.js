@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { CLEAN, doesNotFit, EOF, LOCAL, reset, tooLarge, truncated } from '../lib/end.js';
+import { CLEAN, doesNotFit, EOF, LOCAL, peerGone, reset, tooLarge, truncated } from '../lib/end.js';
 
 describe('ends', () => {
   it('are plain or carry an error with a code of the table', () => {
@@ -16,4 +16,13 @@ describe('ends', () => {
       ['reset', 'reset'],
     ]);
   });
+});
+
+it('a peer that leaves after a message over the default limit may have refused it', () => {
+  const { message } = peerGone(null, { lengthUnderWay: 0, lastLarge: 2 ** 26 + 1 });
+  assert.match(
+    message,
+    /may not have read a message of 67108865 bytes, and its limit may be smaller/,
+  );
+  assert.doesNotMatch(peerGone(null, { lengthUnderWay: 0, lastLarge: 2 ** 26 }).message, /limit/);
 });

@@ -47,6 +47,24 @@ it('a reset that ends the session within a large message tells of the limit', as
   await write;
 });
 
+it('a reset after a large message that was sent whole tells of the limit', async (t) => {
+  const { channel, peer } = await meetOverTCP(t);
+  await channel.write(pattern(100_000));
+  await peer.read(4);
+  peer.reset();
+  const hint = /it may not have read a message of 100000 bytes, and its limit may be smaller: set /;
+  await assert.rejects(channel.read(), hint);
+  await assert.rejects(channel.write(pattern(5)), hint);
+});
+
+it('a reset after small messages does not tell of the limit', async (t) => {
+  const { channel, peer } = await meetOverTCP(t);
+  await channel.write(pattern(60_000));
+  peer.reset();
+  const error = await failure(() => channel.read());
+  assert.doesNotMatch(String(error), /limit/);
+});
+
 // Covers SES-36.
 describe('after a write over named pipes that failed', () => {
   for (const [what, size] of /** @type {const} */ ([

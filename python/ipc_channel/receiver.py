@@ -52,6 +52,7 @@ class Receiver:
     ``on_input`` is called in each loop turn that brings input, ``on_end`` once,
     when ``end`` has been set, and ``on_interrupt`` with an exception that a signal
     handler, say, has raised while bytes were on their way: some may be gone.
+    ``reset_hint`` returns what to add to the error of a reset.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Receiver:
         on_input: Callable[[], None],
         on_end: Callable[[], None],
         on_interrupt: Callable[[BaseException], None],
+        *,
+        reset_hint: Callable[[], str],
     ) -> None:
         _keep_memory()
         self.end: EndReason | None = None
@@ -73,6 +76,7 @@ class Receiver:
         self._on_input = on_input
         self._on_end = on_end
         self._on_interrupt = on_interrupt
+        self._reset_hint = reset_hint
         self._decoder = Decoder(max_message_size)
         self._messages = self._decoder.messages
         self._readers: deque[Waiter] = deque()
@@ -316,7 +320,7 @@ class Receiver:
 
     def _on_error(self, cause: OSError) -> None:
         if self._decoder.end is None:
-            error = ResetError(f"connection reset: {cause}")
+            error = ResetError(f"connection reset: {cause}{self._reset_hint()}")
             # Its traceback would keep the frames, and with them a view on the payload.
             error.__cause__ = cause.with_traceback(None)
             self._decoder.stop(EndReason.RESET, error)

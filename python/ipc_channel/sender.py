@@ -18,7 +18,13 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from ipc_channel.errors import ChannelClosedError, IPCChannelError, PeerGoneError
-from ipc_channel.framing import CLOSE_FRAME, HEADER_SIZE, encode_header, message_bytes
+from ipc_channel.framing import (
+    CLOSE_FRAME,
+    DEFAULT_MAX_MESSAGE_SIZE,
+    HEADER_SIZE,
+    encode_header,
+    message_bytes,
+)
 from ipc_channel.stream import Stream, wake
 
 if TYPE_CHECKING:
@@ -60,6 +66,7 @@ class Sender:
         self._on_interrupt = on_interrupt
         self._failed = False  # nothing more is sent: it might complete a frame that is cut
         self._unfinished = 0  # size of the message that was being sent as the peer ended
+        self._large = 0  # size of the last message that can be larger than the peer's limit
         self._queue: deque[_Buffer] = deque()
         self._small: list[bytes] = []  # what comes behind, to be joined
         self._size = 0  # bytes in both
@@ -148,6 +155,24 @@ class Sender:
             self._unfinished = _begun_message(self._queue[0])
         return self._unfinished
 
+    def size_hint(self, *, was_reset: bool) -> str:
+        """Return what to add to an error if the peer may have refused a message by its size.
+
+        All that is seen of a refusal is that the peer has gone. It resets a connection
+        from which it has not read everything; and of a message over the default limit
+        that the kernel has taken it may have dropped the most.
+        """
+        if size := self.on_peer_end():
+            what = "had passed only in part"
+        elif was_reset or self._large > DEFAULT_MAX_MESSAGE_SIZE:
+            size, what = self._large, "may not have been read"
+        if not size:
+            return ""
+        return (
+            f"; a message of {size} bytes {what}: if the peer's max_message_size is"
+            " smaller than that, raise it at both ends"
+        )
+
     def _check(self) -> None:
         if self.error is not None:
             raise self._refusal(self.error)
@@ -184,6 +209,8 @@ class Sender:
         size = len(payload)
         header = encode_header(size)
         if size > _JOIN:
+            if size > WRITE_AHEAD:
+                self._large = size
             self._join()
             self._queue += header, payload
         elif self._size:
@@ -279,15 +306,11 @@ class Sender:
                 self._stream.stop_writing()
 
     def _on_error(self, cause: OSError) -> None:
-        if isinstance(cause, ConnectionResetError):
+        was_reset = isinstance(cause, ConnectionResetError)
+        if was_reset:
             self._on_reset()
-        text = f"the peer does not read any more: {cause}"
-        if size := self.on_peer_end():
-            text += (
-                f"; a message of {size} bytes had passed only in part: if the peer's"
-                " max_message_size is smaller than that, raise it at both ends"
-            )
-        error = PeerGoneError(text)
+        hint = self.size_hint(was_reset=was_reset)
+        error = PeerGoneError(f"the peer does not read any more: {cause}{hint}")
         error.__cause__ = cause.with_traceback(None)  # which would keep the frames
         self.fail(error)
 

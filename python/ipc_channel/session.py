@@ -50,6 +50,7 @@ class Session:
             self.sender.begin_turn,
             self._on_receiver_end,
             self._on_interrupt,
+            reset_hint=lambda: self.sender.size_hint(was_reset=True),
         )
         self.receiver.start()
 
