@@ -335,6 +335,87 @@ async def test_something_else_in_the_directorys_place(other: str, waits: bool) -
             os.unlink(path)
 
 
+def gone(path: str) -> None:
+    """Leave nothing in the place of a directory that was renamed."""
+
+
+GONE = {"gone": (gone, "No such file"), "a file": (a_file, "Not a directory")}
+
+
+@pytest.mark.covers("RDV-33")
+@pytest.mark.parametrize("waits", [False, True], ids=["before connect", "while it waits"])
+@pytest.mark.parametrize("other", GONE)
+async def test_a_temporary_directory_that_is_renamed(
+    other: str, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names it; once it is back, the same channel connects."""
+    replace, why = GONE[other]
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    if waits:
+        await until_read(server.in_path)
+    temporary.rename(tmp_path / "elsewhere")
+    replace(str(temporary))
+    with pytest.raises(BadRendezvousError) as caught:
+        await connecting
+    assert str(caught.value) == (
+        f"the channel's directory {os.path.dirname(server.in_path)!r} cannot be made anew"
+        f" ({caught.value.__cause__.strerror}): put {str(temporary)!r} back and connect"  # type: ignore[union-attr]  # an OSError
+        " again, or close the channel and make another"
+    )
+    assert why in str(caught.value)
+    temporary.unlink(missing_ok=True)
+    temporary.mkdir()
+    client = client_of(server)
+    assert all(await asyncio.gather(server.connect(PATIENCE), client.connect(PATIENCE)))
+    await check_session(server, client)
+    await server.close()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.covers("RDV-21")
+async def test_a_file_in_the_place_of_the_directory_of_a_client() -> None:
+    server = PosixNamedPipeChannel()
+    client = client_of(server)
+    connecting = asyncio.create_task(client.connect(PATIENCE))
+    await until_read(server.out_path)
+    stray = os.open(server.in_path, os.O_RDONLY | os.O_NONBLOCK)
+    pipes = client._pipes
+    await eventually(pipes._is_read)
+    remove_directory(server)
+    a_file(os.path.dirname(server.in_path))
+    with pytest.raises(BadRendezvousError, match="Not a directory"):
+        await connecting
+    os.close(stray)
+    os.unlink(os.path.dirname(server.in_path))
+    await server.close()
+
+
+async def test_a_cleaner_that_comes_while_pipes_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are made anew at the next try."""
+    server = PosixNamedPipeChannel()
+    real, cleaned = os.mkfifo, list[str]()
+
+    def mkfifo_too_late(path: str, mode: int) -> None:
+        if not cleaned:
+            cleaned.append(path)
+            remove_directory(server)
+        real(path, mode)
+
+    monkeypatch.setattr(os, "mkfifo", mkfifo_too_late)
+    remove_in(server)
+    client = client_of(server)
+    assert all(await asyncio.gather(server.connect(PATIENCE), client.connect(PATIENCE)))
+    assert cleaned
+    await check_session(server, client)
+    await server.close()
+
+
 @pytest.mark.covers("RDV-33")
 async def test_a_directory_whose_mode_was_changed() -> None:
     server = PosixNamedPipeChannel()

@@ -158,7 +158,7 @@ class _Opening:
         """Whether ``in`` is not what its path leads to any more."""
         try:
             there = os.lstat(self._address.in_path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
         return not os.path.samestat(there, os.fstat(self._in))
 

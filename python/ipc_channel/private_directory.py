@@ -67,12 +67,23 @@ class PrivateDirectory:
         A cleaner of old files may have removed the pipes, or the directory with
         them; it is made anew at the same path, which the helper was told.
 
-        Raises BadRendezvousError if the path leads to something that is not ours.
+        Raises BadRendezvousError if the path leads to something that is not ours, or
+        to nothing, as when the directory above was renamed.
         """
-        if not self._remove.alive or not self._directory.hold():
-            return
-        if self.used or not all(map(os.path.lexists, (self.in_path, self.out_path))):
-            self._make()
+        try:
+            if not self._remove.alive or not self._directory.hold():
+                return
+            if self.used or not all(map(os.path.lexists, (self.in_path, self.out_path))):
+                self._make()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            parent = os.path.dirname(self.path)
+            if os.path.isdir(parent):
+                return  # a cleaner came in between: the next try makes all anew
+            raise BadRendezvousError(
+                f"the channel's directory {self.path!r} cannot be made anew"
+                f" ({error.strerror}): put {parent!r} back and connect again, or close"
+                " the channel and make another"
+            ) from error
 
     def try_refresh(self) -> None:
         """Refresh, or leave it to the next connect, which can report what is wrong."""
