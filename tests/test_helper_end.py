@@ -57,7 +57,10 @@ async def test_a_block_that_is_refused_leaves_the_first_alone(transport: Any) ->
     helper = Helper(BEHAVES, make_ipc_channel(transport=transport))
     first = asyncio.create_task(helper.start())
     await asyncio.sleep(0)
-    for text in ("is being started by another task", "is running; stop it first"):
+    for text in (
+        "is being started by another task",
+        "is running; to replace it, disconnect",
+    ):
         with pytest.raises(HelperError, match=text):
             async with helper:
                 pytest.fail("the body must not run")

@@ -472,7 +472,7 @@ async def test_a_connect_that_missed_a_peer_says_whom_it_turned_away() -> None:
     assert not await server.connect(0.01)
     assert "turned away 1 peer that had left already" in str(server.last_exception)
     assert not await server.connect(0)
-    assert "nobody came" in str(server.last_exception), "what was told is not told again"
+    assert "no client came" in str(server.last_exception), "what was told is not told again"
     await server.close()
 
 

@@ -38,6 +38,11 @@ _TICK = 0.001  # seconds
 _LAST_TICKS = 5
 _LONGEST = 10**9  # seconds: no wait, but a number that loops and selectors take
 
+CLOSED = (
+    "the channel was closed: make a new one"
+    " (disconnect ends a session and keeps the channel)"
+)
+
 default_logger = logging.getLogger("ipc_channel")
 
 
@@ -178,7 +183,7 @@ class Endpoint(IPCChannelClient):
         if self._session is not None and self._session.end_reason is None:
             self._session.check_loop()
         if self._closed:
-            raise ChannelClosedError("the channel was closed")
+            raise ChannelClosedError(CLOSED)
         if self._opening is not None:
             raise ConnectInProgressError("another connect is waiting")
         while not (self.connected or await self._meet_until(deadline)):
@@ -258,7 +263,10 @@ class Endpoint(IPCChannelClient):
         return f"<{self._name} {self._state}>"
 
     def __getstate__(self) -> NoReturn:
-        raise TypeError(f"{self!r} can be neither copied nor pickled")
+        raise TypeError(
+            f"{self!r} can be neither copied nor pickled: make the channel in the process that"
+            " uses it; a child process can be given the strings in_path and out_path"
+        )
 
     @property
     def _name(self) -> str:
@@ -291,7 +299,7 @@ class Endpoint(IPCChannelClient):
         self._process.check()
         check_running(self._loop)
         if self._closed:
-            return ChannelClosedError("the channel was closed")
+            return ChannelClosedError(CLOSED)
         return NotConnectedError("the channel is not connected; call connect first")
 
     def _check_loop(self) -> None:

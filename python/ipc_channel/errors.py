@@ -103,6 +103,14 @@ class ChannelClosedError(LocalError, ConnectionError):
     code = "closed"
 
 
+def ended_here() -> ChannelClosedError:
+    """Return what a write gets once this end has ended the session."""
+    return ChannelClosedError(
+        "this end has ended the session, and sends nothing more: after disconnect or abort"
+        " call connect for the next session, after close make a new channel"
+    )
+
+
 class ConnectInProgressError(LocalError, RuntimeError):
     """``connect`` was called while another ``connect`` waits."""
 

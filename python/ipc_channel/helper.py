@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
+from typing import NoReturn
 
 from ipc_channel import fork
 from ipc_channel.endpoint import check_seconds
@@ -58,7 +59,10 @@ class Helper:
         self._command = Command(command, env=env, cwd=cwd, process_group=process_group)
         self.command = self._command.words
         if not isinstance(channel, IPCChannel):
-            raise TypeError(f"channel is a server, not {type(channel).__name__}")
+            raise TypeError(
+                f"channel is a server, not {type(channel).__name__};"
+                " pass what make_ipc_channel() returns"
+            )
         self._channel = channel
         self._owner = fork.this_process()
         self._process: HelperProcess | None = None
@@ -159,6 +163,12 @@ class Helper:
         if self._owner.runs:  # and not a forked child that leaves the block as well
             await self.stop()
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} can be neither copied nor pickled: a process belongs to the one that"
+            " started it; make the Helper in the child process, with a channel of its own"
+        )
+
     def __str__(self) -> str:
         return str(self._command)
 
@@ -193,7 +203,9 @@ class Helper:
         """
         still = f"helper {self} (pid {process.pid}) is running"
         if process.returncode is None and self.channel.end_reason is None:
-            raise HelperError(f"{still}; stop it first")
+            raise HelperError(
+                f"{still}; to replace it, disconnect the channel and start again"
+            )
         try:
             await self.channel.disconnect()  # it may wait for our end before it leaves
             gone = await process.wait_for(self._grace)
@@ -203,7 +215,10 @@ class Helper:
             await process.kill_all(error)
             raise
         if not gone:
-            raise HelperError(f"{still} {self._grace} s after its session; stop it first")
+            raise HelperError(
+                f"{still} {self._grace} s after its session; call process.kill() and start"
+                " again, or raise grace if it needs longer"
+            )
         await self._end(process, 0)
 
     async def _end(self, process: HelperProcess, patience: float) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shlex
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ipc_channel.errors import HelperError
@@ -37,7 +39,7 @@ class Command:
     ) -> None:
         self.words = _check_command(words)
         self._env = dict(os.environ) if env is None else _check_env(env)
-        self._cwd = cwd
+        self._cwd = _check_cwd(cwd)
         if not isinstance(process_group, bool):
             kind = type(process_group).__name__
             raise TypeError(f"process_group is True or False, not {kind}")
@@ -66,18 +68,73 @@ class Command:
 
 def _check_command(command: Any) -> list[str]:
     """Return ``command``, or raise unless it is a program and its arguments."""
-    if isinstance(command, Iterable) and not isinstance(command, str | bytes):
-        words = [os.fspath(w) if isinstance(w, os.PathLike) else w for w in command]
-        if words and all(isinstance(word, str) for word in words):
-            if "\0" in "".join(words):
-                raise ValueError(f"command has a NUL byte: {command!r}")
-            return words
-    raise TypeError(f"command is a non-empty sequence of strings, not {command!r}")
+    unordered = isinstance(command, AbstractSet | Mapping)
+    if isinstance(command, str | bytes) or unordered or not isinstance(command, Iterable):
+        kind = type(command).__name__
+        raise TypeError(
+            "command is a list of the program and its arguments, not"
+            f" {kind}{_command_hint(command)}"
+        )
+    words = [_check_word(number, word) for number, word in enumerate(command)]
+    if not words:
+        raise TypeError("command is empty: its first element is the program to start")
+    return words
 
 
-def _check_env(env: Mapping[Any, Any]) -> dict[str, str]:
-    """Return a copy of ``env``, or raise TypeError unless it is all strings."""
+def _command_hint(command: Any) -> str:
+    """Return the list that a command in one piece was meant to be."""
+    if isinstance(command, os.PathLike):
+        command = os.fspath(command)
+    if not isinstance(command, str):
+        return '; pass for example ["./helper"]'
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quotation that does not end
+        words = command.split()
+    return f"; pass {json.dumps(words or ['./helper'], ensure_ascii=False)}"
+
+
+def _check_word(number: int, word: Any) -> str:
+    name = f"command[{number}]"
+    text = os.fspath(word) if isinstance(word, os.PathLike) else word
+    if isinstance(text, bytes):
+        raise TypeError(f"{name} is a str or a path, not bytes: use os.fsdecode(word)")
+    if not isinstance(text, str):
+        hint = f': pass "{text}"' if isinstance(text, int | float) else ""
+        raise TypeError(f"{name} is a str or a path, not {type(text).__name__}{hint}")
+    return _without_nul(name, text)
+
+
+def _check_cwd(cwd: Any) -> str | None:
+    """Return ``cwd`` as a str, or raise TypeError unless it is a path or None."""
+    path = os.fspath(cwd) if isinstance(cwd, os.PathLike) else cwd
+    if isinstance(path, bytes):
+        raise TypeError("cwd is a str or a path, not bytes: use os.fsdecode(cwd)")
+    if not isinstance(path, str | None):
+        kind = type(path).__name__
+        raise TypeError(f"cwd is a str or a path, not {kind}; leave it out for ours")
+    return None if path is None else _without_nul("cwd", path)
+
+
+def _check_env(env: Any) -> dict[str, str]:
+    """Return a copy of ``env``, or raise unless it is all strings that may be in one."""
+    if not isinstance(env, Mapping):
+        raise TypeError(
+            f"env is a mapping of str to str, not {type(env).__name__};"
+            ' pass for example os.environ | {"NAME": "value"}, or leave it out for ours'
+        )
     for name, value in env.items():
         if not (isinstance(name, str) and isinstance(value, str)):
-            raise TypeError(f"env has {name!r}: {value!r}, which are not both strings")
+            raise TypeError(
+                f"env has {name!r}: {value!r}, which are not both strings: use str()"
+            )
+        if not name or "=" in name:
+            raise ValueError(f"env has the name {name!r}: it must not be empty or have a =")
+        _without_nul(f"env[{name!r}]", name + value)
     return dict(env)
+
+
+def _without_nul(name: str, text: str) -> str:
+    if "\0" in text:
+        raise ValueError(f"{name} has a NUL byte, which no program can be given: {text!r}")
+    return text

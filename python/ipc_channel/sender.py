@@ -17,7 +17,12 @@ from itertools import islice
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from ipc_channel.errors import ChannelClosedError, IPCChannelError, PeerGoneError
+from ipc_channel.errors import (
+    ChannelClosedError,
+    IPCChannelError,
+    PeerGoneError,
+    ended_here,
+)
 from ipc_channel.framing import (
     CLOSE_FRAME,
     DEFAULT_MAX_MESSAGE_SIZE,
@@ -121,7 +126,7 @@ class Sender:
         """Let writers go, queue the close frame; done when all is in the kernel, or lost."""
         emptied: asyncio.Future[None] = self._stream.loop.create_future()
         self._emptied = emptied
-        self.refuse(ChannelClosedError("the channel was closed"))
+        self.refuse(ended_here())
         if self._failed:
             wake(emptied)
         else:
@@ -179,9 +184,7 @@ class Sender:
 
     def _refusal(self, error: IPCChannelError) -> IPCChannelError:
         """Return what a writer is told: the first error, until this end is closed."""
-        return (
-            ChannelClosedError("the channel was closed") if self._closed else error.again()
-        )
+        return ended_here() if self._closed else error.again()
 
     async def _write_in_turn(self, payload: bytes) -> None:
         """Wait until the frame was put into the queue, and then as any other writer."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ipc_channel.errors import (
-    ChannelClosedError,
     EndReason,
     IPCChannelError,
     SessionInterruptedError,
+    ended_here,
 )
 from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.log import safely
@@ -123,7 +123,7 @@ class Session:
         lost = self.sender.queued
         try:
             self.receiver.stop()
-            self.sender.fail(ChannelClosedError("the channel was closed"))
+            self.sender.fail(ended_here())
         finally:
             self._stream.close()
             self._stream.released = True

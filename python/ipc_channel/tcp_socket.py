@@ -243,7 +243,10 @@ class TCPSocketChannel(Endpoint, IPCChannel):
         try:
             sock = await self._listener.accept(loop)
         finally:
-            self._hindrance = self._listener.refusals.summary() or "nobody came"
+            self._hindrance = self._listener.refusals.summary() or (
+                "no client came; check that it runs, and that both of its paths are"
+                f" {self.in_path!r}"
+            )
         stream = SocketStream(loop, sock)
         stream.on_end = functools.partial(self._listener.admit, loop)
         self._listener.turn_away(stream)
@@ -336,7 +339,10 @@ class TCPSocketChannelClient(Endpoint):
                 raise _never(address, error) from error
             if error.errno in _LACKING:
                 raise
-            self._hindrance = os.strerror(error.errno or errno.ECONNREFUSED)
+            self._hindrance = (
+                f"{os.strerror(error.errno or errno.ECONNREFUSED)}; check that the service"
+                " runs, and that both paths are its in_path"
+            )
             return None
         except BaseException:
             fork.close(sock)
