@@ -172,13 +172,13 @@ func TestSwappedPaths(t *testing.T) { // RDV-35
 			}
 			_, err := Dial(testContext(t), in, out, &Options{Timeout: timeout})
 			if locked == syscall.LOCK_EX {
-				if !errors.Is(err, ErrBadRendezvous) || !strings.Contains(err.Error(), "swapped") {
+				if !errors.Is(err, ErrBadRendezvous) || !strings.Contains(err.Error(), "pass its out path as in, and its in path as out") {
 					t.Fatalf("error is %v", err)
 				}
 				return
 			}
 			// Another client reads there as well, and may be right.
-			if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "or in and out are swapped") {
+			if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "or in and out are swapped (in is to be its out path, out its in path)") {
 				t.Fatalf("error is %v", err)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,9 @@ func TestDialTimeout(t *testing.T) {
 				}
 				if passed < timeout || passed > generous/2 {
 					t.Fatalf("Dial took %v with a timeout of %v", passed, timeout)
+				}
+				if name == "refused port" && !strings.Contains(err.Error(), ": check that the service runs, and that 127.0.0.1:"+port+" is its address: ") {
+					t.Errorf("%v does not say what to check", err)
 				}
 				t.Logf("%v with a timeout of %v: %v", passed, timeout, err)
 			}

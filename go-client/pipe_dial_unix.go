@@ -100,7 +100,7 @@ func (d *pipeDial) open() error {
 		}
 	}
 	if isReadByServer(d.in) {
-		return newError(CodeBadRendezvous, "in %q and out %q are swapped: the server reads from %q",
+		return newError(CodeBadRendezvous, "in %q and out %q are swapped: the server reads from %q; pass its out path as in, and its in path as out",
 			d.inPath, d.outPath, d.inPath)
 	}
 	if d.isElsewhere() {
@@ -253,7 +253,7 @@ func pathError(verb, path string, err error) error {
 	case syscall.ENOENT:
 		return fmt.Errorf("%w: %s %q: %w", errNotYet, verb, path, err)
 	case syscall.ENXIO:
-		return fmt.Errorf("%w: nobody reads %q: the server is not there, or in and out are swapped: %w", errNotYet, path, err)
+		return fmt.Errorf("%w: nobody reads %q: the server is not there, or in and out are swapped (in is to be its out path, out its in path): %w", errNotYet, path, err)
 	case syscall.ENOTDIR, syscall.ELOOP, syscall.EACCES, syscall.EPERM, syscall.ENAMETOOLONG:
 		return wrapError(CodeBadRendezvous, err, "cannot %s %q", verb, path)
 	}

@@ -131,5 +131,5 @@ func envValue(lookup func(string) (string, bool), name string) (string, error) {
 	}
 	return "", newError(CodeBadRendezvous,
 		"the environment variable %s is %s: the service that starts this program sets it; "+
-			"to try it by hand, set %s and %s as its server says", name, state, EnvIn, EnvOut)
+			"to try it by hand, set %s to its server's out path and %s to its in path", name, state, EnvIn, EnvOut)
 }

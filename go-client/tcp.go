@@ -48,6 +48,7 @@ func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *
 		} else if !isNobodyThere(err) && !errors.Is(err, errSelf) {
 			return nil, fmt.Errorf("ipcchannel: %w", err)
 		}
+		err = fmt.Errorf("check that the service runs, and that %v is its address: %w", addr, err)
 		if err := wait.wait(ctx, err); err != nil {
 			return nil, err
 		}

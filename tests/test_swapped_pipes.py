@@ -48,6 +48,7 @@ async def test_it_is_told_at_once(make: type[PosixNamedPipeProtocol], first: str
     with pytest.raises(BadRendezvousError, match="in and out are swapped") as caught:
         await asyncio.wait_for(meeting, PATIENCE / 2)
     assert server.in_path in str(caught.value)
+    assert "pass the server's out_path as in_path, and its in_path as" in str(caught.value)
     assert len(open_descriptors() - before) == 1, "the server's own"
     assert not connecting.done()
     right = make(server.out_path, server.in_path)
@@ -87,8 +88,9 @@ async def test_other_clients_and_locks_of_readers_are_no_server(
     assert not any(await asyncio.gather(one.connect(0.1), other.connect(0.1)))
     error = one.last_exception
     assert isinstance(error, ConnectTimeoutError)
-    assert f"nobody reads '{paths[1]}': the server is not there, or in and out" in str(
-        error
+    assert str(error).endswith(
+        f"nobody reads '{paths[1]}': the server is not there, or in and out are swapped:"
+        " in_path is to be its out_path, out_path its in_path"
     )
     os.close(reader)
     await one.close()

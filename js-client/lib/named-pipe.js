@@ -24,6 +24,8 @@ const MOST_LEFTOVERS = 1024 * 1024;
 // A look at the locks of the whole system costs more than a try.
 const MS_BETWEEN_LOOKS_AT_LOCKS = 100;
 
+const CROSSED = "inPath is to be the server's out path, and outPath its in path";
+
 /**
  * Meets the server at two FIFOs that it creates.
  *
@@ -86,7 +88,7 @@ class Meeting {
   #whyUnread() {
     return inodeAt(this.#outPath) === null
       ? `${this.#outPath} does not exist`
-      : `nobody reads ${this.#outPath}: the server is not there, or in and out are swapped`;
+      : `nobody reads ${this.#outPath}: the server is not there, or in and out are swapped: ${CROSSED}`;
   }
 
   close() {
@@ -129,7 +131,8 @@ class Meeting {
     if (now < this.#nextLookAtLocks) return;
     this.#nextLookAtLocks = now + MS_BETWEEN_LOOKS_AT_LOCKS;
     if (!isReadByServer(inEnd)) return;
-    const text = `in ${this.#inPath} and out ${this.#outPath} are swapped: the server reads from ${this.#inPath}`;
+    const paths = `in ${this.#inPath} and out ${this.#outPath}`;
+    const text = `${paths} are swapped, as the server reads from ${this.#inPath}: ${CROSSED}`;
     throw new IPCChannelError('bad-rendezvous', text);
   }
 

@@ -58,7 +58,8 @@ function requireVariable(environment, name) {
   if (value) return value;
   const state = value === undefined ? 'missing' : 'empty';
   const who = 'the service that starts this program sets it';
-  const byHand = 'to try it by hand, set IPC_CHANNEL_IN and IPC_CHANNEL_OUT as its server says';
+  const paths = "IPC_CHANNEL_IN to its server's out path and IPC_CHANNEL_OUT to its in path";
+  const byHand = `to try it by hand, set ${paths}`;
   throw bad(`the environment variable ${name} is ${state}: ${who}; ${byHand}`);
 }
 

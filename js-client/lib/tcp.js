@@ -47,7 +47,11 @@ async function attempt(address, deadline, signal) {
     if (!connection.toItself) return connection;
   } catch (error) {
     refuse(error, address);
-    missed = new Missed(`${where}: ${systemCode(error) ?? 'no answer'}`, error);
+    const why = systemCode(error) ?? 'no answer';
+    missed = new Missed(
+      `${where}: ${why}; check that the service runs, and that this is its address`,
+      error,
+    );
   } finally {
     release();
     cancel();

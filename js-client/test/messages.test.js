@@ -13,7 +13,7 @@ const CASES = [
   [
     'a helper run by hand',
     () => fromEnvironment({}),
-    /IPC_CHANNEL_IN is missing: the service that starts this program sets it; to try it by hand, set /,
+    /IPC_CHANNEL_IN is missing: the service that starts this program sets it; to try it by hand, set IPC_CHANNEL_IN to its server's out path and IPC_CHANNEL_OUT to its in path$/,
   ],
   [
     'an empty variable',

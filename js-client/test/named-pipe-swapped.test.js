@@ -41,7 +41,8 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
     const before = await openDescriptors();
     await assert.rejects(connect({ inPath, outPath, timeout: Infinity }), {
       code: 'bad-rendezvous',
-      message: /swapped: the server reads from .*in$/,
+      message:
+        /swapped, as the server reads from .*in: inPath is to be the server's out path, and /,
     });
     assert.equal(await openDescriptors(), before);
   });
@@ -61,7 +62,8 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
     const reader = openToRead(inPath);
     await assert.rejects(connect({ inPath, outPath, timeout: 150 }), {
       code: 'timeout',
-      message: /nobody reads .*out: the server is not there, or in and out are swapped/,
+      message:
+        /nobody reads .*out: the server is not there, or in and out are swapped: inPath is to be the server's out path, /,
     });
     fs.closeSync(reader);
   });

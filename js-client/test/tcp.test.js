@@ -78,7 +78,9 @@ describe('connecting over TCP', () => {
       const port = await freePort(t);
       const before = await openDescriptors();
       const start = performance.now();
-      await assert.rejects(connect({ ...at(port), timeout }), { code: 'timeout' });
+      const message =
+        /127\.0\.0\.1:\d+: ECONNREFUSED; check that the service runs, and that this is its address$/;
+      await assert.rejects(connect({ ...at(port), timeout }), { code: 'timeout', message });
       assert.ok(performance.now() - start >= timeout);
       assert.equal(await openDescriptors(), before);
     });

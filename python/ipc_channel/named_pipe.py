@@ -80,7 +80,7 @@ class _Opening:
             )
         return (
             f"nobody reads {self._address.out_path!r}: the server is not there, "
-            "or in and out are swapped"
+            "or in and out are swapped: in_path is to be its out_path, out_path its in_path"
         )
 
     @property
@@ -134,7 +134,8 @@ class _Opening:
             in_path, out_path = self._address.in_path, self._address.out_path
             raise BadRendezvousError(
                 f"bad rendezvous {in_path!r} and {out_path!r}: in and out are swapped, "
-                "as the server reads from the first of them"
+                "as the server reads from the first of them; pass the server's out_path as"
+                " in_path, and its in_path as out_path"
             )
 
     def _is_read(self) -> bool:
