@@ -8,7 +8,9 @@ ignored, which protects it, except for SIGCHLD: without it there is no exit stat
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 _DEFAULTS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD")
 
@@ -24,3 +26,13 @@ def unblock() -> None:
     """Let every signal through, and have the exit status of children."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+@contextlib.contextmanager
+def without_sigpipe() -> Iterator[None]:
+    """Ignore SIGPIPE, as Python does from the start: asyncio's own streams count on that."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)

@@ -12,6 +12,7 @@ import os
 import random
 import resource
 import select
+import signal
 import socket
 import struct
 import time
@@ -42,6 +43,18 @@ def frame(payload: bytes) -> bytes:
 CLOSE = bytes(4)
 
 
+def _write(fd: int, data: bytes | memoryview) -> int:
+    """Write without SIGPIPE, which ends a test run that has it at its default."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        return os.write(fd, data)
+    except BrokenPipeError:
+        signal.sigtimedwait({signal.SIGPIPE}, 0)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Raw:
     """Two blocking descriptors, or one socket, and what can be done to them."""
 
@@ -61,7 +74,7 @@ class Raw:
         assert self.out_fd is not None
         view = memoryview(data)
         while view:
-            view = view[os.write(self.out_fd, view) :]
+            view = view[_write(self.out_fd, view) :]
 
     def fill(self) -> int:
         """Write NUL bytes until nothing more fits; return how many did."""
@@ -70,7 +83,7 @@ class Raw:
         total = 0
         with contextlib.suppress(BlockingIOError):
             while True:
-                total += os.write(self.out_fd, bytes(65536))
+                total += _write(self.out_fd, bytes(65536))
         os.set_blocking(self.out_fd, True)
         return total
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import dispositions
 from ipc_channel import (
     NotConnectedError,
     ResetError,
@@ -39,13 +40,14 @@ async def streams() -> Any:
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         sock, _ = listener.accept()
     peer = Raw(sock.fileno(), sock.fileno(), sock)
-    try:
-        yield reader, writer, peer
-    finally:
-        peer.close()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+    with dispositions.without_sigpipe():
+        try:
+            yield reader, writer, peer
+        finally:
+            peer.close()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def test_streams_are_taken_over() -> None:

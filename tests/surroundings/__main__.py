@@ -20,7 +20,14 @@ from pathlib import Path
 from surroundings.catalog import SURROUNDINGS, Surrounding
 
 ROOT = Path(__file__).parents[2]
-SLOW = {"test_help.py", "test_requirements.py", "test_session_model.py"}
+# test_interrupts.py raises where no signal handler could, also between the last step of
+# a block and the release of its lock: it wants an interpreter of its own.
+SLOW = {
+    "test_help.py",
+    "test_interrupts.py",
+    "test_requirements.py",
+    "test_session_model.py",
+}
 SINGLE = ("tests/benchmarks/test_pairs.py::test_nothing_is_left_of_a_run_that_is_ended",)
 UNWANTED = (
     ".git",
@@ -33,7 +40,7 @@ UNWANTED = (
 )
 # One loop is enough: what the surroundings change is the same for all.
 OPTIONS = (
-    "-q",
+    "-v",  # so that the log names a test that ends the run
     "-k",
     "not uvloop and not debug",
     "-p",
