@@ -74,6 +74,51 @@ async def test_what_a_helper_starts_with(
     assert standard_input == b""
 
 
+async def test_nothing_is_inherited_where_descriptors_are_not_listed(
+    transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a chroot without /dev and /proc."""
+
+    def listdir(path: Any = ".", real: Any = os.listdir) -> Any:
+        if path == "/dev/fd":
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    inherited = os.memfd_create("inherited")
+    os.set_inheritable(inherited, True)
+    helper = Helper(connected(SHOW), make_ipc_channel(transport=transport))
+    async with helper as channel:
+        shown = await channel.read()
+    os.close(inherited)
+    assert shown is not None
+    files = eval(shown)[1]
+    assert not [fd for fd in files if fd > 2 and fd != max(files)], "but for the listing"
+
+
+@pytest.mark.parametrize("name", ["-", "-P", "a b", "$x'", "..", "link/.."])
+async def test_a_directory_is_no_word_of_the_shell(
+    transport: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it another one because of variables that the shell knows."""
+    inner = tmp_path / "inner"
+    for made in ("elsewhere/deep", f"inner/{name.partition('/')[0]}", f"elsewhere/{name}"):
+        (tmp_path / made).mkdir(parents=True, exist_ok=True)
+    if "/" in name:
+        (inner / "link").rmdir()
+        (inner / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    monkeypatch.chdir(inner)
+    for variable in ("OLDPWD", "CDPATH"):
+        monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
+    there = os.path.realpath(name)
+    async with Helper(
+        connected(SHOW), make_ipc_channel(transport=transport), cwd=name
+    ) as channel:
+        shown = await channel.read()
+    assert shown is not None
+    assert eval(shown)[2] == there
+
+
 @pytest.mark.parametrize("signals", ["blocked"], indirect=True)
 async def test_a_signal_that_waits_stays_with_the_service(signals: str) -> None:
     """It is not delivered because a helper is started."""
@@ -103,6 +148,9 @@ async def test_what_cannot_be_started(transport: Any, signals: str, tmp_path: Pa
         (["/bin/true", "x" * 2**24], None, "too long.*shorten"),
         (["/bin/true"], "/nowhere", "No such file.*cwd"),
         (["/bin/true"], file, "Not a directory"),
+        (["/nowhere"], "/", "No such file.*check the path"),
+        (["./file"], str(tmp_path), "Permission denied.*make it executable"),
+        (["not-to-be-found"], "/", "No such file.*PATH"),
     ]
     for command, cwd, text in cases:
         helper = Helper(command, channel, cwd=cwd)
@@ -150,7 +198,7 @@ asyncio.run(main())
 """
 PROCESSES = "resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))"
 FILES = """first = os.dup(0); os.close(first)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (first + 1, first + 1))"""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first, first))"""
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,13 @@ class Injector:
     def _step(self, frame: FrameType, event: str, _: object) -> Any:
         if event == "opcode" and _opcode(frame.f_code, frame.f_lasti) not in MID_CALL:
             self.passed.append((frame.f_code.co_qualname, frame.f_lasti))
-            if len(self.passed) == self.due:
+            if self.at is None and self._is_due():
                 self.at = frame.f_code.co_qualname
                 raise Interrupt
         return self._step
+
+    def _is_due(self) -> bool:
+        return len(self.passed) == self.due
 
 
 def _is_ours(frame: FrameType | None) -> bool:

@@ -18,7 +18,7 @@ import pytest
 from helper_programs import BEHAVES, DIES, IGNORES, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel
 from ipc_channel.helper_process import HelperProcess
-from ipc_channel.process import WindowsChild
+from ipc_channel.windows_process import WindowsChild
 from raw import PATIENCE, open_descriptors
 from test_helper_group import kill_if_alive, lives, told
 

@@ -12,13 +12,13 @@ import contextlib
 import errno
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ipc_channel.fork import Process, lock, this_process
 from ipc_channel.spawn import popen, spawn
+from ipc_channel.windows_process import WindowsChild
 
 UNKNOWN_STATUS = 255
 """Exit status of a process that something else has reaped; as in asyncio."""
@@ -30,11 +30,14 @@ _PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, since Linux 6.9
 class Child(Protocol):
     """A process that was started here, with its group if that is its own."""
 
-    pid: int
     maker: Process
     """The process that started it: a forked child of that must not end it."""
     status_lost: bool
     """Whether something else has reaped it, so that its exit status is unknown."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, which may belong to another process once it was released."""
 
     @property
     def released(self) -> bool:
@@ -70,46 +73,51 @@ def start_child(
     _reap_abandoned()
     if sys.platform == "win32":
         return WindowsChild(popen(command, env=env, cwd=cwd, own_group=own_group))
-    pid = 0
+    child = PosixChild(own_group=own_group)
     try:
-        pid = spawn(command, env=env, cwd=cwd, own_group=own_group)
-        return PosixChild(pid, own_group=own_group)
-    except BaseException:  # of a signal handler, behind the start
-        if pid:
-            _kill_started(pid, own_group=own_group)
+        child.start(command, env=env, cwd=cwd)
+    except BaseException:  # of a signal handler, perhaps after the start
+        abandon(child)
         raise
-
-
-def _kill_started(pid: int, *, own_group: bool) -> None:
-    """End a process of which nobody else will ever know."""
-    with contextlib.suppress(OSError):
-        if own_group:
-            os.killpg(pid, SIGKILL)
-        else:
-            os.kill(pid, SIGKILL)
-        os.waitpid(pid, 0)  # not of one that may not be signalled: that would not end
+    return child
 
 
 class PosixChild:
     """A child that is looked at with ``waitid``."""
 
-    def __init__(self, pid: int, *, own_group: bool) -> None:
-        self.pid = pid
+    def __init__(self, *, own_group: bool) -> None:
         self.maker = this_process()
         self.status_lost = False
-        self.released = False
         self._own_group = own_group
         self._status: int | None = None
         self._reaped = False  # the number may be another's
+        self._released = False
         self._pidfd = _NONE
-        self._pidfd = _open_pidfd(pid)
+        self._started: list[int] = []  # its number
 
     def __del__(self) -> None:
         # Nobody has it: an exception of a signal handler came before anybody could.
-        if not getattr(self, "released", True) and self.maker.runs and not self._reaped:
-            _kill_started(self.pid, own_group=self._own_group)
-            if self._pidfd != _NONE:
-                os.close(self._pidfd)
+        if hasattr(self, "_started") and not self.released:
+            abandon(self)
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str | os.PathLike[str] | None,
+    ) -> None:
+        """Start ``command``; raise OSError or ValueError if that cannot be."""
+        spawn(command, env=env, cwd=cwd, own_group=self._own_group, started=self._started)
+        self._pidfd = _open_pidfd(self.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._started[0]
+
+    @property
+    def released(self) -> bool:
+        return not self._started or self._released
 
     def poll(self) -> int | None:
         if self._status is None and self.maker.runs:
@@ -154,7 +162,7 @@ class PosixChild:
     def release(self) -> None:
         if self._status is None or self.released:
             return
-        self.released = True
+        self._released = True
         if not self._reaped:
             self._reaped = True
             with contextlib.suppress(ChildProcessError):
@@ -210,38 +218,6 @@ class PosixChild:
         os.killpg(self.pid, number)
 
 
-class WindowsChild:
-    """A child that ``subprocess`` has a handle of, which keeps its number."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.pid = process.pid
-        self.maker = this_process()
-        self.status_lost = False
-        self._process = process
-
-    @property
-    def released(self) -> bool:
-        return self._process.returncode is not None
-
-    def poll(self) -> int | None:
-        return self._process.poll()
-
-    def group_lives(self) -> bool:
-        return False
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def signal_all(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def release(self) -> None:
-        pass
-
-    def duplicate(self) -> int:
-        return _NONE
-
-
 SIGKILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 """The signal that ends a process for certain; on Windows every signal does."""
 
@@ -250,7 +226,7 @@ _abandoned: list[Child] = []
 
 def abandon(child: Child) -> bool:
     """Kill what nobody will end any more; return whether there was anything."""
-    if not child.maker.runs:
+    if child.released or not child.maker.runs:
         return False
     child.poll()
     if child.released:
@@ -267,7 +243,8 @@ def _reap_abandoned() -> None:
         for child in tuple(_abandoned):
             if child.poll() is not None:
                 child.release()
-                _abandoned.remove(child)
+                with contextlib.suppress(ValueError):  # the garbage collector came between
+                    _abandoned.remove(child)
 
 
 def _open_pidfd(pid: int) -> int:

@@ -3,9 +3,9 @@
 A signal that the service ignores or blocks would stay so in the helper: one whose
 SIGTERM is blocked cannot clean up. Only the child may undo that, since a pending
 signal would be delivered to the service if it were unblocked there even for a moment.
-``subprocess`` undoes nothing but what Python itself ignores, without ``preexec_fn``,
-which is unsafe beside threads. So when there is something to undo, ``posix_spawn``
-starts the process, and otherwise ``subprocess``.
+``posix_spawn`` does, and ``subprocess`` cannot without ``preexec_fn``, which is unsafe
+beside threads. Nor does ``subprocess`` keep the number of a process if a signal handler
+raises just as the process has started, and then nothing could end that any more.
 """
 
 from __future__ import annotations
@@ -17,26 +17,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 # What the shell does for posix_spawn, which knows no working directory.
-_IN_DIRECTORY = 'CDPATH= cd -- "$0" && exec "$@"'
-
-
-class Started(subprocess.Popen[bytes]):
-    """A process that was started, or one that is gone if starting it was interrupted."""
-
-    def __init__(self, command: Sequence[str], **options: Any) -> None:
-        try:
-            super().__init__(command, **options)
-        except BaseException:
-            # A signal handler may raise between the start and our knowing of it.
-            if getattr(self, "pid", None) is not None and self.returncode is None:
-                self.kill()
-                self.wait()
-            raise
+_IN_DIRECTORY = 'cd -P -- "$0" && exec "$@"'
+_MOST_DESCRIPTORS = 2**16  # that are looked at where the system does not list them
 
 
 def popen(
@@ -45,17 +31,15 @@ def popen(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
-) -> Started:
-    """Start ``command`` with an empty standard input.
+) -> subprocess.Popen[bytes]:
+    """Start ``command`` on Windows, with an empty standard input.
 
     ``own_group`` keeps Ctrl-C in the terminal from it. Raises OSError or ValueError.
     """
-    options: dict[str, Any] = {}
-    if own_group and sys.platform == "win32":
-        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-    elif own_group:
-        options["process_group"] = 0
-    return Started(command, stdin=subprocess.DEVNULL, env=env, cwd=cwd, **options)
+    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if own_group else 0
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, env=env, cwd=cwd, creationflags=flags
+    )
 
 
 def spawn(
@@ -64,30 +48,40 @@ def spawn(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
-) -> int:
-    """Start ``command`` as :func:`popen` does, with signals as they are by default.
+    started: list[int],
+) -> None:
+    """Start ``command`` as :func:`popen` does, on POSIX, with signals as they are by default.
 
-    Return its number, which the caller has to reap. POSIX only.
+    Its number is in ``started`` as soon as there is a process, also if a signal handler
+    raises meanwhile.
     """
-    ignored = _ignored()
-    if not ignored and not signal.pthread_sigmask(signal.SIG_BLOCK, ()):
-        started = popen(command, env=env, cwd=cwd, own_group=own_group)
-        started.returncode = 0  # its end is not Popen's to look at
-        return started.pid
     if cwd is not None:
-        os.stat(os.path.join(cwd, ""))  # the shell could only print what is wrong
-        # Absolute: "-" and the like mean something to the shell.
-        command = ["/bin/sh", "-c", _IN_DIRECTORY, os.path.abspath(cwd), *command]
+        command = _in_directory(command, env, cwd)
     options: dict[str, Any] = {"setpgroup": 0} if own_group else {}
-    return os.posix_spawn(
-        _find(command[0], env),
-        list(command),
-        env,
+    start = functools.partial(
+        os.posix_spawn,
         file_actions=list(_file_actions()),
         setsigmask=(),
-        setsigdef=[*ignored, *_IGNORED_BY_PYTHON],
+        setsigdef=[*_ignored(), *_IGNORED_BY_PYTHON],
         **options,
     )
+    # All of it is one call: behind each, handlers run, and what it returns may be lost.
+    started.extend(map(start, [_find(command[0], env)], [list(command)], [env]))
+
+
+def _in_directory(
+    command: Sequence[str], env: Mapping[str, str], cwd: str | os.PathLike[str]
+) -> list[str]:
+    """Return a command of the shell; raise OSError for what the shell could only print."""
+    directory = os.fsdecode(cwd)
+    os.stat(os.path.join(directory, "."))
+    # Absolute: "-" and the like mean something to the shell.
+    directory = os.path.join(os.getcwd(), directory)
+    program = os.path.join(directory, _find(command[0], env))
+    os.stat(program)
+    if not os.access(program, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
+    return ["/bin/sh", "-c", _IN_DIRECTORY, directory, *command]
 
 
 _IGNORED_BY_PYTHON = [
@@ -121,7 +115,14 @@ def _find(program: str, env: Mapping[str, str]) -> str:
 def _file_actions() -> Iterator[tuple[Any, ...]]:
     """Empty the standard input, and keep every other descriptor from the process."""
     yield os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0
-    for name in os.listdir("/dev/fd"):
+    for number in _descriptors():
         with contextlib.suppress(OSError):  # that of the listing is closed by now
-            if int(name) > 2 and os.get_inheritable(int(name)):
-                yield os.POSIX_SPAWN_CLOSE, int(name)
+            if number > 2 and os.get_inheritable(number):
+                yield os.POSIX_SPAWN_CLOSE, number
+
+
+def _descriptors() -> Iterable[int]:
+    try:
+        return map(int, os.listdir("/dev/fd"))
+    except FileNotFoundError:  # as where /proc is not mounted
+        return range(min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS))
