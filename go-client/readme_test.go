@@ -39,7 +39,6 @@ func TestReadme(t *testing.T) {
 			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 		}
 	}
-	run("go", "mod", "init", "example.com/echo")
 	run("sh", "-c", strings.ReplaceAll(snippet(t, "sh"), "/path/to/clone/go-client", here))
 	run("go", "build", "-o", "echo", ".")
 

@@ -1,4 +1,4 @@
-"""Channels and the event loops they outlive: only ``close`` is left then."""
+"""Channels and the event loops they outlive: a session does not move, its channel does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def met(transport: Any) -> tuple[IPCChannel, Raw]:
 def test_a_session_does_not_move_to_another_loop(met: tuple[IPCChannel, Raw]) -> None:
     server, peer = met
     for use in (server.read, lambda: server.write(b"never sent"), server.connect):
-        with pytest.raises(WrongLoopError, match="closed since"):
+        with pytest.raises(WrongLoopError, match="closed since; call disconnect, and"):
             in_a_loop(use)
     in_a_loop(server.close)
     assert peer.recv_frame() is None, "nothing was sent"
@@ -55,6 +55,28 @@ def test_the_next_session_may(transport: Any) -> None:
     in_a_loop(make_met)
     in_a_loop(make_met)
     in_a_loop(server.close)
+
+
+@pytest.mark.parametrize("way", ["disconnect", "abort"])
+def test_a_channel_moves_once_its_session_is_ended(
+    met: tuple[IPCChannel, Raw], way: str
+) -> None:
+    server, peer = met
+
+    async def move() -> None:
+        with pytest.raises(WrongLoopError):
+            await server.connect()
+        ending = getattr(server, way)()
+        if ending is not None:
+            await ending
+        peer.close()
+        another = await meet(server)
+        another.send(frame(b"hello"))
+        assert await server.read() == b"hello"
+        another.close()
+        await server.close()
+
+    in_a_loop(move)
 
 
 @pytest.mark.parametrize("half_met", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def run(place: Path, *command: str) -> str:
-    env = os.environ | {"PYTHONPATH": str(ROOT / "python"), "GOFLAGS": "-mod=mod"}
+    env = os.environ | {"PYTHONPATH": str(ROOT / "python")}
     done = subprocess.run(
         command,
         check=False,
@@ -80,6 +81,20 @@ def test_a_helper_that_crashes_is_restarted(place: Path) -> None:
     assert printed == "b'first'\nb'second'\n"
 
 
+def test_the_restart_without_a_helper(place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "restart.py"],
+        check=False,
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "usage: python restart.py PROGRAM [ARGUMENT...]\n"
+
+
 def serve_with(place: Path, *helper: str) -> str:
     """Run service.py with another helper."""
     service = (place / "service.py").read_text()
@@ -97,10 +112,7 @@ def test_node(place: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="needs Go")
 def test_go(place: Path) -> None:
-    module = "github.com/ipc-channel/ipc-channel/go-client"
-    (place / "go.mod").write_text(
-        f"module echo\n\ngo 1.22\n\nrequire {module} v0.0.0\n\n"
-        f"replace {module} => {ROOT / 'go-client'}\n"
-    )
-    run(place, "go", "build", "-o", "echo", ".")
+    (install,) = re.findall(r"^(go mod init.*?)^```", README, re.DOTALL | re.MULTILINE)
+    install = install.replace("/path/to/clone", shlex.quote(str(ROOT)))
+    run(place, "sh", "-ec", f"exec 2>&1\n{install}go build -o echo .")
     assert serve_with(place, str(place / "echo")) == "b'hello'\n"

@@ -98,8 +98,9 @@ class IPCChannelClient(metaclass=OwnNames):
     def abort(self) -> None:
         """End the session at once, and keep the channel: it can connect again.
 
-        What was not sent is lost, and so is a peer that the next ``connect`` would
-        have had. Nothing happens without a session.
+        Output that the kernel has not taken is lost, and the peer gets no close
+        frame. A client that has already come for the next session is turned away
+        as well, and has to come again.
 
         Raises WrongLoopError while another loop has the session.
         """

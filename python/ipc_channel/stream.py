@@ -104,10 +104,17 @@ class Stream(ABC):
             self.thread = get_ident()  # a loop may move
         elif not self.released:
             closed = self.loop.is_closed()
-            which = "that was closed since" if closed else "other than the running one"
+            which, advice = (
+                ("that was closed since", "call disconnect, and connect again in this loop")
+                if closed
+                else (
+                    "other than the running one",
+                    "use it in the loop that called connect",
+                )
+            )
             raise WrongLoopError(
-                f"the channel was connected in an event loop {which}; use it in the"
-                " loop that called connect, or make a channel for each loop"
+                f"the channel was connected in an event loop {which}; {advice},"
+                " or make a channel for each loop"
             )
 
     def start_reading(self, callback: Callable[[], None]) -> None:
