@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import gc
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +20,14 @@ from typing import Any
 import pytest
 
 from helper_programs import BEHAVES, DIES, IGNORES, with_child
-from ipc_channel import Helper, HelperError, make_ipc_channel
+from ipc_channel import Helper, HelperError, make_ipc_channel, process
+from ipc_channel.helper_command import Command
 from ipc_channel.helper_process import HelperProcess
+from ipc_channel.process import PosixChild
 from ipc_channel.windows_process import WindowsChild
-from raw import PATIENCE, open_descriptors
-from test_helper_group import kill_if_alive, lives, told
+from raw import PATIENCE, eventually, no_descriptor_left, open_descriptors
+from test_helper_cancel import children
+from test_helper_group import DEAF, kill_if_alive, lives, told
 
 SLEEPS = ["/bin/sleep", "1000"]
 LINUX = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
@@ -161,6 +168,113 @@ async def test_a_process_that_only_subprocess_knows() -> None:
     await process.end(0, PATIENCE)
     assert await process.wait() == -signal.SIGTERM
     assert "was killed by SIGTERM" in repr(process)
+
+
+async def test_without_a_descriptor_a_helper_and_its_group_are_ended(
+    transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the group lives cannot be looked at then."""
+    monkeypatch.setattr("ipc_channel.helper_process._SETTLE", 0.1)
+    helper = Helper(with_child(DEAF), make_ipc_channel(transport=transport), grace=0.05)
+    left = await told(await helper.start())
+    pid = helper.process.pid
+    await helper.channel.close()
+    await helper.process.wait()
+    with no_descriptor_left():
+        assert await helper.stop() == 0
+    await eventually(lambda: not lives(left))
+    assert pid not in children()
+
+
+async def test_a_member_of_a_group_that_cannot_be_looked_at_may_live(
+    transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: str) -> bool:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    helper = Helper(with_child(""), make_ipc_channel(transport=transport), grace=0.05)
+    await told(await helper.start())
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_lives", full)
+        assert helper.process._child.group_lives()
+    await helper.stop()
+    assert not helper.process._child.group_lives()
+
+
+def start_sleeping() -> HelperProcess:
+    return Command(SLEEPS, env=None, cwd=None, process_group=True).start({})
+
+
+def test_looking_goes_on_after_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupt(KeyboardInterrupt):
+        pass
+
+    def poll(child: PosixChild) -> int | None:
+        looks.append(child.pid)
+        if len(looks) == 3:  # by the timer
+            raise Interrupt
+        return real(child)
+
+    looks: list[int] = []
+    real = PosixChild.poll
+    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.setattr(PosixChild, "poll", poll)
+    sleeping, loop = start_sleeping(), asyncio.new_event_loop()
+    looks.clear()
+    waiting = loop.create_task(sleeping.wait())
+    with pytest.raises(Interrupt):
+        loop.run_until_complete(waiting)
+    sleeping.kill()
+    assert loop.run_until_complete(asyncio.wait_for(waiting, PATIENCE)) == -signal.SIGKILL
+    loop.close()
+
+
+def test_a_process_that_was_dropped_is_reaped_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may take a while to end, for which nothing waits."""
+    process._reap_abandoned()
+    before = children()
+    with monkeypatch.context() as patch:
+        patch.setattr(PosixChild, "poll", lambda _: None)
+        sleeping = start_sleeping()
+        pid = sleeping.pid
+        with pytest.warns(ResourceWarning, match=f"helper process {pid} was killed"):
+            del sleeping
+            gc.collect()
+        process._reap_abandoned()
+        assert pid in children()
+    deadline = time.monotonic() + PATIENCE
+    while children() != before:
+        assert time.monotonic() < deadline
+        process._reap_abandoned()  # as the next start does
+    assert process._abandoned == []
+
+
+def test_threads_that_reap_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them waits for the other."""
+
+    def poll(child: PosixChild) -> int | None:
+        entered.append(threading.get_ident())
+        if len(entered) == 1:
+            other.start()
+            other.join(0.1)  # it waits for us, or else it is done by then
+        return real(child)
+
+    entered: list[int] = []
+    real = PosixChild.poll
+    other = threading.Thread(target=process._reap_abandoned)
+    process._reap_abandoned()
+    sleeping = start_sleeping()
+    sleeping.kill()
+    os.waitid(os.P_PID, sleeping.pid, os.WEXITED | os.WNOWAIT)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_abandoned", [sleeping._child])
+        patch.setattr(PosixChild, "poll", poll)
+        process._reap_abandoned()
+        other.join()
+        assert process._abandoned == []
+    assert set(entered) == {threading.get_ident()}, "the second has nothing to reap"
 
 
 def test_importing_where_there_is_no_posix() -> None:
