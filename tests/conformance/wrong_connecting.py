@@ -1,21 +1,75 @@
-"""Faults of connecting: what a client looks at, opens, waits for and leaves open."""
+"""Faults of connecting over both transports and TCP: how long, how often, with which options."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
-import select
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import BadRendezvousError, named_pipe, pipe_files, pipe_stream, tcp_socket
+from ipc_channel import named_pipe, tcp_socket
 from ipc_channel.conformance.python_testee import Testee, Told
+from ipc_channel.session import Session
 
-_Opening = named_pipe._Opening
-NONE = pipe_stream.NONE
+
+@fault("cancel/connect")
+def cancelled_connect_leaves_something_open() -> None:
+    real = Testee.do_connect
+
+    async def connect(self: Testee, told: Told) -> Told:
+        kept = os.dup(0)
+        answer = await real(self, told)
+        os.close(kept)
+        return answer
+
+    Testee.do_connect = connect
+
+
+@fault("connect/tcp/one-connection")
+def connects_twice() -> None:
+    real = Testee.do_connect
+    kept = []
+
+    async def connect(self: Testee, told: Told) -> Told:
+        kept.append(socket.create_connection(("127.0.0.1", int(told["in"]))))
+        return await real(self, told)
+
+    Testee.do_connect = connect
+
+
+@fault("connect/tcp/stays-until-accepted")
+def leaves_before_it_is_let_in() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        self.sender.close()
+
+    Session._finish = finish
+
+
+@fault("connect/timeout")
+def ignores_its_timeout() -> None:
+    set_timeout(lambda timeout: 3600)
+
+
+@fault("connect/timeout")
+def gives_up_early() -> None:
+    set_timeout(lambda timeout: timeout / 2)
+
+
+@fault("connect/client-first")
+def does_not_wait() -> None:
+    set_timeout(lambda timeout: 0)
+
+
+def set_timeout(change: Callable[[float], float]) -> None:
+    real = Testee.do_connect
+
+    async def connect(self: Testee, told: Told) -> Told:
+        return await real(self, told | {"timeout": change(told.get("timeout", 10))})
+
+    Testee.do_connect = connect
 
 
 def change_connect(change: Callable[..., Any]) -> None:
@@ -87,9 +141,6 @@ def takes_no_limit_under_a_kibibyte() -> None:
     change_connect(connect)
 
 
-# --- Attempts
-
-
 def change_pauses(pauses: Callable[[], Iterator[float]]) -> None:
     real = named_pipe.backoff
 
@@ -127,113 +178,3 @@ def takes_itself_for_its_server() -> None:
             return "elsewhere", 0
 
     socket.socket = Blind
-
-
-# --- Named pipes
-
-
-@fault("connect/refused/file-as-out-beside-nothing")
-def looks_at_out_only_beside_in() -> None:
-    real = _Opening._check_paths
-
-    def check(self: _Opening) -> None:
-        if os.path.lexists(self._address.in_path):
-            real(self)
-
-    _Opening._check_paths = check
-
-
-@fault("connect/refused/in-is-not-opened")
-def opens_before_it_looks() -> None:
-    def check(self: _Opening) -> None:
-        if os.path.exists(self._address.in_path):
-            os.close(os.open(self._address.in_path, os.O_RDONLY | os.O_NONBLOCK))
-        real(self)
-
-    real = _Opening._check_paths
-    _Opening._check_paths = check
-
-
-@fault("connect/refused/the-same-pipe")
-def meets_itself_by_two_names() -> None:
-    real = _Opening._check_paths
-
-    def check(self: _Opening) -> None:
-        try:
-            real(self)
-        except BadRendezvousError as error:
-            if "the same pipe" not in str(error):
-                raise
-
-    _Opening._check_paths = check
-
-
-@fault("connect/refused/in-becomes-a-file")
-@fault("connect/refused/out-becomes-a-file")
-def does_not_look_at_what_it_has_opened() -> None:
-    class Blind:
-        check_fifo = staticmethod(lambda path, status: None)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(pipe_files, name)
-
-    named_pipe.pipe_files = Blind()
-
-
-@fault("connect/refused/out-becomes-a-symlink")
-def opens_what_has_become_a_symbolic_link() -> None:
-    os.O_NOFOLLOW = 0
-
-
-@fault("connect/pipes/stays-open")
-def closes_both_when_a_reader_leaves() -> None:
-    real = _Opening.attempt
-
-    def attempt(self: _Opening, loop: Any) -> Any:
-        if self._out != NONE and pipe_stream.poll(self._out, 0) & select.POLLERR:
-            self.close()
-        return real(self, loop)
-
-    _Opening.attempt = attempt
-
-
-@fault("connect/pipes/reader-has-left")
-def does_not_look_whether_its_reader_is_there() -> None:
-    _Opening._is_read = lambda self: self._out != NONE
-
-
-@fault("connect/pipes/visited-between-calls")
-def does_not_look_again_when_its_names_are_wrong() -> None:
-    real, looks = _Opening._sees_peer, []
-    attempt = _Opening.attempt
-
-    def sees_peer(self: _Opening) -> bool:
-        looks.append(1)
-        return len(looks) == 1 and real(self)
-
-    def begin(self: _Opening, loop: Any) -> Any:
-        looks.clear()
-        return attempt(self, loop)
-
-    _Opening._sees_peer, _Opening.attempt = sees_peer, begin
-
-
-@fault("connect/pipes/new-beside-old")
-def opens_a_new_out_beside_an_old_in() -> None:
-    real = _Opening._is_elsewhere
-    _Opening._is_elsewhere = lambda self: self._out != NONE and real(self)
-
-
-@fault("connect/pipes/gives-up-half-way")
-@fault("cancel/connect-half-way")
-def leaves_its_writing_end_open() -> None:
-    def close(self: _Opening) -> None:
-        pipe_stream.close(self._in)
-        self._forget()
-
-    _Opening.close = close
-
-
-@fault("connect/pipes/after-who-passed-by")
-def looks_after_a_passer_by_too_seldom() -> None:
-    pipe_stream._RECHECK = 2

@@ -1,0 +1,132 @@
+"""Faults of ends: what a reader is told, and what becomes of the other direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from conformance.faults import fault
+from ipc_channel import (
+    ChannelClosedError,
+    EndReason,
+    TruncatedError,
+    framing,
+    receiver,
+    sender,
+)
+from ipc_channel.conformance.python_testee import Testee, Told
+from ipc_channel.session import Session
+
+
+def map_end(change: Callable[[EndReason], EndReason]) -> None:
+    real = framing.Decoder.stop
+
+    def stop(self: framing.Decoder, end: EndReason, error: Any = None) -> None:
+        changed = change(end)
+        real(self, changed, error if changed == end else None)
+
+    framing.Decoder.stop = stop
+
+
+@fault("ends/payload-eof")
+def end_inside_a_frame_looks_clean() -> None:
+    map_end(lambda end: EndReason.CLEAN if end == "truncated" else end)
+
+
+@fault("ends/boundary-eof")
+def crash_looks_clean() -> None:
+    map_end(lambda end: EndReason.CLEAN if end == "eof" else end)
+
+
+@fault("ends/boundary-reset")
+def reset_looks_like_an_end() -> None:
+    map_end(lambda end: EndReason.EOF if end == "reset" else end)
+
+
+@fault("ends/close-eof")
+def waits_for_the_end_of_the_stream() -> None:
+    """It takes the close frame for nothing."""
+    real = framing.Decoder._refuse
+
+    def refuse(self: framing.Decoder, length: int) -> None:
+        if length:
+            real(self, length)
+
+    framing.Decoder._refuse = refuse
+
+
+@fault("ends/header-eof")
+def end_is_told_once() -> None:
+    asked: list[int] = []
+    real = Testee.do_read
+
+    async def read(self: Testee, told: Told) -> Told:
+        if asked:
+            return {"end": "eof"}
+        try:
+            answer = await real(self, told)
+        except TruncatedError:
+            asked.append(1)
+            raise
+        if "end" in answer:
+            asked.append(1)
+        return answer
+
+    Testee.do_read = read
+
+
+@fault("ends/messages-before-it")
+def end_overtakes_messages() -> None:
+    real = framing.Decoder.stop
+
+    def stop(self: framing.Decoder, end: EndReason, error: Any = None) -> None:
+        self.messages.clear()
+        real(self, end, error)
+
+    framing.Decoder.stop = stop
+
+
+@fault("ends/write/meets-a-reset")
+def forgets_a_reset_that_a_write_met() -> None:
+    def on_error(self: receiver.Receiver, cause: OSError) -> None:
+        self._decoder.feed_eof()
+        self._on_stream_end()
+
+    receiver.Receiver._on_error = on_error
+
+
+def end_writing_at(*ends: EndReason) -> None:
+    real = Session._on_receiver_end
+
+    def on_end(self: Session) -> None:
+        real(self)
+        if self.receiver.end in ends:
+            self.sender.fail(ChannelClosedError("the peer has ended"))
+
+    Session._on_receiver_end = on_end
+
+
+@fault("ends/half/after-truncated")
+def does_not_write_after_truncated() -> None:
+    end_writing_at(EndReason.TRUNCATED)
+
+
+@fault("ends/half/after-close-frame")
+def does_not_write_after_clean() -> None:
+    end_writing_at(EndReason.CLEAN)
+
+
+@fault("ends/half/after-end-of-stream")
+def does_not_write_after_eof() -> None:
+    end_writing_at(EndReason.EOF)
+
+
+@fault("ends/write/reading-goes-on")
+def a_failed_write_ends_reading() -> None:
+    real = sender.Sender._on_error
+
+    def on_error(self: sender.Sender, cause: OSError) -> None:
+        self._stream.stop_reading()
+        real(self, cause)
+
+    sender.Sender._on_error = on_error

@@ -1,0 +1,70 @@
+"""Faults of the flow of messages: bounds, the order of bytes, and cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from conformance.faults import fault
+from ipc_channel import framing, pipe_stream, receiver, sender
+from ipc_channel.conformance.python_testee import Testee, Told
+
+
+@fault("flow/read-ahead-is-bounded")
+def reads_ahead_without_bounds() -> None:
+    receiver.READ_AHEAD = 2**40
+
+
+@fault("flow/write-waits")
+def queues_without_bounds() -> None:
+    sender.WRITE_AHEAD = 2**40
+
+
+@fault("flow/concurrent-writers")
+def interleaves_concurrent_writes() -> None:
+    async def write(self: sender.Sender, payload: bytes) -> None:
+        for part in (framing.encode_header(len(payload)), payload):
+            self._queue.append(part)
+            self._size += len(part)
+            self._flush()
+            await asyncio.sleep(0.01)
+
+    sender.Sender.write = write
+
+
+@fault("cancel/write/in-parts")
+@fault("flow/write-in-parts")
+def loses_a_single_byte_that_is_left() -> None:
+    real = pipe_stream.PipeStream.write
+
+    def write(self: pipe_stream.PipeStream, buffers: Any) -> int:
+        size = sum(map(len, buffers))
+        return size if size - 1 == (sent := real(self, buffers)) else sent
+
+    pipe_stream.PipeStream.write = write
+
+
+@fault("cancel/read/inside-payload")
+def cancelled_read_loses_its_place() -> None:
+    real = Testee.do_read
+
+    async def read(self: Testee, told: Told) -> Told:
+        try:
+            return await real(self, told)
+        except asyncio.CancelledError:
+            session_ = self._connected()._session
+            session_.receiver._decoder.forget()
+            raise
+
+    Testee.do_read = read
+
+
+@fault("cancel/read/many")
+def cancelled_read_loses_a_message() -> None:
+    real = Testee.do_read
+
+    async def read(self: Testee, told: Told) -> Told:
+        reading = asyncio.ensure_future(real(self, told))
+        return await asyncio.shield(reading)
+
+    Testee.do_read = read

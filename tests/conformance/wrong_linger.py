@@ -1,0 +1,137 @@
+"""Faults of the linger: how long closing waits, and what it reads meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from conformance.faults import fault
+from ipc_channel import receiver, sender, tcp_stream
+from ipc_channel.session import Session
+
+
+@fault("lifecycle/close/linger-counts-anew")
+def lingers_once() -> None:
+    real = Session._finish
+
+    async def finish(self: Session, linger: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(real(self, linger), linger)
+
+    Session._finish = finish
+
+
+@fault("lifecycle/close/unread-input")
+def closes_with_unread_input() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        self.sender.close()
+        time.sleep(0.05)  # noqa: ASYNC251  # it does not drain meanwhile
+
+    Session._finish = finish
+
+
+@fault("lifecycle/close/peer-that-talks-on")
+def does_not_drain_after_its_shutdown() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        await self.sender.close()
+        self._stream.finish_writing()
+
+    Session._finish = finish
+
+
+def set_linger(linger: float | None) -> None:
+    real = Session._finish
+
+    async def finish(self: Session, _: float) -> None:
+        await real(self, 3600 if linger is None else linger)
+
+    Session._finish = finish
+
+
+@fault("lifecycle/close/long-linger")
+def always_lingers_a_second() -> None:
+    set_linger(1)
+
+
+@fault("lifecycle/close/short-linger")
+def never_lingers_less_than_a_second() -> None:
+    set_linger(1)
+
+
+@fault("lifecycle/close/one-linger")
+def lingers_anew_after_the_stream_was_ended() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        drained = self.receiver.discard()
+        await self._wait(self.sender.close(), linger, lambda: False)
+        self._stream.finish_writing()
+        await asyncio.wait({drained}, timeout=linger)
+
+    Session._finish = finish
+
+
+@fault("lifecycle/close/peer-that-never-stops")
+def drains_while_the_peer_talks() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        drained = self.receiver.discard()
+        sent = self.sender.close()
+        if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
+            before = -1
+            while not drained.done() and before != self.receiver.discarded:
+                before = self.receiver.discarded
+                await asyncio.wait({drained}, timeout=linger)
+
+    Session._finish = finish
+
+
+@fault("lifecycle/close/peer-that-only-sends")
+def takes_what_the_peer_sends_for_progress() -> None:
+    async def wait(self: Session, future: Any, linger: float, enough: Any) -> bool:
+        before = None
+        while not future.done():
+            now = self.sender.queued, self.receiver.discarded
+            if now == before:
+                return False
+            before = now
+            await asyncio.wait({future}, timeout=linger)
+        return True
+
+    Session._wait = wait
+
+
+@fault("lifecycle/close/any-progress-counts")
+def counts_progress_in_large_steps() -> None:
+    real = sender.Sender.queued.fget
+    sender.Sender.queued = property(lambda self: -(-real(self) // 2**16))
+
+
+@fault("lifecycle/close/peer-that-takes-no-more")
+def drains_until_the_peer_ends() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        drained = self.receiver.discard()
+        sent = self.sender.close()
+        if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
+            await drained
+
+    Session._finish = finish
+
+
+@fault("lifecycle/close/before-it-is-let-in")
+def leaves_in_silence_before_it_is_let_in() -> None:
+    tcp_stream.SocketStream._has_met = lambda self: True
+
+
+@fault("lifecycle/close/peer-that-breaks-the-limit")
+@fault("lifecycle/close/peer-that-sends-after-its-end")
+def does_not_read_on_after_an_end() -> None:
+    real = receiver.Receiver.discard
+
+    def discard(self: receiver.Receiver) -> Any:
+        has_ended = self.end is not None
+        drained = real(self)
+        if has_ended:
+            self._pause()
+        return drained
+
+    receiver.Receiver.discard = discard

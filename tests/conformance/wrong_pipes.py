@@ -1,0 +1,179 @@
+"""Faults of connecting over named pipes: what a client looks at, opens, and takes for its server."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import Any
+
+from conformance.faults import fault
+from conformance.wrong_connecting import set_timeout
+from ipc_channel import BadRendezvousError, named_pipe, pipe_files, pipe_stream
+from ipc_channel.conformance.python_testee import Testee, Told
+
+_Opening = named_pipe._Opening
+NONE = pipe_stream.NONE
+
+
+@fault("connect/pipes/came-and-went-before")
+def drops_who_came_and_went() -> None:
+    named_pipe._Opening._has_left = lambda self: False
+
+
+@fault("connect/pipes/one-is-missing")
+def refuses_a_missing_pipe() -> None:
+    real = Testee.do_connect
+
+    async def connect(self: Testee, told: Told) -> Told:
+        there = [os.path.exists(told[key]) for key in ("in", "out")]
+        if any(there) and not all(there):
+            return {"error": "bad-rendezvous"}
+        return await real(self, told)
+
+    Testee.do_connect = connect
+
+
+@fault("connect/pipes/half-a-server")
+def counts_half_a_server() -> None:
+    named_pipe._Opening._has_writer = lambda self: True
+
+
+@fault("connect/pipes/passer-by-after")
+def passer_by_is_the_end() -> None:
+    named_pipe._Opening._has_writer = lambda self: True
+    pipe_stream.PipeStream._peer_gone = lambda self: True
+
+
+@fault("connect/pipes/stale")
+def blocks_in_open() -> None:
+    def open_pipe(path: str, mode: int) -> int:
+        try:
+            return os.open(path, mode)
+        except FileNotFoundError:
+            return pipe_stream.NONE
+
+    named_pipe._open_pipe = open_pipe
+    set_timeout(lambda timeout: timeout or 1)
+
+
+@fault("connect/refused/symlink-as-in")
+def follows_symbolic_links() -> None:
+    pipe_files.check_fifo = lambda path, status: None
+    os.O_NOFOLLOW = 0
+
+
+@fault("connect/refused/another-owner")
+def trusts_every_owner() -> None:
+    pipe_files.check_fifo = lambda path, status: None
+
+
+@fault("connect/pipes/replaced")
+def never_looks_at_the_names_again() -> None:
+    named_pipe._Opening._is_elsewhere = lambda self: False
+
+
+@fault("connect/refused/file-as-out-beside-nothing")
+def looks_at_out_only_beside_in() -> None:
+    real = _Opening._check_paths
+
+    def check(self: _Opening) -> None:
+        if os.path.lexists(self._address.in_path):
+            real(self)
+
+    _Opening._check_paths = check
+
+
+@fault("connect/refused/in-is-not-opened")
+def opens_before_it_looks() -> None:
+    def check(self: _Opening) -> None:
+        if os.path.exists(self._address.in_path):
+            os.close(os.open(self._address.in_path, os.O_RDONLY | os.O_NONBLOCK))
+        real(self)
+
+    real = _Opening._check_paths
+    _Opening._check_paths = check
+
+
+@fault("connect/refused/the-same-pipe")
+def meets_itself_by_two_names() -> None:
+    real = _Opening._check_paths
+
+    def check(self: _Opening) -> None:
+        try:
+            real(self)
+        except BadRendezvousError as error:
+            if "the same pipe" not in str(error):
+                raise
+
+    _Opening._check_paths = check
+
+
+@fault("connect/refused/in-becomes-a-file")
+@fault("connect/refused/out-becomes-a-file")
+def does_not_look_at_what_it_has_opened() -> None:
+    class Blind:
+        check_fifo = staticmethod(lambda path, status: None)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pipe_files, name)
+
+    named_pipe.pipe_files = Blind()
+
+
+@fault("connect/refused/out-becomes-a-symlink")
+def opens_what_has_become_a_symbolic_link() -> None:
+    os.O_NOFOLLOW = 0
+
+
+@fault("connect/pipes/stays-open")
+def closes_both_when_a_reader_leaves() -> None:
+    real = _Opening.attempt
+
+    def attempt(self: _Opening, loop: Any) -> Any:
+        if self._out != NONE and pipe_stream.poll(self._out, 0) & select.POLLERR:
+            self.close()
+        return real(self, loop)
+
+    _Opening.attempt = attempt
+
+
+@fault("connect/pipes/reader-has-left")
+def does_not_look_whether_its_reader_is_there() -> None:
+    _Opening._is_read = lambda self: self._out != NONE
+
+
+@fault("connect/pipes/visited-between-calls")
+def does_not_look_again_when_its_names_are_wrong() -> None:
+    real, looks = _Opening._sees_peer, []
+    attempt = _Opening.attempt
+
+    def sees_peer(self: _Opening) -> bool:
+        looks.append(1)
+        return len(looks) == 1 and real(self)
+
+    def begin(self: _Opening, loop: Any) -> Any:
+        looks.clear()
+        return attempt(self, loop)
+
+    _Opening._sees_peer, _Opening.attempt = sees_peer, begin
+
+
+@fault("connect/pipes/new-beside-old")
+def opens_a_new_out_beside_an_old_in() -> None:
+    real = _Opening._is_elsewhere
+    _Opening._is_elsewhere = lambda self: self._out != NONE and real(self)
+
+
+@fault("connect/pipes/gives-up-half-way")
+@fault("cancel/connect-half-way")
+def leaves_its_writing_end_open() -> None:
+    def close(self: _Opening) -> None:
+        pipe_stream.close(self._in)
+        self._forget()
+
+    _Opening.close = close
+
+
+@fault("connect/pipes/after-who-passed-by")
+def looks_after_a_passer_by_too_seldom() -> None:
+    pipe_stream._RECHECK = 2

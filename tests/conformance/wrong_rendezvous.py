@@ -1,0 +1,40 @@
+"""Faults of how a client reads its two strings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from conformance.faults import fault
+from ipc_channel.conformance import python_testee
+from ipc_channel.conformance.python_testee import Testee, Told
+
+
+@fault("rendezvous/port-leading-zero")
+def takes_any_number_for_a_port() -> None:
+    change_strings(lambda text: str(int(text)) if text.isdigit() else text)
+
+
+@fault("rendezvous/port-then-carriage-return")
+def trims_strings() -> None:
+    change_strings(str.strip)
+
+
+def change_strings(change: Callable[[str], str]) -> None:
+    real = Testee.do_connect
+
+    async def connect(self: Testee, told: Told) -> Told:
+        strings = {key: change(told[key]) for key in ("in", "out") if key in told}
+        return await real(self, told | strings)
+
+    Testee.do_connect = connect
+
+
+@fault("environment/leads-to-the-server")
+def takes_in_for_out() -> None:
+    real = python_testee.from_environment
+
+    def swapped() -> tuple[str, str]:
+        in_, out = real()
+        return out, in_
+
+    python_testee.from_environment = swapped
