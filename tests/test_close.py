@@ -482,10 +482,16 @@ async def test_many_cycles_leave_nothing(role: str, transport: str, tmp_path: Pa
 
 
 @pytest.mark.covers("SES-6")
-async def test_an_own_close_before_the_reader_has_all_is_the_end(connect: Connect) -> None:
+@pytest.mark.parametrize("end", [b"", CLOSE, b"\0", b"\xff\xff\xff\xff"])
+async def test_an_own_close_before_the_reader_has_all_is_the_end(
+    connect: Connect, end: bytes
+) -> None:
     async with connect(linger=0) as (ours, peer):
-        peer.send(frame(b"queued"))
+        peer.send(frame(b"queued") + end)
+        if end == b"\0":
+            peer.close()
         await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: ours.connected == (not end))
         assert ours.end_reason is None
         await ours.close()
         assert await ours.read() is None

@@ -280,9 +280,9 @@ async def test_reconnect(transport: str, caplog: pytest.LogCaptureFixture) -> No
         await server.write(b"answer %d" % number)
         assert await asyncio.to_thread(peer.recv_frame) == b"answer %d" % number
         peer.close()
-        while server.end_reason is None:
+        while server.connected:
             await asyncio.sleep(0)
-        assert server.end_reason == "truncated"
+        assert server.end_reason is None, "a message before the end is unread"
         assert isinstance(server.last_exception, TruncatedError)
     assert not await server.connect(0)
     assert open_descriptors() == before

@@ -189,8 +189,9 @@ async def test_streams_that_hold_the_end_already() -> None:
         )  # and nothing more, not even the end of the stream
         await eventually(lambda: len(reader._buffer) == 12)
         protocol = TCPSocketProtocol(reader, writer)
-        assert protocol.end_reason == "clean"
+        assert protocol.end_reason is None
         assert await protocol.read() == b"last"
+        assert protocol.end_reason == "clean"
         assert await protocol.read() is None
         await protocol.close()
 

@@ -202,7 +202,8 @@ class Helper:
         the session open.
         """
         still = f"helper {self} (pid {process.pid}) is running"
-        if process.returncode is None and self.channel.end_reason is None:
+        lives = self.channel.connected and self.channel.end_reason is None
+        if process.returncode is None and lives:
             raise HelperError(
                 f"{still}; to replace it, disconnect the channel and start again"
             )

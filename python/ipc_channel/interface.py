@@ -113,7 +113,10 @@ class IPCChannelClient(metaclass=OwnNames):
 
     @property
     def end_reason(self) -> EndReason | None:
-        """What ended the last session; None while it lives, and before the first."""
+        """What ended the last session; None before the first, and while there is more to read.
+
+        It is set without a ``read`` once every message that came before was read.
+        """
         return None
 
     @property

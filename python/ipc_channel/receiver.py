@@ -93,6 +93,11 @@ class Receiver:
         return self.end is None and (self._reading or not self._stream.ended())
 
     @property
+    def reached(self) -> EndReason | None:
+        """The end, once every message that came before it has been delivered (SES-6)."""
+        return None if self._messages else self.end
+
+    @property
     def queued(self) -> int:
         """How many whole messages wait for a reader."""
         return len(self._messages)
@@ -162,7 +167,7 @@ class Receiver:
     def discard(self) -> asyncio.Future[None]:
         """End locally, then read on and drop it all; done at the end of the stream."""
         drained: asyncio.Future[None] = self._stream.loop.create_future()
-        self._decoder.forget()
+        self._forget()
         self._stop(EndReason.LOCAL)
         self._drained = drained
         try:
@@ -174,8 +179,14 @@ class Receiver:
     def stop(self) -> None:
         """End locally and read no more; the stream is about to be closed."""
         self._reading = False
-        self._decoder.forget()
+        self._forget()
         self._stop(EndReason.LOCAL)
+
+    def _forget(self) -> None:
+        """Drop what was not delivered; an end behind it can no longer be reached (SES-6)."""
+        if self._messages and self.end is not None:
+            self.end, self.error = EndReason.LOCAL, None
+        self._decoder.forget()
 
     def fail(self, error: IPCChannelError) -> None:
         """End with ``error``, since bytes may be gone; what arrived whole is delivered."""

@@ -66,7 +66,12 @@ class Session:
 
     @property
     def end_reason(self) -> EndReason | None:
-        """What ended the session; None while it lives."""
+        """What ended the session; None until a reader has reached that end (SES-6)."""
+        return self.receiver.reached
+
+    @property
+    def ended(self) -> EndReason | None:
+        """What ended the session, whether or not messages before that wait for a reader."""
         return self.receiver.end
 
     @property
