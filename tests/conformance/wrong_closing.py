@@ -156,3 +156,17 @@ def waits_for_its_requests_at_the_end() -> None:
         return line
 
     Testee.__init__, asyncio.StreamReader.readline = begin, read
+
+
+@fault("lifecycle/close/before-the-end-is-read")
+def tells_an_end_that_no_reader_has_reached() -> None:
+    real = receiver.Receiver.discard
+
+    def discard(self: receiver.Receiver) -> Any:
+        has_ended = self._decoder.end is not None
+        drained = real(self)
+        if has_ended:
+            self.end = EndReason.CLEAN
+        return drained
+
+    receiver.Receiver.discard = discard

@@ -9,6 +9,8 @@ from conformance.faults import fault
 from ipc_channel import (
     ChannelClosedError,
     EndReason,
+    PeerGoneError,
+    ResetError,
     TruncatedError,
     framing,
     receiver,
@@ -130,3 +132,30 @@ def a_failed_write_ends_reading() -> None:
         real(self, cause)
 
     sender.Sender._on_error = on_error
+
+
+@fault("ends/write/fails-the-same-each-time")
+def tells_why_a_write_fails_only_once() -> None:
+    failed: list[int] = []
+
+    async def write(self: Testee, told: Told) -> Told:
+        try:
+            return await real(self, told)
+        except (PeerGoneError, ResetError):
+            failed.append(1)
+            if len(failed) > 1:
+                raise ChannelClosedError("it has failed before") from None
+            raise
+
+    real = Testee.do_write
+    Testee.do_write = write
+
+
+@fault("ends/write/after-a-reset")
+def takes_a_reset_for_a_peer_that_does_not_read() -> None:
+    real = sender.Sender.fail
+
+    def fail(self: sender.Sender, error: Any) -> None:
+        real(self, PeerGoneError("gone") if isinstance(error, ResetError) else error)
+
+    sender.Sender.fail = fail

@@ -56,6 +56,7 @@ def always_lingers_a_second() -> None:
 
 
 @fault("lifecycle/close/short-linger")
+@fault("lifecycle/close/no-linger-waits-for-nothing")
 def never_lingers_less_than_a_second() -> None:
     set_linger(1)
 
@@ -135,3 +136,30 @@ def does_not_read_on_after_an_end() -> None:
         return drained
 
     receiver.Receiver.discard = discard
+
+
+@fault("lifecycle/close/default-linger")
+def lingers_for_half_a_second() -> None:
+    set_linger(0.5)
+
+
+@fault("lifecycle/close/no-linger")
+def sends_no_close_frame_without_a_linger() -> None:
+    real = Session._finish
+
+    async def finish(self: Session, linger: float) -> None:
+        if linger:
+            await real(self, linger)
+
+    Session._finish = finish
+
+
+@fault("lifecycle/close/peer-that-ends-its-direction")
+@fault("lifecycle/close/peer-that-resets")
+def waits_for_the_linger_whatever_its_peer_does() -> None:
+    async def finish(self: Session, linger: float) -> None:
+        await real(self, linger)
+        await asyncio.sleep(linger)
+
+    real = Session._finish
+    Session._finish = finish

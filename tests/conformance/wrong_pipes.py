@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.faults import fault
 from conformance.wrong_connecting import set_timeout
-from ipc_channel import BadRendezvousError, named_pipe, pipe_files, pipe_stream
+from ipc_channel import BadRendezvousError, named_pipe, pipe_files, pipe_stream, users
 from ipc_channel.conformance.python_testee import Testee, Told
 
 _Opening = named_pipe._Opening
@@ -177,3 +177,13 @@ def leaves_its_writing_end_open() -> None:
 @fault("connect/pipes/after-who-passed-by")
 def looks_after_a_passer_by_too_seldom() -> None:
     pipe_stream._RECHECK = 2
+
+
+@fault("connect/refused/swapped-pipes")
+def does_not_look_for_a_lock() -> None:
+    pipe_files.is_read_by_server = lambda fd: False
+
+
+@fault("connect/refused/unmapped-user")
+def takes_unmapped_users_for_its_own() -> None:
+    users.is_ambiguous = lambda user: False

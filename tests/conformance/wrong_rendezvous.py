@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from conformance.faults import fault
@@ -38,3 +39,25 @@ def takes_in_for_out() -> None:
         return out, in_
 
     python_testee.from_environment = swapped
+
+
+@fault("environment/path-of-any-bytes")
+def loses_bytes_of_its_paths() -> None:
+    real = python_testee.from_environment
+
+    def as_text() -> tuple[str, str]:
+        in_, out = (os.fsencode(path).decode("utf-8", "replace") for path in real())
+        return in_, out
+
+    python_testee.from_environment = as_text
+
+
+@fault("rendezvous/port-nines")
+def takes_a_nine_for_no_digit() -> None:
+    change_strings(lambda text: "bad" if text.isdigit() and "9" in text else text)
+
+
+@fault("rendezvous/port-huge")
+@fault("rendezvous/port-over")
+def wraps_large_numbers() -> None:
+    change_strings(lambda text: str(int(text) % 2**16 or 1) if text.isdigit() else text)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
+from ipc_channel.conformance import user_namespace
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
 from ipc_channel.conformance.syscalls import UnsupportedError, Watch
 from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee, TesteeError
@@ -57,6 +58,18 @@ class Dialogue:
         finally:
             await before.kill()
         await self.start(environment)
+
+    async def restart_where_no_user_is_mapped(self) -> None:
+        """Start the testee again, where every user looks like its own."""
+        if not await user_namespace.is_supported():
+            raise NotApplicableError("this system makes no user namespace for its users")
+        self._command = user_namespace.command(self._command)
+        try:
+            await self.restart({})
+        except TesteeError as error:
+            raise NotApplicableError(
+                f"the testee does not start in a user namespace: {error}"
+            ) from None
 
     async def watched(self) -> Watch:
         """Start the testee again, where its system calls can be seen."""

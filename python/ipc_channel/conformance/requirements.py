@@ -10,9 +10,7 @@ from ipc_channel.conformance.vectors import specification
 
 _PAGES = ("framing", "rendezvous", "session", "errors")
 _ROW = re.compile(r"^\| ([A-Z]{3}-[1-9][0-9]*) \| (.*) \|$", re.MULTILINE)
-# The actors of a rule: those who must or should do something.
-_OF_SERVER = re.compile(r"\bserver (?:MUST|SHOULD|MAY)")
-_OF_CLIENT = re.compile(r"\b(?:client|end|ends|receiver|reader) (?:MUST|SHOULD|MAY)")
+_WHO = ("client", "server", "both")
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,8 @@ def of_client(transports: Collection[str]) -> list[Requirement]:
     for page in _PAGES:
         text = (specification() / f"{page}.md").read_text("utf-8")
         for id_, row in _ROW.findall(text):
-            who, _, rest = row.partition(" | ")
-            rule = rest or row
-            if rest and who == "server":
-                continue
-            if not rest and _is_of_server(rule):
-                continue
-            if _transport(id_) in (None, *transports):
+            who, rule = _split(row)
+            if who != "server" and _transport(id_) in (None, *transports):
                 found.append(Requirement(id_, rule))
     return found
 
@@ -53,9 +46,10 @@ def unchecked(requirements: Sequence[Requirement], covered: Collection[str]) -> 
     return [one.id for one in requirements if one.id not in covered and one.level != "MAY"]
 
 
-def _is_of_server(rule: str) -> bool:
-    server, client = _OF_SERVER.search(rule), _OF_CLIENT.search(rule)
-    return server is not None and client is None
+def _split(row: str) -> tuple[str, str]:
+    """Return whom a rule is for, which is both unless it says so, and the rule."""
+    who, _, rule = row.partition(" | ")
+    return (who, rule) if who in _WHO else ("both", row)
 
 
 def _transport(id_: str) -> str | None:

@@ -105,9 +105,13 @@ class Trial(Dialogue):
         return self.begin("connect", **self.paths(), **self._patient(options))
 
     def _patient(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Let the testee linger as long as a slow machine may take, unless told otherwise."""
+        """Let the testee linger as long as a slow machine may take, unless told otherwise.
+
+        With None an option is not told at all.
+        """
         can_linger = self.greeting is not None and "linger" in self.greeting.can
-        return ({"linger": self.patience / 2} if can_linger else {}) | options
+        told = ({"linger": self.patience / 2} if can_linger else {}) | options
+        return {key: value for key, value in told.items() if value is not None}
 
     async def meet(self, **options: Any) -> Wire:
         """Connect the testee to a raw server."""

@@ -86,6 +86,39 @@ async def takes_no_more(t: Trial) -> None:
     await t.answer(writing)
 
 
+def _leaves(*, reset: bool) -> Body:
+    async def leaves(t: Trial) -> None:
+        peer = await t.meet(linger=3 * t.patience)
+        if peer.sock is not None:
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        writing = t.begin("write", **write(200_000))  # which fits into the testee's system
+        await peer.receive(4)
+        closing = t.begin("close")
+        for _ in range(5):
+            await t.settle()
+        # It has not taken all, so that its silence is no reason to leave (SES-63).
+        early = closing.reply.done()
+        if reset:
+            peer.reset()
+        else:
+            peer.end_writing()
+        t.check_ok(await t.answer(closing), "close")
+        t.expect(not early, "close, before the peer has taken all", "waits", "done")
+        await t.answer(writing)
+
+    return leaves
+
+
+for _deed, _text in (("ends-its-direction", "ends its direction"), ("resets", "resets")):
+    case(
+        f"lifecycle/close/peer-that-{_deed}",
+        "SES-61",
+        needs="concurrent linger",
+        transports=_TCP,
+        text=f"A peer that {_text} is not waited for any more, however long the linger.",
+    )(_leaves(reset=_deed == "resets"))
+
+
 @case(
     "lifecycle/close/before-it-is-let-in",
     "SES-60",
@@ -150,6 +183,20 @@ async def breaks_the_limit(t: Trial) -> None:
 async def sends_after_its_end(t: Trial) -> None:
     """A peer that is stuck in sending after its close frame is read on, and gets everything."""
     await _stuck_after(t, "clean", None, CLOSE + b"\xff" * _LARGE)
+
+
+@case("lifecycle/close/before-the-end-is-read", "SES-6")
+async def before_the_end(t: Trial) -> None:
+    """An own close before the last message is read is the end, though the peer has ended."""
+    peer = await t.meet()
+    await peer.send(frame(b"read") + frame(b"unread") + CLOSE)
+    await t.reads(b"read")
+    closing = t.begin("close")
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    reply = await t.tell("read")
+    t.expect(reply.get("end") == "local", "the end of a read", "'local'", reply)
 
 
 def _keeps(end: str, error: str | None, wire: bytes, *, reset: bool = False) -> Body:

@@ -170,6 +170,35 @@ async def meets_reset(t: Trial) -> None:
     await t.reads_error("reset", "reset")
 
 
+@case("ends/write/fails-the-same-each-time", "SES-23", "SES-26")
+async def same_each_time(t: Trial) -> None:
+    """Once a write has failed since the peer left, each one fails, and with the same code."""
+    peer = await t.meet()
+    peer.close()
+    await t.reads_end("eof")
+    replies = []
+    for _ in range(5):
+        replies.append(await t.tell("write", **write(1)))
+        await t.settle()
+    failed = [reply.get("error") for reply in replies[1:]]
+    t.expect(
+        set(failed) in ({"peer-gone"}, {"reset"}),
+        "what the second and later writes give",
+        "'peer-gone' or 'reset', the same each time",
+        failed,
+    )
+
+
+@case("ends/write/after-a-reset", "SES-4", "SES-26", transports=("tcp",))
+async def after_reset(t: Trial) -> None:
+    """Once a read has met a reset, writes fail with reset."""
+    peer = await t.meet()
+    peer.reset()
+    await t.reads_error("reset", "reset")
+    for _ in range(2):
+        await t.fail("reset", "write", **write(1))
+
+
 @case("ends/write/waiting", "SES-23")
 async def waiting_write(t: Trial) -> None:
     """A write that waits fails when the peer leaves."""

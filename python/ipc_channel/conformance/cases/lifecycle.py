@@ -15,7 +15,7 @@ from ipc_channel.conformance.wire import Wire, frame
 _LARGE = 20 * 2**20
 
 
-@case("lifecycle/close/twice", "SES-30")
+@case("lifecycle/close/twice", "SES-26", "SES-30")
 async def twice(t: Trial) -> None:
     """Closing twice is legal, and a write after it fails with closed."""
     peer = await t.meet()

@@ -83,7 +83,7 @@ async def no_memory(t: Trial) -> None:
     )
 
 
-@case("limits/receive/writes-after-too-large", "SES-23")
+@case("limits/receive/writes-after-too-large", "SES-23", "SES-26")
 async def writes_after_too_large(t: Trial) -> None:
     """After a header that was too large, a write fails with that code."""
     peer = await t.meet()
@@ -93,7 +93,7 @@ async def writes_after_too_large(t: Trial) -> None:
         await t.fail("too-large", "write", **write(1))
 
 
-@case("limits/receive/write-that-waits", "SES-23", needs="concurrent")
+@case("limits/receive/write-that-waits", "SES-23", "SES-26", needs="concurrent")
 async def waiting_write(t: Trial) -> None:
     """A write that waits is told when the peer sends a header that is too large."""
     peer = await t.meet()

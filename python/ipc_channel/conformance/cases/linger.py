@@ -11,10 +11,11 @@ from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import Wire
 
 _LARGE = 20 * 2**20
+_SECOND = 0.98  # seconds: a timer may be a little early
 _TRIES = 6  # of what a busy machine may make late
 
 
-async def _time_to_close(t: Trial, linger: float) -> float:
+async def _time_to_close(t: Trial, linger: float | None) -> float:
     """Let the testee close while the peer takes nothing of a large message."""
     peer = await t.meet(linger=linger)
     writing = t.begin("write", **write(_LARGE))
@@ -52,6 +53,40 @@ async def short_linger(t: Trial) -> None:
 async def one_linger(t: Trial) -> None:
     """A peer that takes nothing is waited for once, not again after the stream was ended."""
     await _close_in(t, 1, 1.8)
+
+
+@case("lifecycle/close/default-linger", "SES-50", needs="concurrent")
+async def default_linger(t: Trial) -> None:
+    """A peer that takes nothing is waited for for a second, unless told otherwise."""
+    tries: list[float] = []
+    while len(tries) < _TRIES:
+        tries.append(await _time_to_close(t, None))
+        t.expect(tries[-1] > _SECOND, "the time to close", "1 s", f"{tries[-1]:.2f} s")
+        if tries[-1] < 2 * _SECOND:
+            return
+    t.expect(False, f"the time to close, at best of {_TRIES}", "1 s", f"{min(tries):.2f} s")
+
+
+@case("lifecycle/close/no-linger", "SES-53", needs="linger")
+async def no_linger(t: Trial) -> None:
+    """With a linger of 0 what was written, and the close frame, still reach a peer that reads."""
+    peer = await t.meet(linger=0)
+    await t.do("write", **write(1000, count=3))
+    await t.do("close")
+    for _ in range(3):
+        await peer.expect_message(payload(1000))
+    await peer.expect_close()
+
+
+@case(
+    "lifecycle/close/no-linger-waits-for-nothing",
+    "SES-53",
+    level="SHOULD",
+    needs="concurrent linger",
+)
+async def waits_for_nothing(t: Trial) -> None:
+    """With a linger of 0 closing does not wait for a peer that takes nothing."""
+    await _close_in(t, 0, 0.5)
 
 
 @case("lifecycle/close/long-linger", "SES-31", needs="concurrent linger")

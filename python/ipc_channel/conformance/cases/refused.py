@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
+
+with contextlib.suppress(ImportError):  # Windows, where there is no named pipe either
+    import fcntl
 
 from ipc_channel.conformance.case import Body, case
 from ipc_channel.conformance.trial import Trial
@@ -138,3 +142,23 @@ async def same_pipe(t: Trial) -> None:
     await t.fail(
         "bad-rendezvous", "connect", **{"in": paths["in"], "out": other}, timeout=t.patience
     )
+
+
+@case("connect/refused/swapped-pipes", "RDV-35", level="SHOULD", transports=_PIPES)
+async def swapped_pipes(t: Trial) -> None:
+    """A client that is told to read the very pipe which the server reads is refused at once."""
+    paths = t.paths()
+    await t.fail("timeout", "connect", **paths, timeout=0)
+    reader = os.open(paths["out"], os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(reader, fcntl.LOCK_EX)  # as a server does (RDV-34)
+        await _refuses(t, {"in": paths["out"], "out": paths["in"]})
+    finally:
+        os.close(reader)
+
+
+@case("connect/refused/unmapped-user", "RDV-38", transports=_PIPES)
+async def unmapped_user(t: Trial) -> None:
+    """Where every user has the id of the own one, a pipe with this id is refused."""
+    await t.restart_where_no_user_is_mapped()
+    await t.fail("bad-rendezvous", "connect", **t.paths(), timeout=t.patience / 2)

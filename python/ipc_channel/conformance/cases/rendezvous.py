@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 from typing import Any
 
@@ -92,6 +94,30 @@ async def leads_to_server(t: Trial) -> None:
     await t.restart({"IPC_CHANNEL_IN": paths["in"], "IPC_CHANNEL_OUT": paths["out"]})
     connecting = t.begin("connect", timeout=t.patience)
     peer = await t.accept()
+    await t.connected(connecting)
+    await peer.send(frame(b"found"))
+    await t.reads(b"found")
+
+
+@case("environment/path-of-any-bytes", "RDV-36", transports=("named_pipe",))
+async def any_bytes(t: Trial) -> None:
+    """Paths that are no UTF-8 lead to the server, or else are refused at once."""
+    directory = os.path.join(t.directory, os.fsdecode(b"\xe9\xff"))
+    try:
+        os.mkdir(directory)
+    except OSError as error:
+        t.skip(f"this file system has no such name: {error.strerror}")
+    t.directory = directory
+    paths = t.paths()
+    await t.restart({"IPC_CHANNEL_IN": paths["in"], "IPC_CHANNEL_OUT": paths["out"]})
+    connecting = t.begin("connect", timeout=2 * t.patience)
+    accepting = t.spawn(t.accept())
+    either: set[asyncio.Future[Any]] = {connecting.reply, accepting}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if connecting.reply.done() and "error" in connecting.reply.result():
+        t.check_error(connecting.reply.result(), "bad-rendezvous", connecting.text)
+        return
+    peer = await accepting
     await t.connected(connecting)
     await peer.send(frame(b"found"))
     await t.reads(b"found")
