@@ -25,6 +25,7 @@ from ipc_channel import (
     IPCChannelClient,
     TCPSocketProtocol,
     WrongProcessError,
+    fork,
     make_ipc_channel,
     make_ipc_channel_client,
 )
@@ -406,6 +407,84 @@ asyncio.run(main())
 def test_workers_that_are_forked_early_have_channels_of_their_own(transport: str) -> None:
     said = "4 workers, 800 answers, 8 refusals\n"
     assert run([*PREFORK, transport, *ECHO]) == (0, said)
+
+
+class Held:
+    """A descriptor that forked children are to close."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("held")
+        fork.in_child(self, lambda held: os.close(held.fd))
+
+    def is_open(self) -> bool:
+        try:
+            os.fstat(self.fd)
+        except OSError:
+            return False
+        return True
+
+
+def refuse(error: type[BaseException]) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [AttributeError, KeyboardInterrupt])
+def test_one_that_cannot_be_let_go_keeps_no_other_open(error: type[BaseException]) -> None:
+    all_held = [Held(), Held(), Held()]
+    fork.in_child(all_held[1], lambda _: refuse(error))
+    closed = in_child(lambda: [not held.is_open() for held in all_held])
+    assert closed == [True, False, True]
+    assert in_child(lambda: in_child(lambda: in_a_thread(is_lock_free)))
+    for held in all_held:
+        os.close(held.fd)
+
+
+def is_lock_free() -> bool:
+    """Whether this thread could open a descriptor now."""
+    if free := fork.lock.acquire(blocking=False):
+        fork.lock.release()
+    return free
+
+
+def in_a_thread(work: Callable[[], bool]) -> bool:
+    done: list[bool] = []
+    thread = threading.Thread(target=lambda: done.append(work()))
+    thread.start()
+    thread.join()
+    return done[0]
+
+
+def test_a_grandchild_keeps_what_the_child_has_opened() -> None:
+    """It has a number that was its grandparent's."""
+    held = Held()
+
+    def child() -> bool:
+        assert not held.is_open()
+        os.dup2(0, held.fd)
+        return bool(in_child(held.is_open))
+
+    assert in_child(child)
+    os.close(held.fd)
+
+
+async def test_a_child_with_the_number_of_its_parent_is_another_process(
+    transport: Any,
+) -> None:
+    """As one can be in a namespace of its own, or a late grandchild."""
+    parent = os.getpid()
+    server = make_ipc_channel(transport=transport)
+
+    def child() -> None:
+        os.getpid = lambda: parent
+        with pytest.raises(WrongProcessError):
+            asyncio.run(server.connect(0))
+        asyncio.run(server.close())
+
+    in_child(child)
+    assert not await server.connect(0), "it is as it was"
+    if transport == "named_pipe":
+        assert os.path.exists(server.in_path)
+    await server.close()
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])

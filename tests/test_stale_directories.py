@@ -22,6 +22,7 @@ import dispositions
 from ipc_channel import private_directory
 from ipc_channel.private_directory import PrivateDirectory, remove_stale
 from raw import PATIENCE
+from test_fork import in_a_thread, is_lock_free
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root")
 
@@ -128,6 +129,23 @@ def test_what_a_live_child_of_a_killed_service_shares() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
             sweep()
+
+
+def test_nothing_forks_while_a_directory_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The child would have a copy of the lock, and keep the directory for its life."""
+
+    def locked(fd: int, operation: int, real: Any = fcntl.flock) -> None:
+        real(fd, operation)
+        free.append(in_a_thread(is_lock_free))
+
+    free: list[bool] = []
+    directory = stale("in", "out")
+    monkeypatch.setattr(fcntl, "flock", locked)
+    private_directory._remove_if_stale(str(directory))
+    assert free == [False]
+    assert not directory.exists()
 
 
 def test_what_is_in_no_directory_of_ours_stays() -> None:

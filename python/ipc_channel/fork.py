@@ -117,9 +117,10 @@ def _let_go_of_all() -> None:
     try:
         for thing, let_go in list(_held.items()):
             # Whatever one of them lacks, as it was being made, is no matter of the others.
-            with contextlib.suppress(Exception):
+            # Nor is what a signal handler raises: the hook could only print it.
+            with contextlib.suppress(BaseException):
                 let_go(thing)
-        _held.clear()
+        _held.clear()  # or a grandchild would close what the child has opened since
     finally:
         lock.release()
 
