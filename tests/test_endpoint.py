@@ -137,6 +137,53 @@ async def test_close_frees_a_peer_that_no_connect_has_told_of(transport: Any) ->
     assert len(before - open_descriptors()) == 1
 
 
+async def until_met(server: Any) -> tuple[asyncio.Task[bool], asyncio.Task[raw.Raw]]:
+    """Return in the very turn in which a peer was met, before ``connect`` knows."""
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    meeting = asyncio.create_task(asyncio.to_thread(dial, server.out_path, server.in_path))
+    while not server.connected:
+        await asyncio.sleep(0)
+    assert not connecting.done()
+    return connecting, meeting
+
+
+async def met_and_dropped(server: Any) -> asyncio.Task[bool]:
+    """Disconnect in that turn."""
+    connecting, meeting = await until_met(server)
+    disconnecting = asyncio.create_task(server.disconnect())
+    peer = await meeting
+    assert await asyncio.to_thread(peer.recv_all) == []
+    peer.close()
+    await disconnecting
+    return connecting
+
+
+async def test_a_connect_goes_on_when_its_peer_is_dropped_at_once(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport)
+    connecting = await met_and_dropped(server)
+    await asyncio.sleep(0.02)  # in which it would have given up
+    assert not connecting.done()
+    peer = await asyncio.to_thread(dial, server.out_path, server.in_path)
+    assert await connecting
+    peer.send(frame(b"the second"))
+    assert await server.read() == b"the second"
+    peer.close()
+    await server.close()
+
+
+async def test_a_connect_ends_when_the_channel_is_closed_as_it_meets(
+    transport: Any,
+) -> None:
+    server = make_ipc_channel(transport=transport)
+    connecting, meeting = await until_met(server)
+    closing = asyncio.create_task(server.close())
+    peer = await meeting
+    assert await asyncio.to_thread(peer.recv_all) == []
+    peer.close()
+    assert await connecting is False
+    await closing
+
+
 @pytest.mark.covers("RDV-9")
 async def test_connect_at_once_finds_who_is_there(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
