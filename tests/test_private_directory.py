@@ -426,6 +426,81 @@ async def test_a_directory_whose_mode_was_changed() -> None:
     assert os.listdir(tempfile.gettempdir()) == []
 
 
+class Interrupt(BaseException):
+    pass
+
+
+def interrupt(*_: object) -> None:
+    raise Interrupt
+
+
+@pytest.mark.parametrize("call", ["chmod", "rename", "mkfifo"])
+def test_a_making_that_is_interrupted_may_be_repeated(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the umask takes away, which only comes back with the mode."""
+    descriptors = open_descriptors()
+    directory = PrivateDirectory()
+    shutil.rmtree(directory.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, interrupt)
+        before = os.umask(0o777)
+        with pytest.raises(Interrupt):
+            directory.refresh()
+        os.umask(before)
+    directory.refresh()
+    assert sorted(os.listdir(directory.path)) == ["in", "out"]
+    assert stat.S_IMODE(os.stat(directory.path).st_mode) == 0o700
+    directory.remove()
+    assert os.listdir(tempfile.gettempdir()) == []
+    assert open_descriptors() == descriptors
+
+
+@pytest.mark.parametrize("other", ["a file", "a full directory", "an empty directory"])
+def test_something_that_takes_the_name_just_then(
+    other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(source: str, target: str, real: Callable[..., None] = os.rename) -> None:
+        if target == directory.path:
+            a_file(target) if other == "a file" else os.mkdir(target, 0o700)
+            if other == "a full directory":
+                a_file(f"{target}/file")
+        real(source, target)
+
+    descriptors = open_descriptors()
+    directory = PrivateDirectory()
+    shutil.rmtree(directory.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        if other == "a file":
+            with pytest.raises(BadRendezvousError, match="is not a directory"):
+                directory.refresh()
+            os.unlink(directory.path)
+        else:
+            directory.refresh()
+    directory.refresh()
+    assert {"in", "out"} <= set(os.listdir(directory.path))
+    assert len(os.listdir(tempfile.gettempdir())) == 1
+    if other == "a full directory":
+        os.unlink(f"{directory.path}/file")
+    directory.remove()
+    assert open_descriptors() == descriptors
+
+
+def test_a_file_system_that_keeps_no_modes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chmod(path: str, mode: int, real: Callable[..., None] = os.chmod) -> None:
+        real(path, 0o777)
+
+    before = open_descriptors()
+    monkeypatch.setattr(os, "chmod", chmod)
+    with pytest.raises(
+        BadRendezvousError, match="has 0777: its file system keeps no modes"
+    ):
+        PosixNamedPipeChannel()
+    assert os.listdir(tempfile.gettempdir()) == []
+    assert open_descriptors() == before
+
+
 async def test_something_else_in_its_place_as_a_session_ends() -> None:
     server = PosixNamedPipeChannel()
     peer = await meet(server)

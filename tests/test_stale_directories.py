@@ -233,20 +233,21 @@ def test_a_directory_that_is_taken_for_stale_before_its_lock(
 def test_a_directory_that_is_made_anew_and_taken_for_stale(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Making it again is left to the next look."""
+    """It is made once more, before it gets the name that helpers know."""
     directory = PrivateDirectory()
     shutil.rmtree(directory.path)
     real = os.chmod
+    removed: list[str] = []
 
     def chmod_and_be_late(path: str, mode: int) -> None:
         real(path, mode)
-        private_directory._remove_if_stale(path)
+        if not removed:
+            removed.append(path)
+            os.rmdir(path)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "chmod", chmod_and_be_late)
-        directory.refresh()
-    assert not os.path.exists(directory.path)
+    monkeypatch.setattr(os, "chmod", chmod_and_be_late)
     directory.refresh()
+    assert removed != [directory.path]
     assert sorted(os.listdir(directory.path)) == ["in", "out"]
     directory.remove()
 

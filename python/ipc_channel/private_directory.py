@@ -130,6 +130,8 @@ class _LockedDirectory:
             _check(self.path, there)
             if os.path.samestat(there, os.fstat(self._fd)):
                 return True
+            with fork.lock:
+                return self._take(_lock(self.path))
         with fork.lock:
             return self._make_anew()
 
@@ -148,19 +150,21 @@ class _LockedDirectory:
                 self._fd = NONE
 
     def _make_anew(self) -> bool:
+        """Make it under another name, so that it has its mode and its lock from the start."""
+        path, fd = _create(os.path.dirname(self.path))
         try:
-            os.mkdir(self.path, 0o700)
-        except FileExistsError:
-            is_new = False
-        else:
-            is_new = True
-        fd = NONE
-        # Until it is locked, another process may take it for stale.
-        with contextlib.suppress(FileNotFoundError):
-            if is_new or _lacks_modes(self.path):
-                os.chmod(self.path, 0o700)  # whatever the umask has taken away
-            _check(self.path, os.lstat(self.path))
-            fd = _lock(self.path)
+            os.rename(path, self.path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+            os.close(fd)
+            if not isinstance(error, OSError):
+                raise
+            _check(self.path, os.lstat(self.path))  # something has come there since
+            return False
+        return self._take(fd)
+
+    def _take(self, fd: int) -> bool:
         if fd == NONE:
             return False
         self.let_go()
@@ -168,20 +172,12 @@ class _LockedDirectory:
         return True
 
 
-def _lacks_modes(path: str) -> bool:
-    """Whether it is ours, but an attempt was interrupted before it set the mode."""
-    status = os.lstat(path)
-    is_ours = stat.S_ISDIR(status.st_mode) and why_not_ours(status.st_uid) is None
-    mode = stat.S_IMODE(status.st_mode)
-    return is_ours and mode != 0o700 and not mode & 0o077
-
-
 def _create(parent: str) -> tuple[str, int]:
     """Make a directory of a new name; return its path and a descriptor with the lock."""
     while True:
         path = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
         try:
-            os.chmod(path, 0o700)  # whatever the umask has taken away
+            _make_private(path)
             fd = _lock(path)
         except FileNotFoundError:
             continue  # another process took it for stale: it had no lock yet
@@ -192,6 +188,15 @@ def _create(parent: str) -> tuple[str, int]:
             return path, fd
         with contextlib.suppress(OSError):
             os.rmdir(path)
+
+
+def _make_private(path: str) -> None:
+    os.chmod(path, 0o700)  # whatever the umask has taken away
+    if (mode := stat.S_IMODE(os.lstat(path).st_mode)) & 0o777 != 0o700:
+        raise BadRendezvousError(
+            f"{path!r} was given mode 0700 and has {mode:04o}: its file system keeps no "
+            "modes, and other users could come in; set TMPDIR to another, or use TCP"
+        )
 
 
 def _check(path: str, status: os.stat_result) -> None:
