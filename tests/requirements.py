@@ -23,7 +23,7 @@ from ipc_channel.conformance.case import CATALOGUE
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "spec" / "conformance.md"
 REGISTER = ROOT / "spec" / "ids.txt"
-VECTORS = ("frames", "ends", "rendezvous", "environment")
+VECTORS = ("frames", "ends", "rendezvous", "environment", "session")
 _ROW = re.compile(r"^\| ([A-Z]{3}-\d+) \| (.*) \|$")
 _OBLIGES = re.compile(r"\b(MUST|SHALL|REQUIRED)\b")
 _ID = re.compile(r"\b(?:FRM|RDV|SES|ERR)-\d+\b")

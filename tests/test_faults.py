@@ -34,7 +34,7 @@ async def test_nothing_follows_a_failed_write(paths: tuple[str, str]) -> None:
     sender = ours._session.sender  # type: ignore[attr-defined]
     await eventually(lambda: sender.queued == 4)
     os.close(reader)
-    await eventually(lambda: sender.error is not None)
+    await eventually(lambda: sender._state.write_error is not None)
     reader = os.open(from_us, os.O_RDONLY | os.O_NONBLOCK)
     await ours.close()
     await asyncio.wait({writing})

@@ -49,7 +49,7 @@ def test_the_schema_refuses_what_is_wrong(name: str) -> None:
     for position, case in enumerate(good["cases"]):
         changes: list[dict[str, Any]] = [
             {"covers": []},
-            {"covers": ["SES-30"]},  # no vector can check how a channel is closed
+            {"covers": ["SES-32"]},  # no vector can check what a close frees
             {"covers": case["covers"] * 2},
             {"error": "too_large"},
             {"colour": "red"},

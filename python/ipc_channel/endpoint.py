@@ -180,7 +180,7 @@ class Endpoint(IPCChannelClient):
         self._process.check()
         deadline = check_running(self._loop).time() + timeout
         self._check_loop()
-        if self._session is not None and self._session.ended is None:
+        if self._session is not None and self._session.end is None:
             self._session.check_loop()
         if self._closed:
             raise ChannelClosedError(CLOSED)
@@ -282,7 +282,7 @@ class Endpoint(IPCChannelClient):
             return "connecting"
         if self._session is None:
             return "not connected"
-        ended = self._session.ended
+        ended = self._session.end
         return "connected" if ended is None else f"ended: {ended}"
 
     def __del__(self) -> None:

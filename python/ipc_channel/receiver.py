@@ -18,6 +18,7 @@ from threading import get_ident
 
 from ipc_channel.errors import EndReason, IPCChannelError, ResetError
 from ipc_channel.framing import Decoder
+from ipc_channel.session_state import Event, SessionState
 from ipc_channel.stream import Stream, wake
 from ipc_channel.waiter import Waiter
 
@@ -32,6 +33,13 @@ _CHUNK = 68 * 2**10  # bytes of one read: a message of 64 KiB with its header
 # and what is read of a large one would be copied.
 _LARGE_CHUNK = 256 * 2**10
 _TURN = 512  # messages that readers get in one turn of the loop, so that others have theirs
+_EVENTS = {
+    EndReason.CLEAN: Event.CLOSE_FRAME,
+    EndReason.EOF: Event.END_AT_BOUNDARY,
+    EndReason.TRUNCATED: Event.END_INSIDE_FRAME,
+    EndReason.RESET: Event.RESET_ON_READ,
+    EndReason.TOO_LARGE: Event.OVER_LIMIT,
+}
 _READS = 16  # at a time, so that a fast writer does not hold up the loop
 
 
@@ -47,10 +55,10 @@ def _keep_memory() -> None:
 
 
 class Receiver:
-    """Reads ``stream`` into messages, from :meth:`start` to the end.
+    """Reads ``stream`` into the messages of ``decoder``, from :meth:`start` to the end.
 
-    ``on_input`` is called in each loop turn that brings input, ``on_end`` once,
-    when ``end`` has been set, and ``on_interrupt`` with an exception that a signal
+    ``on_input`` is called in each loop turn that brings input, ``on_end`` with what
+    has ended the stream, and ``on_interrupt`` with an exception that a signal
     handler, say, has raised while bytes were on their way: some may be gone.
     ``reset_hint`` returns what to add to the error of a reset.
     """
@@ -58,18 +66,15 @@ class Receiver:
     def __init__(
         self,
         stream: Stream,
-        max_message_size: int,
-        on_input: Callable[[], None],
-        on_end: Callable[[], None],
-        on_interrupt: Callable[[BaseException], None],
+        decoder: Decoder,
+        state: SessionState,
         *,
+        on_input: Callable[[], None],
+        on_end: Callable[[Event, IPCChannelError | None], None],
+        on_interrupt: Callable[[BaseException], None],
         reset_hint: Callable[[], str],
     ) -> None:
         _keep_memory()
-        self.end: EndReason | None = None
-        self.error: IPCChannelError | None = None
-        self.was_reset = stream.was_reset
-        """A write has met a reset, which the kernel does not report again."""
         self.discarded = 0
         """Bytes that were read and dropped since :meth:`discard`."""
         self._stream = stream
@@ -77,8 +82,9 @@ class Receiver:
         self._on_end = on_end
         self._on_interrupt = on_interrupt
         self._reset_hint = reset_hint
-        self._decoder = Decoder(max_message_size)
-        self._messages = self._decoder.messages
+        self._decoder = decoder
+        self._state = state
+        self._messages = decoder.messages
         self._readers: deque[Waiter] = deque()
         self._reading = False
         self._again = False  # whether more is to be read in the next turn
@@ -90,12 +96,7 @@ class Receiver:
     @property
     def alive(self) -> bool:
         """Whether more may come; asks the stream while nothing is read from it."""
-        return self.end is None and (self._reading or not self._stream.ended())
-
-    @property
-    def reached(self) -> EndReason | None:
-        """The end, once every message that came before it has been delivered (SES-6)."""
-        return None if self._messages else self.end
+        return self._state.end is None and (self._reading or not self._stream.ended())
 
     @property
     def queued(self) -> int:
@@ -123,14 +124,14 @@ class Receiver:
             del messages[0]  # unlike a call, nothing that a signal handler comes behind
             if not messages:
                 self._ahead = 0
-                if not (self._reading or self.end):
+                if not (self._reading or self._state.end):
                     self._resume()
             elif len(messages) == self._reserved:
                 stream.loop.call_soon(self._begin_turn)
         except BaseException as error:
             if not (messages and messages[0] is message):
                 messages.appendleft(message)
-            if not (self._reading or self.end):
+            if not (self._reading or self._state.end):
                 self._on_interrupt(error)  # the loop may not be able to watch any more
             raise
         return message
@@ -141,9 +142,10 @@ class Receiver:
             self._reserved and len(self._messages) <= self._reserved
         ):
             if not self._messages:
-                if self.error is not None:
-                    raise self.error.again()
-                if self.end is not None:
+                state = self._state
+                if state.read_error is not None:
+                    raise state.read_error.again()
+                if state.end is not None:
                     return None
             waiter = Waiter(loop=self._stream.loop)
             try:
@@ -165,10 +167,9 @@ class Receiver:
         self._deliver()
 
     def discard(self) -> asyncio.Future[None]:
-        """End locally, then read on and drop it all; done at the end of the stream."""
+        """After the own close, read on and drop it all; done at the end of the stream."""
         drained: asyncio.Future[None] = self._stream.loop.create_future()
-        self._forget()
-        self._stop(EndReason.LOCAL)
+        self._decoder.forget()
         self._drained = drained
         try:
             self._resume()  # finds the end again if it was there already
@@ -176,26 +177,21 @@ class Receiver:
             wake(drained)
         return drained
 
-    def stop(self) -> None:
-        """End locally and read no more; the stream is about to be closed."""
+    def forget(self) -> None:
+        """Drop everything, and read no more; the stream is about to be closed."""
         self._reading = False
-        self._forget()
-        self._stop(EndReason.LOCAL)
-
-    def _forget(self) -> None:
-        """Drop what was not delivered; an end behind it can no longer be reached (SES-6)."""
-        if self._messages and self.end is not None:
-            self.end, self.error = EndReason.LOCAL, None
         self._decoder.forget()
 
-    def fail(self, error: IPCChannelError) -> None:
-        """End with ``error``, since bytes may be gone; what arrived whole is delivered."""
-        self._stop(EndReason.LOCAL, error)
-        self._wake(len(self._readers))  # also if the end was set before
+    def stop(self) -> None:
+        """Read no more, since bytes may be gone; what arrived whole is delivered."""
         if self._drained is not None:
             wake(self._drained)
         self._reading = False
         self._stream.stop_reading()
+
+    def wake_all(self) -> None:
+        """Tell every reader that waits of the end."""
+        self._wake(len(self._readers))
 
     def _leave(self, waiter: Waiter) -> None:
         """Let a reader go that is cancelled."""
@@ -285,8 +281,6 @@ class Receiver:
             return False
         if count:
             self._on_bytes(count)
-        elif self.was_reset:
-            self._on_error(ConnectionResetError("reset while writing"))
         else:
             self._decoder.feed_eof()
             self._on_stream_end()
@@ -321,7 +315,7 @@ class Receiver:
         self._ahead += count
         if self._decoder.end is not None:
             self._pause()
-            self._stop(self._decoder.end, self._decoder.error)
+            self._tell_end(self._decoder.end)
         elif self._ahead > MESSAGES_AHEAD and self._is_far_ahead():
             self._pause()
 
@@ -342,12 +336,7 @@ class Receiver:
         if self._drained is not None:
             wake(self._drained)
         elif self._decoder.end is not None:
-            self._stop(self._decoder.end, self._decoder.error)
+            self._tell_end(self._decoder.end)
 
-    def _stop(self, end: EndReason, error: IPCChannelError | None = None) -> None:
-        """Set the end, if none was set before."""
-        if self.end is None:
-            self.error = error
-            self.end = end
-            self._wake(len(self._readers))
-            self._on_end()
+    def _tell_end(self, end: EndReason) -> None:
+        self._on_end(_EVENTS[end], self._decoder.error)

@@ -17,12 +17,7 @@ from itertools import islice
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from ipc_channel.errors import (
-    ChannelClosedError,
-    IPCChannelError,
-    PeerGoneError,
-    ended_here,
-)
+from ipc_channel.errors import PeerGoneError
 from ipc_channel.framing import (
     CLOSE_FRAME,
     DEFAULT_MAX_MESSAGE_SIZE,
@@ -30,6 +25,7 @@ from ipc_channel.framing import (
     encode_header,
     message_bytes,
 )
+from ipc_channel.session_state import Event, SessionState
 from ipc_channel.stream import Stream, wake
 
 if TYPE_CHECKING:
@@ -48,9 +44,9 @@ _JOIN = 4096  # a payload up to this size is joined with what is beside it
 
 
 class Sender:
-    """Writes messages to ``stream`` until it fails or is closed.
+    """Writes messages to ``stream`` for as long as ``state`` allows.
 
-    ``on_reset`` is called when a write meets a reset of the connection, and
+    ``on_failure`` is called with what a failed write means to the session, and
     ``on_interrupt`` with an exception that a signal handler, say, has raised in a
     step between two system calls: nobody knows then what the kernel has taken.
     """
@@ -58,18 +54,17 @@ class Sender:
     def __init__(
         self,
         stream: Stream,
+        state: SessionState,
         max_message_size: int,
-        on_reset: Callable[[], None],
+        *,
+        on_failure: Callable[[Event, PeerGoneError], None],
         on_interrupt: Callable[[BaseException], None],
     ) -> None:
-        self.error: IPCChannelError | None = None
-        """Why nothing more can be written; None while it can."""
-        self._closed = False  # by this end, which later writers are told instead
         self._stream = stream
+        self._state = state
         self._max_message_size = max_message_size
-        self._on_reset = on_reset
+        self._on_failure = on_failure
         self._on_interrupt = on_interrupt
-        self._failed = False  # nothing more is sent: it might complete a frame that is cut
         self._unfinished = 0  # size of the message that was being sent as the peer ended
         self._large = 0  # size of the last message that can be larger than the peer's limit
         self._queue: deque[_Buffer] = deque()
@@ -96,8 +91,9 @@ class Sender:
             stream.check_loop()
         if type(data) is not bytes or not 0 < len(data) <= self._max_message_size:
             data = message_bytes(data, self._max_message_size)
-        if self.error is not None:
-            raise self._refusal(self.error)
+        state = self._state
+        if state.write_error is not None:
+            raise state.refusal()
         if self._turns or self._size > WRITE_AHEAD:
             return self._write_in_turn(data)
         size = len(data)
@@ -114,8 +110,8 @@ class Sender:
         except BaseException as error:
             self._on_interrupt(error)
             raise
-        if self.error is not None:
-            raise self.error.again()
+        if state.write_error is not None:
+            raise state.refusal()
         return self._shortened() if self._size > WRITE_AHEAD else None
 
     def begin_turn(self) -> None:
@@ -123,33 +119,33 @@ class Sender:
         self._at_once = _AT_ONCE
 
     def close(self) -> asyncio.Future[None]:
-        """Let writers go, queue the close frame; done when all is in the kernel, or lost."""
+        """Queue the close frame; done when all is in the kernel, or can be sent no more."""
         emptied: asyncio.Future[None] = self._stream.loop.create_future()
         self._emptied = emptied
-        self.refuse(ended_here())
-        if self._failed:
-            wake(emptied)
-        else:
+        if self._state.sends:
             self._small.append(CLOSE_FRAME)
             self._size += len(CLOSE_FRAME)
             self._on_writable()
+        else:
+            wake(emptied)
         return emptied
 
-    def refuse(self, error: IPCChannelError) -> None:
-        """Give ``error`` to every writer, waiting or later; send what is in the queue."""
-        self._closed = self._closed or isinstance(error, ChannelClosedError)
-        if self.error is None:
-            self.error = error
+    def follow_state(self) -> None:
+        """Let all writers go once writing is over, and drop what may not be sent any more."""
+        if self._state.write_error is None:
+            return
+        if not self._state.sends:
+            self._size = 0
         for waiter in (*self._sent, *(admitted for admitted, _ in self._turns)):
             wake(waiter)
         self._sent.clear()
         self._turns.clear()
+        if not self._state.sends:
+            self.drop()
 
-    def fail(self, error: IPCChannelError) -> None:
-        """Refuse writers, give up what is not sent, and send nothing any more."""
-        self._failed = True
+    def drop(self) -> None:
+        """Give up what the kernel has not taken."""
         self._size = 0
-        self.refuse(error)
         self._queue.clear()
         self._small.clear()
         self._watch()
@@ -179,12 +175,8 @@ class Sender:
         )
 
     def _check(self) -> None:
-        if self.error is not None:
-            raise self._refusal(self.error)
-
-    def _refusal(self, error: IPCChannelError) -> IPCChannelError:
-        """Return what a writer is told: the first error, until this end is closed."""
-        return ended_here() if self._closed else error.again()
+        if self._state.write_error is not None:
+            raise self._state.refusal()
 
     async def _write_in_turn(self, payload: bytes) -> None:
         """Wait until the frame was put into the queue, and then as any other writer."""
@@ -309,13 +301,13 @@ class Sender:
                 self._stream.stop_writing()
 
     def _on_error(self, cause: OSError) -> None:
-        was_reset = isinstance(cause, ConnectionResetError)
-        if was_reset:
-            self._on_reset()
-        hint = self.size_hint(was_reset=was_reset)
+        is_reset = isinstance(cause, ConnectionResetError)
+        hint = self.size_hint(was_reset=is_reset)
         error = PeerGoneError(f"the peer does not read any more: {cause}{hint}")
         error.__cause__ = cause.with_traceback(None)  # which would keep the frames
-        self.fail(error)
+        self._on_failure(
+            Event.RESET_ON_WRITE if is_reset else Event.PEER_GONE_ON_WRITE, error
+        )
 
 
 def _begun_message(left: _Buffer) -> int:

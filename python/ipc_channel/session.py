@@ -10,18 +10,21 @@ from typing import Any
 from ipc_channel.errors import (
     EndReason,
     IPCChannelError,
+    ResetError,
     SessionInterruptedError,
     ended_here,
 )
-from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
+from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, Decoder
 from ipc_channel.log import safely
 from ipc_channel.receiver import Receiver
 from ipc_channel.sender import Sender
+from ipc_channel.session_state import Event, Phase, SessionState
 from ipc_channel.stream import Stream, wake
 
 DEFAULT_LINGER = 1.0
 """Seconds that ``close`` waits for a peer that does not read."""
 
+_ORDERLY = (Event.CLOSE_FRAME, Event.END_AT_BOUNDARY, Event.END_INSIDE_FRAME)
 _QUIET = 0.05  # seconds of silence after which a peer that took all is left alone
 
 
@@ -43,15 +46,27 @@ class Session:
         self._logger = logger
         self._closing: asyncio.Task[Any] | None = None  # runs the first close
         self._closed: asyncio.Future[None] = stream.loop.create_future()
-        self.sender = Sender(stream, max_message_size, self._on_reset, self._on_interrupt)
+        decoder = Decoder(max_message_size)
+        self._state = state = SessionState(decoder.messages)
+        self.sender = Sender(
+            stream,
+            state,
+            max_message_size,
+            on_failure=self._on_event,
+            on_interrupt=self._on_interrupt,
+        )
         self.receiver = Receiver(
             stream,
-            max_message_size,
-            self.sender.begin_turn,
-            self._on_receiver_end,
-            self._on_interrupt,
+            decoder,
+            state,
+            on_input=self.sender.begin_turn,
+            on_end=self._on_event,
+            on_interrupt=self._on_interrupt,
             reset_hint=lambda: self.sender.size_hint(was_reset=True),
         )
+        if stream.was_reset:
+            error = ResetError("connection reset as soon as it was made")
+            self._on_event(Event.RESET_ON_WRITE, error)
         self.receiver.start()
 
     @property
@@ -65,24 +80,24 @@ class Session:
         return not (self.released or self._closing is None or self._closing.done())
 
     @property
-    def end_reason(self) -> EndReason | None:
-        """What ended the session; None until a reader has reached that end (SES-6)."""
-        return self.receiver.reached
+    def end(self) -> EndReason | None:
+        """What has ended the peer's direction; None while it lives."""
+        return self._state.end
 
     @property
-    def ended(self) -> EndReason | None:
-        """What ended the session, whether or not messages before that wait for a reader."""
-        return self.receiver.end
+    def end_reason(self) -> EndReason | None:
+        """The end that a reader has reached; None before."""
+        return self._state.end_reason
 
     @property
     def error(self) -> IPCChannelError | None:
         """The error that ended reading, or else writing; None if none did."""
-        return self.receiver.error or self.sender.error
+        return self._state.error
 
     @property
     def alive(self) -> bool:
         """Whether both directions may still be used."""
-        return self.receiver.alive and self.sender.error is None
+        return self._state.phase is Phase.OPEN and self.receiver.alive
 
     @property
     def queued(self) -> int:
@@ -127,11 +142,13 @@ class Session:
             return
         lost = self.sender.queued
         try:
-            self.receiver.stop()
-            self.sender.fail(ended_here())
+            self._on_own_close()
+            self.receiver.forget()
+            self.sender.drop()
         finally:
             self._stream.close()
             self._stream.released = True
+            self._state.on(Event.LINGER_OVER)
             wake(self._closed)
         if lost:
             safely(
@@ -152,6 +169,7 @@ class Session:
             self.abort()
 
     async def _finish(self, linger: float) -> None:
+        self._on_own_close()
         # Input is read and dropped from now on: a peer that is itself stuck in a
         # write would never get to read what we have to send.
         drained = self.receiver.discard()
@@ -182,8 +200,8 @@ class Session:
             await asyncio.wait({future}, timeout=min(_QUIET, left))
         return True
 
-    def _on_reset(self) -> None:
-        self.receiver.was_reset = True
+    def _on_own_close(self) -> None:
+        self._on_event(Event.CLOSE, ended_here())
 
     def _on_interrupt(self, cause: BaseException) -> None:
         """Give up: it is unknown which bytes the kernel has taken, or handed out."""
@@ -191,18 +209,27 @@ class Session:
             f"{type(cause).__name__} was raised while messages were on their way, so that"
             " nobody knows which have passed whole; the session is over: connect again"
         )
-        self.sender.fail(error)
-        self.receiver.fail(error)
+        self._state.on(Event.INTERRUPTION, error)
+        self.sender.follow_state()
+        self.receiver.wake_all()
+        self.receiver.stop()
+        self._tell_stream()
 
-    def _on_receiver_end(self) -> None:
-        end, error = self.receiver.end, self.receiver.error
-        unfinished = 0
-        if end is EndReason.RESET and error is not None:
-            self.sender.fail(error)
-        elif end is EndReason.TOO_LARGE and error is not None:
-            self.sender.refuse(error)
-        elif end is not EndReason.LOCAL:
-            unfinished = self.sender.on_peer_end()
+    def _on_event(self, event: Event, error: IPCChannelError | None = None) -> None:
+        """Follow the table of states, and let those go whose wait is over."""
+        state = self._state
+        had_ended = state.end is not None
+        state.on(event, error)
+        self.sender.follow_state()
+        if state.end is None:
+            return
+        self.receiver.wake_all()
+        if not had_ended:
+            self._tell_stream()
+            self._log_end(self.sender.on_peer_end() if event in _ORDERLY else 0)
+
+    def _tell_stream(self) -> None:
+        """Tell the stream of the end, which may be told more than once."""
         try:
             self._stream.on_end()
         except Exception as failure:  # noqa: BLE001  # which must not end more than it did
@@ -210,10 +237,9 @@ class Session:
             self._stream.loop.call_exception_handler(
                 {"message": text, "exception": failure}
             )
-        self._log_end(unfinished)
 
     def _log_end(self, unfinished: int) -> None:
-        safely(self._logger.debug, "%s: session ended: %s", self._name, self.receiver.end)
+        safely(self._logger.debug, "%s: session ended: %s", self._name, self.end)
         if unfinished:
             safely(
                 self._logger.warning,
