@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, settings
 import dispositions
 import raw
 from ipc_channel import IPCChannelClient
-from ipc_channel.endpoint import Options
+from ipc_channel.options import Options
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile(

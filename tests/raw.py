@@ -27,7 +27,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from ipc_channel.endpoint import Options
+from ipc_channel.options import Options
 
 TRANSPORTS = ("named_pipe", "tcp")
 ROLES = ("server", "client")

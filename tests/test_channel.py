@@ -24,7 +24,7 @@ from ipc_channel import (
     make_ipc_channel_client,
 )
 from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
-from ipc_channel.session import DEFAULT_LINGER
+from ipc_channel.options import DEFAULT_LINGER
 
 BUILD = {"logger": ..., "loop": None}
 PATHS = {"in_path": inspect.Parameter.empty, "out_path": inspect.Parameter.empty}

@@ -24,7 +24,7 @@ from ipc_channel import (
     IPCChannelClient,
     TruncatedError,
 )
-from ipc_channel.endpoint import check_options
+from ipc_channel.options import check_options
 from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
 
 

@@ -20,6 +20,7 @@ from ipc_channel import (
     make_ipc_channel_client,
     named_pipe,
 )
+from ipc_channel.endpoint import Status
 from raw import (
     PATIENCE,
     Raw,
@@ -144,7 +145,7 @@ async def test_a_channel_that_is_closed_as_its_peer_is_found(transport: Any) -> 
     server: Any = make_ipc_channel(transport=transport)
     connecting = asyncio.create_task(server.connect(PATIENCE))
     meeting = asyncio.create_task(asyncio.to_thread(dial, server.out_path, server.in_path))
-    while not server._fresh:  # connect itself has not seen it yet
+    while server._status is not Status.PENDING:  # connect itself has not seen it yet
         await asyncio.sleep(0)
     assert not connecting.done()
     await server.close()

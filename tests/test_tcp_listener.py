@@ -114,7 +114,7 @@ async def as_a_peer_is_found(server: TCPSocketChannel) -> tuple[asyncio.Task[boo
     """Return in the very turn in which somebody was let in, before ``connect`` knows."""
     connecting = asyncio.create_task(server.connect(PATIENCE))
     await eventually(lambda: server._listener._loop is not None)
-    opening: Any = server._opening
+    opening: Any = server._connecting
     peer = dial(server.in_path, server.in_path)
     while opening._fut_waiter is None or not opening._fut_waiter.done():
         await asyncio.sleep(0)

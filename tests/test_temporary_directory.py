@@ -151,7 +151,7 @@ assert os.path.isabs(channel.in_path)
 assert len(os.listdir()) == 1
 os.chdir("/")
 tempfile.tempdir = "/nowhere"
-channel._disposed = True  # no warning: this is about the end of the process
+del channel._status  # so no warning: this is about the end of the process
 """
     run(code, tmp_path)
 

@@ -43,7 +43,6 @@ https://github.com/ipc-channel/ipc-channel/tree/main/spec shows them.
 """
 
 from ipc_channel.channel import make_ipc_channel, make_ipc_channel_client
-from ipc_channel.endpoint import Options
 from ipc_channel.errors import (
     BadRendezvousError,
     ChannelClosedError,
@@ -73,8 +72,8 @@ from ipc_channel.named_pipe import (
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
+from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.rendezvous import ENV_IN, ENV_OUT, Transport, from_environment
-from ipc_channel.session import DEFAULT_LINGER
 from ipc_channel.tcp_socket import (
     TCPSocketChannel,
     TCPSocketChannelClient,

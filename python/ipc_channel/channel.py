@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from ipc_channel import rendezvous
-from ipc_channel.endpoint import Options, default_logger
 from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
 from ipc_channel.named_pipe import PosixNamedPipeChannel, PosixNamedPipeChannelClient
+from ipc_channel.options import Options, default_logger
 from ipc_channel.tcp_socket import TCPSocketChannel, TCPSocketChannelClient, check_users
 
 __all__ = [

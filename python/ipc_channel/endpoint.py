@@ -8,10 +8,11 @@ timeouts and cancellation included, is here.
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
+from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from ipc_channel import fork
 from ipc_channel.errors import (
@@ -23,81 +24,31 @@ from ipc_channel.errors import (
     NotConnectedError,
     WrongLoopError,
 )
-from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, check_max_message_size
 from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannelClient
 from ipc_channel.log import safely
-from ipc_channel.session import DEFAULT_LINGER, Session
+from ipc_channel.options import (
+    Options,
+    check_logger,
+    check_loop_argument,
+    check_options,
+    check_seconds,
+    default_logger,
+)
+from ipc_channel.session import Session
 from ipc_channel.stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# A moment that every loop can wait, and how many of them a last look has. In each the
-# loop looks at its descriptors, however late it was woken.
-_TICK = 0.001  # seconds
-_LAST_TICKS = 5
-_LONGEST = 10**9  # seconds: no wait, but a number that loops and selectors take
+_SHORTEST_SLEEP = 0.001  # seconds: the shortest that every loop honours
+# Iterations after the deadline, in each of which the loop looks at its descriptors,
+# however late it was woken.
+_EXTRA_ITERATIONS = 5
 
 CLOSED = (
     "the channel was closed: make a new one"
     " (disconnect ends a session and keeps the channel)"
 )
-
-default_logger = logging.getLogger("ipc_channel")
-
-
-def check_seconds(name: str, value: float) -> float:
-    """Return ``value``, or raise ValueError or TypeError if it is no duration."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        kind = type(value).__name__
-        raise TypeError(f"{name} is a number of seconds, an int or a float, not {kind}")
-    if not 0 <= value <= _LONGEST:
-        raise ValueError(f"{name} is {value}, not within 0 and {_LONGEST} seconds")
-    return value
-
-
-class Options(TypedDict, total=False):
-    """Keyword options of every channel and client."""
-
-    max_message_size: int
-    """Largest message in bytes, in both directions; 64 MiB unless given."""
-    linger: float
-    """Seconds that ``close`` waits for a peer that does not read; 1 unless given."""
-
-
-def check_options(options: Options) -> Options:
-    """Return all options, with defaults; raise ValueError or TypeError if one is wrong."""
-    for name in options:
-        if name not in Options.__annotations__:
-            known = ", ".join(sorted(Options.__annotations__))
-            raise TypeError(f"there is no option {name!r}; there are: {known}")
-    size = options.get("max_message_size", DEFAULT_MAX_MESSAGE_SIZE)
-    linger = options.get("linger", DEFAULT_LINGER)
-    return {
-        "max_message_size": check_max_message_size(size),
-        "linger": check_seconds("linger", linger),
-    }
-
-
-def check_logger(logger: logging.Logger) -> logging.Logger:
-    """Return ``logger``, or raise TypeError if it cannot log."""
-    if not callable(getattr(logger, "warning", None)):
-        kind = type(logger).__name__
-        hint = "; use logging.getLogger(name)" if isinstance(logger, str) else ""
-        raise TypeError(f"logger is a logging.Logger, not {kind}{hint}")
-    return logger
-
-
-def check_loop_argument(
-    loop: asyncio.AbstractEventLoop | None,
-) -> asyncio.AbstractEventLoop | None:
-    """Return ``loop``, or raise TypeError if it is none."""
-    if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
-        kind = type(loop).__name__
-        raise TypeError(
-            f"loop is an event loop, not {kind}; leave it out for the running one"
-        )
-    return loop
 
 
 def check_running(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
@@ -116,6 +67,28 @@ def warn_unclosed(channel: object) -> None:
     warnings.warn(f"unclosed {channel!r}", ResourceWarning, source=channel, stacklevel=3)
 
 
+class Status(enum.Enum):
+    """Where a channel is in its life, which goes from session to session::
+
+        IDLE ──connect──> CONNECTING ──a peer came──> PENDING ──connect returns──> CONNECTED
+          ^                   │                                                     │
+          └──nobody came──────┘        (its session may have ended)  <──connect─────┘
+
+    ``close`` leads from each of them to CLOSING, and from there to CLOSED.
+    """
+
+    IDLE = enum.auto()
+    """There is no session, or nothing is left of the last one but its end."""
+    CONNECTING = enum.auto()
+    PENDING = enum.auto()
+    """A session has begun that no ``connect`` has returned yet."""
+    CONNECTED = enum.auto()
+    """``connect`` has returned the session, which may have ended since."""
+    CLOSING = enum.auto()
+    CLOSED = enum.auto()
+    """Everything was freed."""
+
+
 class Endpoint(IPCChannelClient):
     """What the channels and clients of all transports have in common."""
 
@@ -128,14 +101,12 @@ class Endpoint(IPCChannelClient):
         self.logger = check_logger(logger)
         self._loop = check_loop_argument(loop)
         self._options = check_options(options)
-        self._session: Session | None = None
-        self._missed: ConnectTimeoutError | None = None
-        self._hindrance = "nobody came"  # what the last try to connect met
-        self._fresh = False  # no connect has yet told of the session
-        self._opening: asyncio.Task[None] | None = None
         self._process = fork.this_process()
-        self._closed = False
-        self._disposed = False
+        self._status = Status.IDLE
+        self._session: Session | None = None  # the last one
+        self._connecting: asyncio.Task[None] | None = None
+        self._last_attempt = "nobody came"  # what the last try to connect met
+        self._timeout_error: ConnectTimeoutError | None = None  # of the last connect
 
     @abstractmethod
     async def _open(self, deadline: float) -> Stream | None:
@@ -161,9 +132,9 @@ class Endpoint(IPCChannelClient):
 
     @property
     def connected(self) -> bool:
-        if not self._process.runs:
+        if not self._process.runs or self._session is None:
             return False
-        return self._fresh or (self._session is not None and self._session.alive)
+        return self._status is Status.PENDING or self._session.alive
 
     @property
     def end_reason(self) -> EndReason | None:
@@ -171,8 +142,8 @@ class Endpoint(IPCChannelClient):
 
     @property
     def last_exception(self) -> IPCChannelError | None:
-        if self._missed is not None:
-            return self._missed
+        if self._timeout_error is not None:
+            return self._timeout_error
         return None if self._session is None else self._session.error
 
     async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
@@ -182,28 +153,28 @@ class Endpoint(IPCChannelClient):
         self._check_loop()
         if self._session is not None and self._session.end is None:
             self._session.check_loop()
-        if self._closed:
+        if self._is_closed:
             raise ChannelClosedError(CLOSED)
-        if self._opening is not None:
+        if self._connecting is not None:
             raise ConnectInProgressError("another connect is waiting")
         while not (self.connected or await self._meet_until(deadline)):
-            if deadline > asyncio.get_running_loop().time() and not self._closed:
-                continue  # who came was dropped by a disconnect just then
+            if deadline > asyncio.get_running_loop().time() and not self._is_closed:
+                continue  # a disconnect has dropped the peer that came just then
             if timeout:
-                await asyncio.sleep(_TICK)  # uvloop's clock counts whole milliseconds
-            if not self._closed:
-                self._missed = ConnectTimeoutError(
-                    f"{self._name} did not connect in {timeout} s: {self._hindrance}"
+                await asyncio.sleep(_SHORTEST_SLEEP)  # uvloop's clock counts milliseconds
+            if not self._is_closed:
+                self._timeout_error = ConnectTimeoutError(
+                    f"{self._name} did not connect in {timeout} s: {self._last_attempt}"
                 )
             return False
-        self._fresh = False
-        self._missed = None
+        self._status = Status.CONNECTED
+        self._timeout_error = None
         return True
 
     async def disconnect(self) -> None:
         self._process.check()
         self._check_loop()
-        self._fresh = False
+        self._drop_pending()
         if self._session is not None:
             await self._session.close()
 
@@ -211,10 +182,10 @@ class Endpoint(IPCChannelClient):
         if not self._process.runs:
             return  # a forked child holds nothing
         self._check_loop()
-        self._fresh = False
+        self._drop_pending()
         if self._session is not None:
             self._session.abort()
-        if self._opening is None:  # or else it is that of a connect that waits
+        if self._connecting is None:  # or else it is that of a connect that waits
             self._forget_peer()
 
     async def write(self, data: Buffer) -> None:
@@ -226,7 +197,7 @@ class Endpoint(IPCChannelClient):
 
     async def read(self) -> bytes | None:
         if self._session is None:
-            if self._closed:
+            if self._is_closed:
                 return None
             raise self._not_connected()
         receiver = self._session.receiver
@@ -236,12 +207,14 @@ class Endpoint(IPCChannelClient):
         if not self._process.runs:
             return  # a forked child holds nothing
         self._check_loop()
-        self._closed = True
+        if self._status is not Status.CLOSED:
+            self._status = Status.CLOSING
         try:
             # That of a loop which was closed will not end any more.
-            if self._opening is not None and not self._opening.get_loop().is_closed():
-                self._opening.cancel()
-                await asyncio.wait({self._opening})
+            connecting = self._connecting
+            if connecting is not None and not connecting.get_loop().is_closed():
+                connecting.cancel()
+                await asyncio.wait({connecting})
             if self._session is not None:
                 await self._session.close()
         finally:
@@ -257,7 +230,15 @@ class Endpoint(IPCChannelClient):
             session.abort()  # which matters only if this was cancelled
         if session is None or session.released:
             self._dispose()
-            self._disposed = True
+            self._status = Status.CLOSED
+
+    def _drop_pending(self) -> None:
+        if self._status is Status.PENDING:
+            self._status = Status.IDLE
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._status in (Status.CLOSING, Status.CLOSED)
 
     def __repr__(self) -> str:
         return f"<{self._name} {self._state}>"
@@ -276,9 +257,9 @@ class Endpoint(IPCChannelClient):
     def _state(self) -> str:
         if not self._process.runs:
             return f"of process {self._process.number}"
-        if self._closed:
+        if self._is_closed:
             return "closed"
-        if self._opening is not None:
+        if self._connecting is not None:
             return "connecting"
         if self._session is None:
             return "not connected"
@@ -286,7 +267,8 @@ class Endpoint(IPCChannelClient):
         return "connected" if ended is None else f"ended: {ended}"
 
     def __del__(self) -> None:
-        if getattr(self, "_disposed", True) or not self._holds_something():
+        status = getattr(self, "_status", Status.CLOSED)
+        if status is Status.CLOSED or not self._holds_something():
             return
         if not self._process.runs:
             return  # as in Session.abandon
@@ -298,7 +280,7 @@ class Endpoint(IPCChannelClient):
     def _not_connected(self) -> IPCChannelError:
         self._process.check()
         check_running(self._loop)
-        if self._closed:
+        if self._is_closed:
             return ChannelClosedError(CLOSED)
         return NotConnectedError("the channel is not connected; call connect first")
 
@@ -306,8 +288,8 @@ class Endpoint(IPCChannelClient):
         """Raise WrongLoopError if a session or a connect is under way in another loop."""
         if self._session is not None and not self._session.deserted:
             self._session.check_loop()
-        if self._opening is not None and not self._opening.get_loop().is_closed():
-            check_running(self._opening.get_loop())
+        if self._connecting is not None and not self._connecting.get_loop().is_closed():
+            check_running(self._connecting.get_loop())
 
     async def _meet(self, deadline: float) -> None:
         """Leave nothing of the session that has ended, and begin the next one.
@@ -326,11 +308,11 @@ class Endpoint(IPCChannelClient):
             patience = max(deadline - asyncio.get_running_loop().time(), 0)
             await self._session.close(min(self._options["linger"], patience))
         stream = await self._open(deadline)
-        if stream is not None and self._closed:
+        if stream is not None and self._is_closed:
             stream.close()
         elif stream is not None:
             self._session = self._begin(stream)
-            self._fresh = True
+            self._status = Status.PENDING
             safely(self.logger.debug, "%s: connected", self._name)
 
     def _begin(self, stream: Stream) -> Session:
@@ -342,26 +324,29 @@ class Endpoint(IPCChannelClient):
 
     async def _meet_until(self, deadline: float) -> bool:
         """Begin a session if a peer comes until the deadline; return no earlier if not."""
-        opening = asyncio.get_running_loop().create_task(self._meet(deadline))
-        self._opening = opening
+        connecting = asyncio.get_running_loop().create_task(self._meet(deadline))
+        self._connecting = connecting
+        self._status = Status.CONNECTING
         try:
-            opening.add_done_callback(self._opened)
-            await _wait_until(deadline, opening)
+            connecting.add_done_callback(self._end_connecting)
+            await _wait_until(deadline, connecting)
         finally:
-            if not (opening.done() or opening.get_loop().is_closed()):
-                opening.cancel()
-                await asyncio.wait({opening})
-            self._opening = None
-        if not opening.cancelled():
-            opening.result()
-        return self._fresh and not self._closed
+            if not (connecting.done() or connecting.get_loop().is_closed()):
+                connecting.cancel()
+                await asyncio.wait({connecting})
+            self._end_connecting(connecting)
+        if not connecting.cancelled():
+            connecting.result()
+        return self._status is Status.PENDING
 
-    def _opened(self, opening: asyncio.Task[None]) -> None:
+    def _end_connecting(self, connecting: asyncio.Task[None]) -> None:
         """Forget a task that has ended; it may outlive a connect that is cancelled twice."""
-        if self._opening is opening:
-            self._opening = None
-        if not opening.cancelled():
-            opening.exception()  # looked at, or else asyncio complains
+        if self._connecting is connecting:
+            self._connecting = None
+            if self._status is Status.CONNECTING:
+                self._status = Status.IDLE
+        if connecting.done() and not connecting.cancelled():
+            connecting.exception()  # looked at, or else asyncio complains
 
 
 async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:
@@ -372,7 +357,7 @@ async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:
     loop = asyncio.get_running_loop()
     while not task.done() and (remaining := deadline - loop.time()) > 0:
         # Rounded, since the difference of two large numbers is a little more than it is.
-        await asyncio.wait({task}, timeout=max(round(remaining, 6), _TICK))
-    for _ in range(_LAST_TICKS):
+        await asyncio.wait({task}, timeout=max(round(remaining, 6), _SHORTEST_SLEEP))
+    for _ in range(_EXTRA_ITERATIONS):
         if not task.done():
-            await asyncio.wait({task}, timeout=_TICK)
+            await asyncio.wait({task}, timeout=_SHORTEST_SLEEP)

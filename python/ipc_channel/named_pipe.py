@@ -14,9 +14,10 @@ import select
 from typing import Unpack
 
 from ipc_channel import fork, pipe_files, rendezvous
-from ipc_channel.endpoint import Endpoint, Options, default_logger
+from ipc_channel.endpoint import Endpoint
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.interface import IPCChannel
+from ipc_channel.options import Options, default_logger
 from ipc_channel.pipe_stream import NONE, PipeStream, close, poll
 from ipc_channel.private_directory import PrivateDirectory
 from ipc_channel.stream import backoff
@@ -234,7 +235,7 @@ class PosixNamedPipeProtocol(Endpoint):
                 await asyncio.sleep(pause)
             return self._attempt(loop)
         finally:
-            self._hindrance = self._pipes.hindrance
+            self._last_attempt = self._pipes.hindrance
             self._leave_pipes()
 
     def _attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:

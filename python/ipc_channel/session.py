@@ -16,13 +16,11 @@ from ipc_channel.errors import (
 )
 from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, Decoder
 from ipc_channel.log import safely
+from ipc_channel.options import DEFAULT_LINGER
 from ipc_channel.receiver import Receiver
 from ipc_channel.sender import Sender
 from ipc_channel.session_state import Event, Phase, SessionState
 from ipc_channel.stream import Stream, wake
-
-DEFAULT_LINGER = 1.0
-"""Seconds that ``close`` waits for a peer that does not read."""
 
 _ORDERLY = (Event.CLOSE_FRAME, Event.END_AT_BOUNDARY, Event.END_INSIDE_FRAME)
 _QUIET = 0.05  # seconds of silence after which a peer that took all is left alone

@@ -13,15 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ipc_channel import fork, rendezvous
-from ipc_channel.endpoint import (
-    Endpoint,
-    Options,
-    check_logger,
-    check_options,
-    check_running,
-    default_logger,
-    warn_unclosed,
-)
+from ipc_channel.endpoint import Endpoint, check_running, warn_unclosed
 from ipc_channel.errors import (
     BadRendezvousError,
     EndReason,
@@ -29,6 +21,7 @@ from ipc_channel.errors import (
     NotConnectedError,
 )
 from ipc_channel.interface import IPCChannel
+from ipc_channel.options import Options, check_logger, check_options, default_logger
 from ipc_channel.session import Session
 from ipc_channel.stream import backoff, wake
 from ipc_channel.tcp_listener import Listener
@@ -243,7 +236,7 @@ class TCPSocketChannel(Endpoint, IPCChannel):
         try:
             sock = await self._listener.accept(loop)
         finally:
-            self._hindrance = self._listener.refusals.summary() or (
+            self._last_attempt = self._listener.refusals.summary() or (
                 "no client came; check that it runs, and that both of its paths are"
                 f" {self.in_path!r}"
             )
@@ -339,7 +332,7 @@ class TCPSocketChannelClient(Endpoint):
                 raise _never(address, error) from error
             if error.errno in _LACKING:
                 raise
-            self._hindrance = (
+            self._last_attempt = (
                 f"{os.strerror(error.errno or errno.ECONNREFUSED)}; check that the service"
                 " runs, and that both paths are its in_path"
             )
