@@ -127,6 +127,7 @@ class Session:
         self._closing = this
         try:
             if first is None:
+                self._on_own_close()
                 await self._finish(self._linger if linger is None else linger)
         finally:
             self.abort()
@@ -167,7 +168,6 @@ class Session:
             self.abort()
 
     async def _finish(self, linger: float) -> None:
-        self._on_own_close()
         # Input is read and dropped from now on: a peer that is itself stuck in a
         # write would never get to read what we have to send.
         drained = self.receiver.discard()

@@ -9,7 +9,6 @@ from typing import Any
 
 from conformance.faults import fault
 from ipc_channel import (
-    EndReason,
     IPCChannelClient,
     make_ipc_channel_client,
     receiver,
@@ -18,6 +17,7 @@ from ipc_channel import (
 from ipc_channel.conformance import python_testee
 from ipc_channel.conformance.python_testee import Testee, Told
 from ipc_channel.session import Session
+from ipc_channel.session_state import Event, SessionState
 
 
 @fault("lifecycle/close/sends-everything")
@@ -62,7 +62,7 @@ def keeps_unread_messages() -> None:
         return drained
 
     receiver.Receiver.discard = discard
-    receiver.Receiver.stop = lambda self: self._stop(EndReason.LOCAL)
+    receiver.Receiver.forget = lambda self: None
 
 
 @fault("lifecycle/close/frees-descriptors")
@@ -160,13 +160,11 @@ def waits_for_its_requests_at_the_end() -> None:
 
 @fault("lifecycle/close/before-the-end-is-read")
 def tells_an_end_that_no_reader_has_reached() -> None:
-    real = receiver.Receiver.discard
+    real = SessionState.on
 
-    def discard(self: receiver.Receiver) -> Any:
-        has_ended = self._decoder.end is not None
-        drained = real(self)
-        if has_ended:
-            self.end = EndReason.CLEAN
-        return drained
+    def on(self: SessionState, event: Event, error: Any = None) -> None:
+        noticed = self.end
+        real(self, event, error)
+        self.end = noticed or self.end
 
-    receiver.Receiver.discard = discard
+    SessionState.on = on

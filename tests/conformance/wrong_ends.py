@@ -13,11 +13,11 @@ from ipc_channel import (
     ResetError,
     TruncatedError,
     framing,
-    receiver,
     sender,
+    session_state,
 )
 from ipc_channel.conformance.python_testee import Testee, Told
-from ipc_channel.session import Session
+from ipc_channel.session_state import Event, Phase, SessionState
 
 
 def map_end(change: Callable[[EndReason], EndReason]) -> None:
@@ -90,22 +90,25 @@ def end_overtakes_messages() -> None:
 
 @fault("ends/write/meets-a-reset")
 def forgets_a_reset_that_a_write_met() -> None:
-    def on_error(self: receiver.Receiver, cause: OSError) -> None:
-        self._decoder.feed_eof()
-        self._on_stream_end()
+    session_state.TABLE[Phase.RESET_MET][Event.END_AT_BOUNDARY] = Phase.OVER, EndReason.EOF
+    real = SessionState.on
 
-    receiver.Receiver._on_error = on_error
+    def on(self: SessionState, event: Event, error: Any = None) -> None:
+        if event is Event.RESET_ON_READ:
+            event, error = Event.END_AT_BOUNDARY, None
+        real(self, event, error)
+
+    SessionState.on = on
 
 
 def end_writing_at(*ends: EndReason) -> None:
-    real = Session._on_receiver_end
+    def on(self: SessionState, event: Event, error: Any = None) -> None:
+        real(self, event, error)
+        if self.end in ends and self.write_error is None:
+            self.write_error, self.sends = ChannelClosedError("the peer has ended"), False
 
-    def on_end(self: Session) -> None:
-        real(self)
-        if self.receiver.end in ends:
-            self.sender.fail(ChannelClosedError("the peer has ended"))
-
-    Session._on_receiver_end = on_end
+    real = SessionState.on
+    SessionState.on = on
 
 
 @fault("ends/half/after-truncated")
@@ -153,9 +156,10 @@ def tells_why_a_write_fails_only_once() -> None:
 
 @fault("ends/write/after-a-reset")
 def takes_a_reset_for_a_peer_that_does_not_read() -> None:
-    real = sender.Sender.fail
+    def on(self: SessionState, event: Event, error: Any = None) -> None:
+        real(self, event, error)
+        if isinstance(self.write_error, ResetError):
+            self.write_error = PeerGoneError("gone")
 
-    def fail(self: sender.Sender, error: Any) -> None:
-        real(self, PeerGoneError("gone") if isinstance(error, ResetError) else error)
-
-    sender.Sender.fail = fail
+    real = SessionState.on
+    SessionState.on = on

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import EndReason, endpoint, framing, sender
-from ipc_channel.session import Session
+from ipc_channel import endpoint, framing, sender
+from ipc_channel.session_state import Event, Phase, SessionState
 
 
 class Header:
@@ -144,26 +144,24 @@ def no_limit_unless_told() -> None:
 
 @fault("limits/receive/writes-after-too-large")
 def writes_after_too_large() -> None:
-    real = Session._on_receiver_end
+    def on(self: SessionState, event: Event, error: Any = None) -> None:
+        real(self, event, error)
+        if event is Event.OVER_LIMIT:
+            self.phase, self.write_error = Phase.ENDED, None
 
-    def on_end(self: Session) -> None:
-        if self.receiver.end is not EndReason.TOO_LARGE:
-            real(self)
-
-    Session._on_receiver_end = on_end
+    real = SessionState.on
+    SessionState.on = on
 
 
 @fault("limits/receive/write-that-waits")
 def tells_no_writer_that_waits() -> None:
-    real = sender.Sender.refuse
+    real = sender.Sender.follow_state
 
-    def refuse(self: sender.Sender, error: Any) -> None:
-        if self.error is None and error.code == "too-large":
-            self.error = error
-        else:
-            real(self, error)
+    def follow_state(self: sender.Sender) -> None:
+        if self._state.phase is not Phase.REFUSED:
+            real(self)
 
-    sender.Sender.refuse = refuse
+    sender.Sender.follow_state = follow_state
 
 
 @fault("limits/receive/header-takes-no-memory")

@@ -129,7 +129,7 @@ def does_not_read_on_after_an_end() -> None:
     real = receiver.Receiver.discard
 
     def discard(self: receiver.Receiver) -> Any:
-        has_ended = self.end is not None
+        has_ended = self._decoder.end is not None
         drained = real(self)
         if has_ended:
             self._pause()
