@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conformance.test_suite import RIGHT, WRONG, run, run_suite, statuses
+from conformance.running import RIGHT, WRONG, run, run_suite, statuses
 from ipc_channel.conformance import requirements
 from ipc_channel.conformance.case import CATALOGUE
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import requirements
-from conformance.test_suite import run
+from conformance.running import run
 from ipc_channel.conformance import skeleton
 from ipc_channel.conformance.case import CATALOGUE
 from ipc_channel.conformance.runner import matches

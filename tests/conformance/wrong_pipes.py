@@ -9,6 +9,7 @@ from typing import Any
 from conformance.faults import fault
 from conformance.wrong_connecting import set_timeout
 from ipc_channel import BadRendezvousError, named_pipe, pipe_files, pipe_stream, users
+from ipc_channel.conformance import python_testee
 from ipc_channel.conformance.python_testee import Testee, Told
 
 _Opening = named_pipe._Opening
@@ -187,3 +188,30 @@ def does_not_look_for_a_lock() -> None:
 @fault("connect/refused/unmapped-user")
 def takes_unmapped_users_for_its_own() -> None:
     users.is_ambiguous = lambda user: False
+
+
+@fault("connect/pipes/passer-by-after")
+@fault("connect/pipes/passer-by-before")
+def leaves_along_with_a_passer_by() -> None:
+    real = _Opening.attempt
+
+    def attempt(self: _Opening, loop: Any) -> Any:
+        stream = real(self, loop)
+        if stream is None and pipe_stream.poll(self._in, 0) & select.POLLHUP:
+            os._exit(0)
+        return stream
+
+    _Opening.attempt = attempt
+
+
+@fault("environment/leads-to-the-server")
+def removes_its_pipes() -> None:
+    real = python_testee.from_environment
+
+    def cleaning() -> tuple[str, str]:
+        paths = real()
+        for path in filter(os.path.exists, paths):
+            os.unlink(path)
+        return paths
+
+    python_testee.from_environment = cleaning

@@ -20,6 +20,7 @@ from ipc_channel.conformance import options, reports
 from ipc_channel.conformance.case import CATALOGUE, TRANSPORTS, Case
 from ipc_channel.conformance.display import Display
 from ipc_channel.conformance.output import Output
+from ipc_channel.conformance.report import FORMAT, Json, Report
 from ipc_channel.conformance.runner import Result, Run, RunOfAll, greet, matches
 from ipc_channel.conformance.skeleton import next_steps, write_skeleton
 from ipc_channel.conformance.testee import TesteeError
@@ -91,12 +92,12 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read_report(file: Path) -> reports.Json:
+def _read_report(file: Path) -> Json:
     """Return what is in a file, or raise ValueError if that is no report."""
     try:
-        one: reports.Json = json.loads(file.read_text("utf-8"))
-        if one["format"] != reports.FORMAT:
-            raise ValueError(f"format {one['format']!r}, not {reports.FORMAT}")
+        one: Json = json.loads(file.read_text("utf-8"))
+        if one["format"] != FORMAT:
+            raise ValueError(f"format {one['format']!r}, not {FORMAT}")
         reports.html([one])  # with all that belongs in it
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from error
@@ -107,7 +108,7 @@ def _read_report(file: Path) -> reports.Json:
     return one
 
 
-def _tell_apart(found: Sequence[reports.Json], files: Sequence[Path]) -> None:
+def _tell_apart(found: Sequence[Json], files: Sequence[Path]) -> None:
     """Put the file behind a name that several clients have."""
     names = Counter(one["testee"]["name"] for one in found)
     for one, file in zip(found, files, strict=True):
@@ -152,7 +153,7 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
         await RunOfAll(run, greeting.can, on_result).complete()
     order = {case: number for number, case in enumerate(CATALOGUE)}
     results.sort(key=lambda result: order[result.case])
-    done = reports.Report(greeting, run, results, time.monotonic() - start)
+    done = Report(greeting, run, results, time.monotonic() - start)
     display.summarize(done, show_trace=run.trace)
     unwritten = [text for file in files if (text := _try_to_write(done, file))]
     if unwritten:
@@ -162,7 +163,7 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
     return 1 if done.is_red else display.finish()
 
 
-def _try_to_write(done: reports.Report, file: Path) -> str | None:
+def _try_to_write(done: Report, file: Path) -> str | None:
     """Write a report, or return why not: the others are to be written all the same."""
     try:
         reports.write(done, file)

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from ipc_channel.conformance.output import Output
-from ipc_channel.conformance.reports import Report, Verdict
+from ipc_channel.conformance.report import Report, Verdict
 from ipc_channel.conformance.runner import Result
 from ipc_channel.conformance.testee import Greeting
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 
-from ipc_channel.conformance.case import in_time
+from ipc_channel.conformance.case import CaseFailedError, in_time
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.wire import PAUSE, Wire
 
@@ -79,7 +79,12 @@ class RawServer:
         return True
 
     async def _open_pipes(self) -> Wire:
-        in_fd = os.open(self.testee_out, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            in_fd = os.open(self.testee_out, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise CaseFailedError(
+                "the named pipe that the testee writes to", "there", "removed by the testee"
+            ) from None
         try:
             out_fd = await open_for_writing(self.testee_in)
         except BaseException:

@@ -97,3 +97,21 @@ class FrameLog:
 
     def _note(self, text: str) -> None:
         self._trace.add(f"{self._who}  {text}")
+
+
+def first_difference(expected: bytes, got: bytes | None) -> str:
+    """Say where two long payloads differ whose beginnings look the same."""
+    for start, (one, other) in enumerate(zip(expected, got or b"", strict=False)):
+        if one != other:
+            there = (got or b"")[start : start + 8].hex(" ")
+            return f"; from byte {start} on {there}, not {expected[start : start + 8].hex(' ')}"
+    return ""
+
+
+def describe_frame(payload: bytes | None) -> str:
+    """Say what was received as a frame; None is the end of the stream."""
+    if payload is None:
+        return "the end of the stream"
+    if not payload:
+        return "a close frame"
+    return f"{len(payload)} bytes, {payload[:16].hex(' ')}{' …' if payload[16:] else ''}"

@@ -98,7 +98,21 @@ class Trial(Dialogue):
     async def open_for_writing(self) -> int:
         """Open the pipe to the testee, as a passer-by does, once the testee reads it."""
         opening = open_for_writing(self.server.testee_in)
-        return await self.in_time(opening, "opened its reading end")
+        opened = self.in_time(opening, "opened its reading end")
+        return await self._unless_it_ends(opened, "opened its reading end")
+
+    async def _unless_it_ends(self, doing: Coroutine[Any, Any, _T], what: str) -> _T:
+        """Wait for something that needs the testee, and fail as soon as its process ends."""
+        task, ended = asyncio.ensure_future(doing), self.testee.ended
+        try:
+            either: set[asyncio.Future[Any]] = {task, ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise CaseFailedError(f"the testee {ended.result()} before it {what}")
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def connecting(self, **options: Any) -> Pending:
         """Tell the testee to connect to the raw server, and go on."""
@@ -147,17 +161,7 @@ class Trial(Dialogue):
 
     async def accept(self) -> Wire:
         """Wait for the testee to connect, unless its process ends before."""
-        accepting = asyncio.ensure_future(self.server.accept())
-        ended = self.testee.ended
-        try:
-            either: set[asyncio.Future[Any]] = {accepting, ended}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not accepting.done():
-                raise CaseFailedError(f"the testee {ended.result()} before it connected")
-            wire = await accepting
-        finally:
-            accepting.cancel()
-            await asyncio.wait({accepting})
+        wire = await self._unless_it_ends(self.server.accept(), "connected")
         self._wires.append(wire)
         return wire
 

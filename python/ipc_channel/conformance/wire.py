@@ -21,7 +21,7 @@ with contextlib.suppress(ImportError):  # Windows, where there is no named pipe 
     import termios
 
 from ipc_channel.conformance.case import CaseFailedError, in_time
-from ipc_channel.conformance.trace import FrameLog, Trace
+from ipc_channel.conformance.trace import FrameLog, Trace, describe_frame, first_difference
 
 _T = TypeVar("_T")
 CLOSE = bytes(4)
@@ -59,7 +59,7 @@ class Wire:
 
     async def send(self, data: bytes, piece: int = _CHUNK) -> None:
         """Write everything, at most ``piece`` bytes at a time."""
-        await self._in_time(self._send(data, piece), f"took {len(data)} bytes")
+        await self._in_time(self._send(data, piece), f"taken {len(data)} bytes")
 
     def deliver(
         self, data: bytes, piece: int = _CHUNK, *, then_close: bool = False
@@ -148,15 +148,15 @@ class Wire:
         if got != expected:
             raise CaseFailedError(
                 "the testee sent another frame",
-                _describe(expected),
-                _describe(got) + _first_difference(expected, got),
+                describe_frame(expected),
+                describe_frame(got) + first_difference(expected, got),
             )
 
     async def expect_close(self) -> None:
         """Read the close frame and the end of the stream."""
         got = await self.receive_frame()
         if got != b"":
-            raise CaseFailedError("no close frame came", "close frame", _describe(got))
+            raise CaseFailedError("no close frame came", "close frame", describe_frame(got))
         await self.expect_end()
 
     async def expect_end(self) -> None:
@@ -176,14 +176,14 @@ class Wire:
         if self.sock is not None:
             self.sock.shutdown(socket.SHUT_WR)
         else:
-            os.close(self.out_fd)
+            self._close_descriptor(self.out_fd)
             self.out_fd = -1
 
     def stop_reading(self) -> None:
         """Close the reading end only (named pipes)."""
         if self.sock is not None:
             raise ValueError("a socket has no reading end of its own")
-        os.close(self.in_fd)
+        self._close_descriptor(self.in_fd)
         self.in_fd = -1
 
     def reset(self) -> None:
@@ -204,12 +204,18 @@ class Wire:
         for delivery in self._deliveries:
             if delivery is not asyncio.current_task():
                 delivery.cancel()
+        for fd in {self.in_fd, self.out_fd} - {-1}:
+            self._close_descriptor(fd)
+        self.in_fd = self.out_fd = -1
+
+    def _close_descriptor(self, fd: int) -> None:
+        """Close a descriptor, and watch it no more: a case beside this one may get its number."""
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
         if self.sock is not None:
             self.sock.close()
         else:
-            for fd in {self.in_fd, self.out_fd} - {-1}:
-                os.close(fd)
-        self.in_fd = self.out_fd = -1
+            os.close(fd)
 
     async def _in_time(self, awaitable: Awaitable[_T], what: str) -> _T:
         return await in_time(self.patience, awaitable, what)
@@ -277,21 +283,5 @@ class Wire:
         try:
             await ready
         finally:
-            unwatch(fd)
-
-
-def _first_difference(expected: bytes, got: bytes | None) -> str:
-    """Say where two long payloads differ whose beginnings look the same."""
-    for start, (one, other) in enumerate(zip(expected, got or b"", strict=False)):
-        if one != other:
-            there = (got or b"")[start : start + 8].hex(" ")
-            return f"; from byte {start} on {there}, not {expected[start : start + 8].hex(' ')}"
-    return ""
-
-
-def _describe(payload: bytes | None) -> str:
-    if payload is None:
-        return "the end of the stream"
-    if not payload:
-        return "a close frame"
-    return f"{len(payload)} bytes, {payload[:16].hex(' ')}{' …' if payload[16:] else ''}"
+            if fd in (self.in_fd, self.out_fd):  # or else it is another's by now
+                unwatch(fd)

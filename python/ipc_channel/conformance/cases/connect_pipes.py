@@ -44,6 +44,7 @@ async def passer_by(t: Trial) -> None:
     """Somebody who opens the pipe to the testee and closes it is no server."""
     connecting = await t.connecting(timeout=t.patience)
     os.close(await t.open_for_writing())
+    await t.settle()
     peer = await t.accept()
     await t.connected(connecting)
     await peer.send(frame(b"the server"))

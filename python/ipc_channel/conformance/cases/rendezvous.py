@@ -93,7 +93,7 @@ async def leads_to_server(t: Trial) -> None:
     paths = t.paths()
     await t.restart({"IPC_CHANNEL_IN": paths["in"], "IPC_CHANNEL_OUT": paths["out"]})
     connecting = t.begin("connect", timeout=t.patience)
-    peer = await t.accept()
+    peer = await t.come(connecting, t.accept())
     await t.connected(connecting)
     await peer.send(frame(b"found"))
     await t.reads(b"found")
