@@ -13,7 +13,7 @@ import pytest
 
 from helper_programs import BEHAVES, DIES, IGNORES, connected, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel, make_ipc_channel_client
-from raw import PATIENCE, eventually
+from raw import PATIENCE, dial, eventually
 from test_helper_group import lives, told
 
 SLEEPS = ["/bin/sleep", "1000"]
@@ -86,6 +86,29 @@ async def test_a_block_does_not_close_the_channel_of_another_peer(transport: Any
     await server.write(b"still there")
     assert await client.read() == b"still there"
     await client.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_start_that_is_refused_leaves_a_peer_that_comes_just_then(
+    turns: int,
+) -> None:
+    """It is that of the connect which was there before."""
+    server = make_ipc_channel(transport="tcp")
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    await asyncio.sleep(0.01)
+    starting = asyncio.create_task(Helper(DIES, server).start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    peer = dial(server.out_path, server.in_path)
+    with pytest.raises(
+        RuntimeError, match=r"another connect is waiting|has a peer already"
+    ):
+        await starting
+    assert await connecting
+    await server.write(b"still there")
+    assert await asyncio.to_thread(peer.recv_frame) == b"still there"
+    peer.close()
     await server.close()
 
 

@@ -384,6 +384,21 @@ async def test_the_error_of_reading_tells_more_than_that_of_writing(
         assert isinstance(ours.last_exception, type(caught.value))
 
 
+@pytest.mark.covers("SES-36")
+async def test_a_close_after_a_failed_write_waits_for_nothing(connect: Connect) -> None:
+    """There is nothing that the peer could still take."""
+    async with connect(linger=10 * PATIENCE) as (ours, peer):
+        writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
+        await asyncio.to_thread(peer.recv, 100)
+        peer.close()
+        await asyncio.wait({writing})
+        assert writing.exception() is not None
+        sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
+        assert sender.close().done()
+        assert sender.queued == 0
+        await asyncio.wait_for(ours.close(), PATIENCE)
+
+
 @pytest.mark.parametrize("byte", [b"\0", b"\xff"])
 async def test_a_write_that_fails_within_a_large_message_tells_of_the_limit(
     connect: Connect, byte: bytes

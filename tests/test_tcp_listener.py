@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -633,3 +634,137 @@ async def test_another_loop_that_watches_is_left_without_a_dead_entry() -> None:
     await asyncio.to_thread(thread.join)
     assert left == [False]
     assert server._listener._socket.fileno() == -1
+
+
+class Elsewhere:
+    """A loop in another thread that watches a listener, and stands still when told to."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._stands, self._goes_on = threading.Event(), threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.loop.run_forever()
+        self.loop.close()
+
+    async def begin(self) -> None:
+        self._thread.start()
+        await self.do(lambda: self._listener.admit(self.loop))
+
+    async def do(self, work: Callable[[], object]) -> None:
+        """Have it run ``work``, and wait until it has."""
+        done = threading.Event()
+        self.loop.call_soon_threadsafe(work)
+        self.loop.call_soon_threadsafe(done.set)
+        assert await asyncio.to_thread(done.wait, PATIENCE)
+
+    async def until_it_stands_still(
+        self, before: Callable[[], object], after: Callable[[], object]
+    ) -> None:
+        """Have it run ``before``, stand still in its next turn, and then run ``after``."""
+
+        def stand_still() -> None:
+            self._stands.set()
+            self._goes_on.wait(PATIENCE)
+            after()
+
+        def begin() -> None:
+            before()
+            self.loop.call_soon(stand_still)
+
+        self.loop.call_soon_threadsafe(begin)
+        assert await asyncio.to_thread(self._stands.wait, PATIENCE)
+
+    def go_on(self) -> None:
+        self._goes_on.set()
+
+    async def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        await asyncio.to_thread(self._thread.join)
+
+
+async def test_a_loop_that_another_has_relieved_lets_nobody_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though it has been told of a peer already, and not yet that it is relieved."""
+    threads: list[int] = []
+    listener = Listener(frozenset(), logging.getLogger())
+    accept_some = listener._accept_some
+
+    def accept_and_tell() -> list[socket.socket]:
+        threads.append(threading.get_ident())
+        return accept_some()
+
+    monkeypatch.setattr(listener, "_accept_some", accept_and_tell)
+    port = str(listener.port)
+    peers: list[Raw] = []
+    other = Elsewhere(listener)
+    await other.begin()
+    # The selector tells of the peer in the turn in which the loop stands still, before.
+    await other.until_it_stands_still(lambda: peers.append(dial(port, port)), int)
+    accepting = asyncio.ensure_future(listener.accept(asyncio.get_running_loop()))
+    await asyncio.sleep(0)
+    other.go_on()
+    await other.do(int)
+    (await accepting).close()
+    assert set(threads) == {threading.get_ident()}
+    await other.end()
+    peers[0].close()
+    listener.close()
+
+
+async def test_a_loop_that_has_the_socket_again_keeps_watching_it() -> None:
+    """Though it is told only then that another loop had relieved it."""
+    listener = Listener(frozenset(), logging.getLogger())
+    other = Elsewhere(listener)
+    await other.begin()
+    await other.until_it_stands_still(int, lambda: listener.admit(other.loop))
+    listener.admit(asyncio.get_running_loop())
+    other.go_on()
+    await other.do(int)
+    assert listener._loop is other.loop
+    peer = dial(str(listener.port), str(listener.port))
+    await eventually(lambda: listener._admitted is not None)
+    await other.end()
+    peer.close()
+    listener.close()
+
+
+def test_refusals_are_logged_though_the_loop_of_the_last_ones_has_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = TCPSocketChannel()
+
+    async def refuse(count: int) -> None:
+        strangers(server, count)
+        assert not await server.connect(0)
+
+    for count in (3, 4):
+        asyncio.run(refuse(count))
+    assert refusals_logged(caplog) == [3, 4]
+    asyncio.run(server.close())
+
+
+async def test_reading_the_table_leaves_as_much_time_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    def choose(listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+        begin = loop.time()
+        real(listener, loop)
+        assert listener._loop is None, "it does not look at the next batch"
+        assert listener._resumption is not None
+        pauses.append(listener._resumption.when() - begin)
+
+    real = Listener._choose
+    monkeypatch.setattr(Listener, "_choose", choose)
+    monkeypatch.setattr("ipc_channel.peer_user._open_diag", lambda: None)
+    server = TCPSocketChannel()
+    strangers(server, 40)
+    assert not await server.connect(0)
+    await eventually(lambda: len(pauses) >= 3)
+    assert min(pauses) > 0
+    await server.close()

@@ -210,11 +210,9 @@ class Endpoint(IPCChannelClient):
         if self._status is not Status.CLOSED:
             self._status = Status.CLOSING
         try:
-            # That of a loop which was closed will not end any more.
-            connecting = self._connecting
-            if connecting is not None and not connecting.get_loop().is_closed():
-                connecting.cancel()
-                await asyncio.wait({connecting})
+            if self._connecting is not None:
+                self._connecting.cancel()
+                await asyncio.wait({self._connecting})
             if self._session is not None:
                 await self._session.close()
         finally:
@@ -288,8 +286,17 @@ class Endpoint(IPCChannelClient):
         """Raise WrongLoopError if a session or a connect is under way in another loop."""
         if self._session is not None and not self._session.deserted:
             self._session.check_loop()
-        if self._connecting is not None and not self._connecting.get_loop().is_closed():
-            check_running(self._connecting.get_loop())
+        if self._connecting is not None:
+            self._check_connecting(self._connecting)
+
+    def _check_connecting(self, connecting: asyncio.Task[None]) -> None:
+        if not connecting.get_loop().is_closed():
+            check_running(connecting.get_loop())
+            return
+        # It will not go on, nor free what it holds, such as a socket that is connecting.
+        if (work := connecting.get_coro()) is not None:
+            work.close()
+        self._end_connecting(connecting)
 
     async def _meet(self, deadline: float) -> None:
         """Leave nothing of the session that has ended, and begin the next one.
