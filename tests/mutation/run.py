@@ -48,7 +48,7 @@ TESTS = {
         "use",
         "endpoint",
     ],
-    "sender": ["sender", "close", "use", "tcp_socket"],
+    "sender": ["sender", "close", "use", "tcp_socket", "faults"],
     "session": [
         "close",
         "use",
