@@ -47,7 +47,8 @@ class IPCChannelClient(metaclass=OwnNames):
         whole or not at all. The same is true if a signal handler raises in it
         (KeyboardInterrupt, for instance): if what the kernel has taken is not
         known then, the session ends with SessionInterruptedError and sends
-        nothing more. Any number of tasks may write.
+        nothing more. No other writer is left waiting, unless the event loop
+        itself was interrupted as it woke its task. Any number of tasks may write.
 
         Raises TypeError, EmptyMessageError or MessageTooLargeError, after
         which the channel is as before; NotConnectedError or

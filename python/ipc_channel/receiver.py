@@ -19,8 +19,8 @@ from threading import get_ident
 from ipc_channel.errors import EndReason, IPCChannelError, ResetError
 from ipc_channel.framing import Decoder
 from ipc_channel.session_state import Event, SessionState
-from ipc_channel.stream import Stream, wake
-from ipc_channel.waiter import Waiter
+from ipc_channel.stream import Stream
+from ipc_channel.waiter import Waiter, deliver, wake
 
 READ_AHEAD = 256 * 2**10
 """Bytes since all was delivered above which nothing more is read."""
@@ -88,6 +88,7 @@ class Receiver:
         self._readers: deque[Waiter] = deque()
         self._reading = False
         self._again = False  # whether more is to be read in the next turn
+        self._turn = 0  # number of the last turn that was asked for, or has come
         self._drained: asyncio.Future[None] | None = None
         self._ahead = 0  # bytes that came since nothing was undelivered
         self._chunk = _CHUNK  # bytes of the next read
@@ -127,7 +128,7 @@ class Receiver:
                 if not (self._reading or self._state.end):
                     self._resume()
             elif len(messages) == self._reserved:
-                stream.loop.call_soon(self._begin_turn)
+                self._go_on_next_turn()
         except BaseException as error:
             if not (messages and messages[0] is message):
                 messages.appendleft(message)
@@ -147,7 +148,7 @@ class Receiver:
                     raise state.read_error.again()
                 if state.end is not None:
                     return None
-            waiter = Waiter(loop=self._stream.loop)
+            waiter: Waiter = asyncio.Future(loop=self._stream.loop)
             try:
                 self._readers.append(waiter)
                 await waiter
@@ -157,14 +158,36 @@ class Receiver:
         return self.take()
 
     def _begin_turn(self) -> None:
-        """Hand out the next messages of the queue, again later if that is interrupted."""
-        try:
-            waiting = len(self._messages)
-            self._reserved = waiting - _TURN if waiting > _TURN else 0
-        except BaseException:  # of a signal handler
-            self._stream.loop.call_soon(self._begin_turn)
-            raise
+        """Hand out the next messages of the queue."""
+        waiting = len(self._messages)
+        self._reserved = waiting - _TURN if waiting > _TURN else 0
         self._deliver()
+
+    def _go_on_next_turn(self) -> None:
+        """Have the loop call :meth:`_go_on` in its next turn.
+
+        It is told twice, since it forgets a callback as it calls it: if an exception of
+        a signal handler strikes at its very entry, the other one does the work.
+        """
+        self._turn += 1
+        for _ in range(2):
+            self._stream.loop.call_soon(self._go_on, self._turn)
+
+    def _go_on(self, turn: int) -> None:
+        if turn != self._turn:
+            return  # the first of the two has done it
+        again = self._again
+        try:
+            self._turn += 1
+            self._again = False
+            if again and self._reading:
+                self._on_readable()
+            else:
+                self._begin_turn()
+        except BaseException:
+            self._again = again
+            self._go_on_next_turn()
+            raise
 
     def discard(self) -> asyncio.Future[None]:
         """After the own close, read on and drop it all; done at the end of the stream."""
@@ -210,17 +233,13 @@ class Receiver:
                 del self._readers[0]
                 if first.done():  # cancelled, and has not gone yet
                     continue
-                if first.resume is None:  # an exception struck as its task began to wait
-                    wake(first)
-                    continue
                 if len(self._messages) > 1:
                     self._wake(len(self._messages) - 1)
-                first.deliver()
-                return
+                if deliver(first):
+                    return
         except BaseException:  # of the reader's task, or of a signal handler before that
             if not (first is None or first.done() or first in self._readers):
                 self._readers.appendleft(first)
-            self._stream.loop.call_soon(self._begin_turn)
             raise
 
     def _wake(self, wanted: int) -> None:
@@ -254,21 +273,20 @@ class Receiver:
         except BaseException as error:
             self._on_interrupt(error)
             raise
-        if self._reserved or len(self._messages) > _TURN:
-            self._begin_turn()
-        else:
-            self._deliver()
+        try:
+            if self._reserved or len(self._messages) > _TURN:
+                self._begin_turn()
+            else:
+                self._deliver()
+        except BaseException:  # of a reader's task, or of a signal handler
+            self._go_on_next_turn()
+            raise
 
     def _read_on_later(self) -> None:
         if not (self._stream.tells_again or self._again):
             # Not by watching anew: uvloop gives up a descriptor that had an error.
             self._again = True
-            self._stream.loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        self._again = False
-        if self._reading:
-            self._on_readable()
+            self._go_on_next_turn()
 
     def _read_once(self) -> bool:
         """Read what is there; return whether to go on, since there may be more."""

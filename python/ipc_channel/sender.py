@@ -26,7 +26,8 @@ from ipc_channel.framing import (
     message_bytes,
 )
 from ipc_channel.session_state import Event, SessionState
-from ipc_channel.stream import Stream, wake
+from ipc_channel.stream import Stream
+from ipc_channel.waiter import wake
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -225,6 +226,9 @@ class Sender:
     def _write_at_once(self) -> None:
         self._at_once -= 1
         if self._at_once == 1:
+            # Twice, since a loop forgets a callback as it calls it: if an exception of a
+            # signal handler strikes at its very entry, the other one does the work.
+            self._stream.loop.call_soon(self._end_turn)
             self._stream.loop.call_soon(self._end_turn)
         self._flush()
 
@@ -285,9 +289,10 @@ class Sender:
                 wake(sent)
             self._sent.clear()
         while self._turns and self._size <= WRITE_AHEAD:
-            admitted, payload = self._turns.popleft()
+            admitted, payload = self._turns[0]
             if wake(admitted):
                 self._enqueue(payload)
+            del self._turns[0]  # afterwards: an exception in between ends all that wait
 
     def _watch(self) -> None:
         if self._size and not self._watching:

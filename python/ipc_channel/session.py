@@ -20,7 +20,8 @@ from ipc_channel.options import DEFAULT_LINGER
 from ipc_channel.receiver import Receiver
 from ipc_channel.sender import Sender
 from ipc_channel.session_state import Event, Phase, SessionState
-from ipc_channel.stream import Stream, wake
+from ipc_channel.stream import Stream
+from ipc_channel.waiter import wake
 
 _ORDERLY = (Event.CLOSE_FRAME, Event.END_AT_BOUNDARY, Event.END_INSIDE_FRAME)
 _QUIET = 0.05  # seconds of silence after which a peer that took all is left alone

@@ -178,11 +178,3 @@ def unwatch(loop: asyncio.AbstractEventLoop, fd: int) -> None:
     with contextlib.suppress(OSError, KeyError, ValueError):
         if not loop.is_closed():
             loop.remove_reader(fd)
-
-
-def wake(waiter: asyncio.Future[None]) -> bool:
-    """Complete ``waiter``; return False if it was done, or its loop has gone."""
-    if waiter.done() or waiter.get_loop().is_closed():
-        return False
-    waiter.set_result(None)
-    return True

@@ -23,9 +23,10 @@ from ipc_channel.errors import (
 from ipc_channel.interface import IPCChannel
 from ipc_channel.options import Options, check_logger, check_options, default_logger
 from ipc_channel.session import Session
-from ipc_channel.stream import backoff, wake
+from ipc_channel.stream import backoff
 from ipc_channel.tcp_listener import Listener
 from ipc_channel.tcp_stream import SocketStream, is_writable
+from ipc_channel.waiter import wake
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -1,71 +1,71 @@
-"""A future whose task goes on in the very turn of the loop that completes it."""
+"""Futures that tasks wait for, and how they are woken.
+
+A signal handler can raise an exception as a task is being woken. The future is
+complete by then, but the loop may not know yet that the task is to go on; the task
+would wait for ever. So whoever wakes a task has the loop look again in that case.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import Any
 
+Waiter = asyncio.Future[None]
+_Callbacks = Iterable[tuple[Callable[[Waiter], object], Context]]
 
-class Waiter(asyncio.Future[None]):
-    """What a single task waits for.
 
-    Completed with ``set_result`` or ``cancel`` it is like any future: its task
-    goes on in the next turn of the loop, after another look at all
-    descriptors. :meth:`deliver` spares that turn, which costs more than all
-    else that happens to a small message.
+def wake(waiter: Waiter) -> bool:
+    """Complete ``waiter``; return False if it was done, or its loop has gone."""
+    if waiter.done() or waiter.get_loop().is_closed():
+        return False
+    callbacks = waiter._callbacks
+    try:
+        waiter.set_result(None)
+    except BaseException:
+        _look_again(waiter, callbacks or ())
+        raise
+    return True
+
+
+def deliver(waiter: Waiter) -> bool:
+    """Complete ``waiter``, and run the task that waits for it up to where it waits again.
+
+    Returns whether anything waits for it. The loop would have the task go on in its next
+    turn, after another look at all descriptors. That turn costs more than all else that
+    happens to a small message.
+
+    Only a callback of the loop may do this, not a task, and last of all: the task may
+    use whatever led here.
     """
+    callbacks = waiter._callbacks
+    if not callbacks or len(callbacks) > 1:
+        wake(waiter)
+        return bool(callbacks)
+    ((callback, context),) = callbacks
+    try:
+        waiter.remove_done_callback(callback)
+        waiter.set_result(None)
+        context.run(callback, waiter)
+    except BaseException:  # of the task, or of a signal handler just before it
+        if waiter.done():
+            _look_again(waiter, callbacks)
+        elif not waiter._callbacks:
+            waiter.add_done_callback(callback, context=context)
+        raise
+    return True
 
-    resume: tuple[Callable[[Any], object], Context | None] | None = None
-    """What has the waiting task go on; None before and after."""
 
-    def add_done_callback(
-        self, fn: Callable[[Any], object], /, *, context: Context | None = None
-    ) -> None:
-        if self.resume is None and not self.done():
-            self.resume = fn, context  # the first is that of the waiting task
-        else:
-            super().add_done_callback(fn, context=context)
+def _look_again(waiter: Waiter, callbacks: _Callbacks) -> None:
+    """Have the loop see in its next turn whether the task was woken."""
+    if waiter.done():
+        waiter.get_loop().call_soon(_rouse, waiter, callbacks)
 
-    def set_result(self, result: None, /) -> None:
-        self._schedule()
-        super().set_result(result)
 
-    def cancel(self, msg: Any = None) -> bool:
-        self._schedule()
-        return super().cancel(msg)
-
-    def deliver(self) -> None:
-        """Complete, and run the waiting task up to where it waits again.
-
-        Only a callback of the loop may do this, not a task, and last of all:
-        the task may use whatever led here.
-        """
-        try:
-            # First: cancelled from here on, the task goes on all the same.
-            super().set_result(None)
-            resume = self.resume
-            if resume is not None:
-                callback, context = resume
-                self.resume = None
-                if context is None:
-                    callback(self)
-                else:
-                    context.run(callback, self)
-        except BaseException:  # of the task, or of a signal handler just before it
-            self._schedule()
-            raise
-
-    def _schedule(self) -> None:
-        """Leave the task to the loop."""
-        resume = self.resume
-        if resume is None:
-            return
-        callback, context = resume
-        try:
-            super().add_done_callback(callback, context=context)
-            self.resume = None
-        except BaseException:  # of a signal handler, before or behind the call
-            super().remove_done_callback(callback)
-            raise
+def _rouse(waiter: Waiter, callbacks: _Callbacks) -> None:
+    for callback, context in callbacks:
+        task: Any = getattr(callback, "__self__", None)
+        # A task forgets what it waited for as it goes on.
+        if getattr(task, "_fut_waiter", None) is waiter:
+            context.run(callback, waiter)

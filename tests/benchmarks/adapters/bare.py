@@ -13,11 +13,10 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from benchmarks.async_end import Address
-from ipc_channel.waiter import Waiter
+from ipc_channel.waiter import deliver
 
 
 class Bare:
@@ -61,10 +60,10 @@ class Bare:
 
 def _waking(
     loop: asyncio.AbstractEventLoop,
-) -> tuple[Callable[[], asyncio.Future[None]], Callable[[Any], None]]:
+) -> tuple[Callable[[], asyncio.Future[None]], Callable[[Any], object]]:
     """Return how to make what a reader waits for, and how to wake it."""
     if isinstance(loop, asyncio.BaseEventLoop):  # which uvloop's is not
-        return partial(Waiter, loop=loop), Waiter.deliver
+        return loop.create_future, deliver
     return loop.create_future, lambda waiter: waiter.set_result(None)
 
 
