@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from flood import Interrupt
 from ipc_channel import process
 from ipc_channel.helper_command import Command
 from ipc_channel.process import PosixChild
 from raw import PATIENCE
 from test_helper_cancel import children
-from test_interrupts import Injector, Interrupt
+from test_interrupts import Injector
 
 SLEEPS = ["/bin/sleep", "1000"]
 
