@@ -18,10 +18,10 @@ from typing import Any
 
 import ipc_channel
 from ipc_channel import IPCChannelClient, IPCChannelError, SessionInterruptedError
-from ipc_channel.pipe_stream import PipeStream
-from ipc_channel.session import Session
-from ipc_channel.stream import Stream
-from ipc_channel.tcp_stream import SocketStream
+from ipc_channel.aio.session import Session
+from ipc_channel.aio.stream import Stream
+from ipc_channel.transports.pipe_stream import PipeStream
+from ipc_channel.transports.tcp_stream import SocketStream
 from raw import frame
 
 SIZES = [8, 9, 5000, 10, 70_000, 11, 12, 8, 300]

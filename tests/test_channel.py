@@ -23,8 +23,8 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.options import DEFAULT_LINGER
+from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 
 BUILD = {"logger": ..., "loop": None}
 PATHS = {"in_path": inspect.Parameter.empty, "out_path": inspect.Parameter.empty}

@@ -218,7 +218,7 @@ async def test_a_peer_that_goes_on_after_its_close_frame_still_gets_the_end(
 async def test_close_does_not_wait_for_a_peer_that_has_left(
     connect: Connect, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipc_channel.session._QUIET", 2 * PATIENCE)
+    monkeypatch.setattr("ipc_channel.aio.session._QUIET", 2 * PATIENCE)
     async with connect(linger=2 * PATIENCE) as (ours, peer):
         peer.send({"close frame": CLOSE, "torn": b"\0"}.get(how, b""))
         peer.close()
@@ -236,7 +236,7 @@ async def test_close_does_not_wait_for_a_peer_that_has_left(
 async def test_close_notices_that_the_peer_leaves(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipc_channel.session._QUIET", 2 * PATIENCE)
+    monkeypatch.setattr("ipc_channel.aio.session._QUIET", 2 * PATIENCE)
     async with connect(linger=2 * PATIENCE) as (ours, peer):
         closing = asyncio.create_task(ours.close())
         assert await asyncio.to_thread(peer.recv_all) == []

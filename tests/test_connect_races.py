@@ -18,9 +18,9 @@ from ipc_channel import (
     IPCChannel,
     make_ipc_channel,
     make_ipc_channel_client,
-    named_pipe,
 )
-from ipc_channel.endpoint import Status
+from ipc_channel.aio.endpoint import Status
+from ipc_channel.transports import named_pipe
 from raw import (
     PATIENCE,
     Raw,

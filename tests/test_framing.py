@@ -21,7 +21,7 @@ from ipc_channel import (
     MessageTooLargeError,
     TruncatedError,
 )
-from ipc_channel.framing import (
+from ipc_channel.protocol.framing import (
     CLOSE_FRAME,
     DEFAULT_MAX_MESSAGE_SIZE,
     MAX_LENGTH,
@@ -315,7 +315,7 @@ def test_a_frame_for_which_there_is_no_memory(
             self.left -= 1
             return super().write(data)
 
-    monkeypatch.setattr("ipc_channel.framing.BytesIO", Full)
+    monkeypatch.setattr("ipc_channel.protocol.framing.BytesIO", Full)
     size = 2 * 2**20
     wire = b"\0\0\0\1a" + encode_header(size) + bytes(2**19 * growths + 500)
     decoder = read_in_place(wire, size) if in_place else decode(wire, size, [100])

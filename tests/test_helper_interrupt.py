@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from flood import Interrupt
-from ipc_channel import process
-from ipc_channel.helper_command import Command
-from ipc_channel.process import PosixChild
+from ipc_channel.helper import process
+from ipc_channel.helper.command import Command
+from ipc_channel.helper.process import PosixChild
 from raw import PATIENCE
 from test_helper_cancel import children
 from test_interrupts import Injector

@@ -263,7 +263,7 @@ async def test_a_byte_that_comes_between_looking_and_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is read on finding the peer: part of the stream, and proof of a session."""
-    monkeypatch.setattr("ipc_channel.pipe_stream._SETTLED", PATIENCE)
+    monkeypatch.setattr("ipc_channel.transports.pipe_stream._SETTLED", PATIENCE)
     server = PosixNamedPipeChannel()
     held = os.stat(server.in_path).st_ino
     connecting = asyncio.create_task(server.connect(PATIENCE))

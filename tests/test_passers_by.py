@@ -14,12 +14,11 @@ from ipc_channel import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
-    named_pipe,
-    pipe_stream,
 )
-from ipc_channel.named_pipe import _Opening
-from ipc_channel.pipe_stream import PipeStream
-from ipc_channel.rendezvous import PipeAddress
+from ipc_channel.protocol.rendezvous import PipeAddress
+from ipc_channel.transports import named_pipe, pipe_stream
+from ipc_channel.transports.named_pipe import _Opening
+from ipc_channel.transports.pipe_stream import PipeStream
 from raw import (
     CLOSE,
     PATIENCE,
@@ -64,7 +63,7 @@ async def test_a_passer_by_while_the_peer_opens(
     paths: tuple[str, str], role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The passer-by writes where the peer is only about to: its leaving is no end."""
-    monkeypatch.setattr("ipc_channel.pipe_stream._SETTLED", PATIENCE)
+    monkeypatch.setattr("ipc_channel.transports.pipe_stream._SETTLED", PATIENCE)
     ours: PosixNamedPipeProtocol
     if role == "server":
         ours = server = PosixNamedPipeChannel()

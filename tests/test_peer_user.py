@@ -17,7 +17,7 @@ from ipc_channel import (
     TCPSocketChannel,
     make_ipc_channel,
 )
-from ipc_channel.peer_user import (
+from ipc_channel.transports.peer_user import (
     Ends,
     OwnerQuery,
     _ask_kernel,
@@ -28,7 +28,7 @@ from ipc_channel.peer_user import (
     _search_tables,
     peer_user,
 )
-from ipc_channel.tcp_listener import reset
+from ipc_channel.transports.tcp_listener import reset
 from ipc_channel.users import is_ambiguous, is_our_user
 from raw import PATIENCE, dial, eventually, frame
 
@@ -167,7 +167,7 @@ async def test_a_listener_on_the_port_of_a_peer_that_left_does_not_vouch_for_it(
 ) -> None:
     """The kernel's look-up of a connection that is gone falls back to a listener."""
     if way == "table":
-        monkeypatch.setattr("ipc_channel.peer_user._open_diag", lambda: None)
+        monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         port = client.getsockname()[1]
@@ -190,7 +190,7 @@ async def test_a_later_connection_from_the_same_port_does_not_vouch(
 ) -> None:
     """A new connection with the same addresses resets ours, but not what it brought."""
     if way == "table":
-        monkeypatch.setattr("ipc_channel.peer_user._open_diag", lambda: None)
+        monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         port = client.getsockname()[1]
@@ -240,7 +240,7 @@ def test_an_answer_about_other_ends_does_not_count(monkeypatch: pytest.MonkeyPat
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
         with client, server, monkeypatch.context() as patch:
-            patch.setattr("ipc_channel.peer_user._owner_in", keep)
+            patch.setattr("ipc_channel.transports.peer_user._owner_in", keep)
             peer_user(server)
     [(answer, ends)] = answers
     assert _owner_in(answer, ends) == os.geteuid()
@@ -264,7 +264,7 @@ def test_an_answer_does_not_count_once_our_own_end_is_gone(
         reset(client)
         return answer
 
-    monkeypatch.setattr("ipc_channel.peer_user._ask_kernel", answer_and_reset)
+    monkeypatch.setattr("ipc_channel.transports.peer_user._ask_kernel", answer_and_reset)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
@@ -396,7 +396,9 @@ def test_users_need_tcp() -> None:
 
 
 def test_whose_a_socket_is_without_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ipc_channel.peer_user._ask_kernel", lambda *_: "unanswered")
+    monkeypatch.setattr(
+        "ipc_channel.transports.peer_user._ask_kernel", lambda *_: "unanswered"
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
@@ -446,7 +448,7 @@ async def test_the_table_is_not_read_when_the_kernel_has_answered(
     def read(_: object) -> None:
         raise AssertionError("read the table")
 
-    monkeypatch.setattr("ipc_channel.peer_user._search_tables", read)
+    monkeypatch.setattr("ipc_channel.transports.peer_user._search_tables", read)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()

@@ -19,9 +19,9 @@ from ipc_channel import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
 )
-from ipc_channel.named_pipe import _Opening
-from ipc_channel.private_directory import PrivateDirectory
-from ipc_channel.rendezvous import PipeAddress
+from ipc_channel.protocol.rendezvous import PipeAddress
+from ipc_channel.transports.named_pipe import _Opening
+from ipc_channel.transports.private_directory import PrivateDirectory
 from raw import CLOSE, PATIENCE, eventually, frame, meet, open_descriptors
 
 

@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 
 from helper_programs import BEHAVES, DIES, IGNORES, with_child
-from ipc_channel import Helper, HelperError, make_ipc_channel, process
-from ipc_channel.helper_command import Command
-from ipc_channel.helper_process import HelperProcess
-from ipc_channel.process import PosixChild
-from ipc_channel.windows_process import WindowsChild
+from ipc_channel import Helper, HelperError, make_ipc_channel
+from ipc_channel.helper import process
+from ipc_channel.helper.command import Command
+from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.process import PosixChild
+from ipc_channel.helper.windows_process import WindowsChild
 from raw import PATIENCE, eventually, no_descriptor_left, open_descriptors
 from test_helper_cancel import children
 from test_helper_group import DEAF, kill_if_alive, lives, told
@@ -174,7 +175,7 @@ async def test_without_a_descriptor_a_helper_and_its_group_are_ended(
     transport: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the group lives cannot be looked at then."""
-    monkeypatch.setattr("ipc_channel.helper_process._SETTLE", 0.1)
+    monkeypatch.setattr("ipc_channel.helper.helper_process._SETTLE", 0.1)
     helper = Helper(with_child(DEAF), make_ipc_channel(transport=transport), grace=0.05)
     left = await told(await helper.start())
     pid = helper.process.pid
@@ -293,7 +294,7 @@ for module, names in (
         delattr(module, name)
 sys.platform = "win32"
 import ipc_channel
-from ipc_channel import process
+from ipc_channel.helper import process
 assert process.SIGKILL == signal.SIGTERM
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

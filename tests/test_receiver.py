@@ -22,7 +22,7 @@ from ipc_channel import (
     ResetError,
     TruncatedError,
 )
-from ipc_channel.receiver import _CHUNK, MESSAGES_AHEAD, READ_AHEAD
+from ipc_channel.aio.receiver import _CHUNK, MESSAGES_AHEAD, READ_AHEAD
 from raw import CLOSE, PATIENCE, TRANSPORTS, eventually, frame
 
 SIZES = [1, 4092, *range(65531, 65538), 2**20, 5 * 2**20]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import vectors
-from ipc_channel import BadRendezvousError, make_ipc_channel_client, rendezvous
+from ipc_channel import BadRendezvousError, make_ipc_channel_client
+from ipc_channel.protocol import rendezvous
 
 CASES = {case["id"]: case for case in vectors.load("rendezvous")}
 ENVIRONMENTS = {case["id"]: case for case in vectors.load("environment")}

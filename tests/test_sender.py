@@ -22,7 +22,7 @@ from ipc_channel import (
     ResetError,
     TruncatedError,
 )
-from ipc_channel.sender import WRITE_AHEAD
+from ipc_channel.aio.sender import WRITE_AHEAD
 from raw import CLOSE, PATIENCE, eventually, frame
 
 

@@ -18,7 +18,7 @@ from ipc_channel.errors import (
     SessionInterruptedError,
     TruncatedError,
 )
-from ipc_channel.session_state import TABLE, Event, Phase, SessionState
+from ipc_channel.protocol.session_state import TABLE, Event, Phase, SessionState
 
 PAGE = (vectors.DIRECTORY.parent / "session.md").read_text("utf-8")
 ERRORS: dict[Event, IPCChannelError] = {

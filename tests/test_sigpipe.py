@@ -17,7 +17,8 @@ signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
 from pathlib import Path
 import uvloop
-from ipc_channel import PeerError, pipe_stream, pipe_write
+from ipc_channel import PeerError
+from ipc_channel.transports import pipe_stream, pipe_write
 import raw
 
 way, loop, transport, role, directory = sys.argv[1:]

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 import dispositions
-from ipc_channel import private_directory
-from ipc_channel.private_directory import PrivateDirectory, remove_stale
+from ipc_channel.transports import private_directory
+from ipc_channel.transports.private_directory import PrivateDirectory, remove_stale
 from raw import PATIENCE
 from test_fork import in_a_thread, is_lock_free
 
@@ -254,7 +254,7 @@ def test_a_directory_that_is_made_anew_and_taken_for_stale(
 
 RACER = """
 import os
-from ipc_channel import private_directory
+from ipc_channel.transports import private_directory
 for _ in range(150):
     private_directory._next_sweep.clear()
     directory = private_directory.PrivateDirectory()

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from ipc_channel.stream import backoff
-from ipc_channel.tcp_stream import SocketStream
+from ipc_channel.aio.stream import backoff
+from ipc_channel.transports.tcp_stream import SocketStream
 
 
 @pytest.mark.covers("RDV-12")

@@ -22,8 +22,8 @@ from ipc_channel import (
     TCPSocketChannel,
     make_ipc_channel_client,
 )
-from ipc_channel.peer_user import Ends, OwnerQuery, _search_tables, peer_user
-from ipc_channel.tcp_listener import Listener
+from ipc_channel.transports.peer_user import Ends, OwnerQuery, _search_tables, peer_user
+from ipc_channel.transports.tcp_listener import Listener
 from raw import (
     PATIENCE,
     Raw,
@@ -56,7 +56,7 @@ def test_a_port_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatc
 
     before = open_descriptors()
     with monkeypatch.context() as patch:
-        patch.setattr("ipc_channel.tcp_listener.socket.socket", Refusing)
+        patch.setattr("ipc_channel.transports.tcp_listener.socket.socket", Refusing)
         with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)) as caught:
             TCPSocketChannel()
     assert open_descriptors() == before, caught  # which holds on to all variables
@@ -440,7 +440,7 @@ def refusals_logged(caplog: pytest.LogCaptureFixture) -> list[int]:
 async def test_refusals_are_logged_once_a_second(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ipc_channel.refusals._INTERVAL", 1000.0)
+    monkeypatch.setattr("ipc_channel.transports.refusals._INTERVAL", 1000.0)
     server = TCPSocketChannel()
     strangers(server, 100)
     assert not await server.connect(0.01)
@@ -454,7 +454,7 @@ async def test_refusals_are_logged_once_a_second(
 async def test_refusals_are_all_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ipc_channel.refusals._INTERVAL", 0.001)
+    monkeypatch.setattr("ipc_channel.transports.refusals._INTERVAL", 0.001)
     server = TCPSocketChannel()
     assert not await server.connect(0)
     for total in (20, 40):
@@ -486,8 +486,8 @@ async def test_without_sock_diag_the_table_is_read_once_a_batch(
         reads.append(len(wanted))
         return _search_tables(wanted)
 
-    monkeypatch.setattr("ipc_channel.peer_user._open_diag", lambda: None)
-    monkeypatch.setattr("ipc_channel.peer_user._search_tables", search)
+    monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
+    monkeypatch.setattr("ipc_channel.transports.peer_user._search_tables", search)
     server = TCPSocketChannel()
     strangers(server, 64)
     peer = dial(server.in_path, server.in_path)
@@ -761,7 +761,7 @@ async def test_reading_the_table_leaves_as_much_time_to_others(
 
     real = Listener._choose
     monkeypatch.setattr(Listener, "_choose", choose)
-    monkeypatch.setattr("ipc_channel.peer_user._open_diag", lambda: None)
+    monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     server = TCPSocketChannel()
     strangers(server, 40)
     assert not await server.connect(0)

@@ -19,8 +19,8 @@ from ipc_channel import (
     TCPSocketChannel,
     TCPSocketChannelClient,
 )
-from ipc_channel.tcp_listener import reset
-from ipc_channel.tcp_stream import is_writable
+from ipc_channel.transports.tcp_listener import reset
+from ipc_channel.transports.tcp_stream import is_writable
 from raw import (
     PATIENCE,
     dial,
@@ -147,7 +147,7 @@ async def test_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> Non
         sock.setblocking(False)
         await loop.sock_connect(sock, ("127.0.0.1", port))
         assert sock.getsockname() == sock.getpeername()
-    monkeypatch.setattr("ipc_channel.tcp_socket.socket.socket", SelfConnecting)
+    monkeypatch.setattr("ipc_channel.transports.tcp_socket.socket.socket", SelfConnecting)
     assert not await client.connect(0.05)  # ... and is refused
     await client.close()
 
@@ -185,7 +185,7 @@ async def test_a_system_that_gives_no_socket(
 
     client = TCPSocketChannelClient("[::1]:5000", "[::1]:5000")
     with monkeypatch.context() as patch:
-        patch.setattr("ipc_channel.tcp_socket.socket.socket", refuse)
+        patch.setattr("ipc_channel.transports.tcp_socket.socket.socket", refuse)
         with pytest.raises(expected, match=os.strerror(code)):
             await client.connect(PATIENCE)
     await client.close()
@@ -211,7 +211,7 @@ async def connect_refused_with(
     client = TCPSocketChannelClient(address, address)
     before = open_descriptors()
     with monkeypatch.context() as patch:
-        patch.setattr("ipc_channel.tcp_socket.socket.socket", Forbidden)
+        patch.setattr("ipc_channel.transports.tcp_socket.socket.socket", Forbidden)
         try:
             await client.connect(PATIENCE)
         finally:
@@ -228,7 +228,7 @@ def test_pipe_strings_are_refused() -> None:
 async def test_a_peer_that_goes_on_talking_is_not_reset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ipc_channel.session._QUIET", 2.0)
+    monkeypatch.setattr("ipc_channel.aio.session._QUIET", 2.0)
     server = TCPSocketChannel(linger=PATIENCE)
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
@@ -274,7 +274,7 @@ async def test_a_reset_on_the_way_is_the_end_of_a_session(
         client = TCPSocketChannelClient(port, port)
         with monkeypatch.context() as patch:
             if moment == "connecting":
-                patch.setattr("ipc_channel.tcp_socket.is_writable", early_look)
+                patch.setattr("ipc_channel.transports.tcp_socket.is_writable", early_look)
             else:
                 patch.setattr(socket.socket, "getsockname", late_look)
             assert await client.connect(PATIENCE)
@@ -327,7 +327,7 @@ async def test_no_delay() -> None:
 
 async def test_a_reset_while_a_write_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """uvloop then gives up the descriptor, and watching it anew is of no use."""
-    monkeypatch.setattr("ipc_channel.receiver._READS", 2)
+    monkeypatch.setattr("ipc_channel.aio.receiver._READS", 2)
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
@@ -350,7 +350,7 @@ async def test_a_reset_behind_much_data(
     reads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """uvloop tells of a reset once, however much there is to read before it."""
-    monkeypatch.setattr("ipc_channel.receiver._READS", reads)
+    monkeypatch.setattr("ipc_channel.aio.receiver._READS", reads)
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()

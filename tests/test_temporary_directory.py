@@ -211,7 +211,7 @@ asyncio.run(main())
 subprocess.run(["umount", directory], check=True)
 """
 READ_ONLY = """
-import ipc_channel.private_directory
+import ipc_channel.transports.private_directory
 
 async def main():
     mount("size=1m")
@@ -233,7 +233,7 @@ async def main():
     await server.close()
     assert len(os.listdir(directory)) == 1
     mount("remount", "rw")
-    ipc_channel.private_directory._next_sweep.clear()  # it may look again at once
+    ipc_channel.transports.private_directory._next_sweep.clear()  # it may look again at once
     other = make_ipc_channel()  # removes what was left, as its owner let go of it
     assert os.listdir(directory) == [os.path.basename(os.path.dirname(other.in_path))]
     await other.close()

@@ -26,8 +26,8 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from ipc_channel.stream import Stream
-from ipc_channel.tcp_listener import Listener
+from ipc_channel.aio.stream import Stream
+from ipc_channel.transports.tcp_listener import Listener
 from raw import CLOSE, dial, frame, make, meet, open_descriptors
 
 

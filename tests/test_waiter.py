@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ipc_channel.waiter import Waiter, deliver, wake
+from ipc_channel.aio.waiter import Waiter, deliver, wake
 
 WAYS: dict[str, Callable[[Waiter], object]] = {
     "deliver": deliver,

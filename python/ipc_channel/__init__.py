@@ -42,7 +42,7 @@ such as spec/session.md: an installed package has them in its folder ``spec``, a
 https://github.com/ipc-channel/ipc-channel/tree/main/spec shows them.
 """
 
-from ipc_channel.channel import make_ipc_channel, make_ipc_channel_client
+from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
 from ipc_channel.errors import (
     BadRendezvousError,
     ChannelClosedError,
@@ -64,17 +64,17 @@ from ipc_channel.errors import (
     WrongLoopError,
     WrongProcessError,
 )
-from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE
-from ipc_channel.helper import Helper
-from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
-from ipc_channel.named_pipe import (
+from ipc_channel.factory import make_ipc_channel, make_ipc_channel_client
+from ipc_channel.helper.helper import Helper
+from ipc_channel.options import DEFAULT_LINGER, Options
+from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
+from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, Transport, from_environment
+from ipc_channel.transports.named_pipe import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
-from ipc_channel.options import DEFAULT_LINGER, Options
-from ipc_channel.rendezvous import ENV_IN, ENV_OUT, Transport, from_environment
-from ipc_channel.tcp_socket import (
+from ipc_channel.transports.tcp_socket import (
     TCPSocketChannel,
     TCPSocketChannelClient,
     TCPSocketProtocol,

@@ -1,85 +1,180 @@
-"""The two functions that make a channel without naming a transport."""
+"""The two interfaces of a channel, for those who write or type against them."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Iterable
-from typing import Unpack
+from abc import abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
 
-from ipc_channel import rendezvous
-from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
-from ipc_channel.named_pipe import PosixNamedPipeChannel, PosixNamedPipeChannelClient
-from ipc_channel.options import Options, default_logger
-from ipc_channel.tcp_socket import TCPSocketChannel, TCPSocketChannelClient, check_users
+from ipc_channel.errors import ConnectTimeoutError, EndReason, IPCChannelError
+from ipc_channel.introspection import OwnNames
 
-__all__ = [
-    "PIPE_CONN_TIMEOUT",
-    "IPCChannel",
-    "IPCChannelClient",
-    "make_ipc_channel",
-    "make_ipc_channel_client",
-]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PIPE_CONN_TIMEOUT: Final = 10.0
+"""Seconds that ``connect`` waits for the other end unless told otherwise."""
 
 
-def make_ipc_channel(
-    logger: logging.Logger = default_logger,
-    loop: asyncio.AbstractEventLoop | None = None,
-    *,
-    transport: rendezvous.Transport | None = None,
-    allowed_users: Iterable[int] = (),
-    **options: Unpack[Options],
-) -> IPCChannel:
-    """Make the server of a channel, and its rendezvous.
+class IPCChannelClient(metaclass=OwnNames):
+    """One end of a channel: the client, which is told its rendezvous.
 
-    Arguments:
-        logger: gets what a session has to say; ``ipc_channel`` by default.
-        loop: only the running loop is accepted, once the channel is used.
-        transport: ``"named_pipe"`` or ``"tcp"``; by default named pipes on
-            Linux and TCP elsewhere.
-        allowed_users: ids of other users whose processes may connect over TCP
-            (Linux). Named pipes are open to our own user only.
-        max_message_size: largest message in bytes, sent or received, 1 to
-            2**32 - 1; by default 64 MiB.
-        linger: seconds that ``close`` waits for a peer that does not read; by
-            default 1.
-
-    Raises ValueError or TypeError for an option out of range.
+    Besides the four methods, ``async with channel:`` connects and closes, and
+    ``async for message in channel:`` reads until an orderly end.
     """
-    users = check_users(allowed_users)
-    if transport is None:
-        transport = rendezvous.default_transport()
-    if transport == "tcp":
-        return TCPSocketChannel(logger, loop, allowed_users=users, **options)
-    if transport != "named_pipe":
-        raise ValueError(
-            f"transport is {transport!r}, not 'named_pipe' or 'tcp';"
-            " leave it out for the default of this system"
-        )
-    if users:
-        raise ValueError(
-            "allowed_users needs transport='tcp': named pipes are open to our own user only"
-        )
-    return PosixNamedPipeChannel(logger, loop, **options)
+
+    @abstractmethod
+    async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
+        """Wait until the other end is there (spec/rendezvous.md).
+
+        ``timeout`` is in seconds; 0 tries once. Returns True, or False when
+        nobody came within the timeout, after which it may be called again, or
+        the channel was closed meanwhile. While connected it returns True at
+        once. After a session has ended it waits for the next peer, and what
+        was left unread is dropped. A peer that is found just as it is
+        cancelled is not lost: the next call has it.
+
+        Raises BadRendezvousError if the rendezvous can never work,
+        ConnectInProgressError, ChannelClosedError, WrongLoopError or
+        WrongProcessError on misuse, ValueError or TypeError for a timeout that is no duration.
+        """
+
+    @abstractmethod
+    async def write(self, data: Buffer) -> None:
+        """Send ``data``, any bytes-like object of 1 byte or more, as one message.
+
+        Waits while the peer does not read. If cancelled, the message is sent
+        whole or not at all. The same is true if a signal handler raises in it
+        (KeyboardInterrupt, for instance): if what the kernel has taken is not
+        known then, the session ends with SessionInterruptedError and sends
+        nothing more. No other writer is left waiting, unless the event loop
+        itself was interrupted as it woke its task. Any number of tasks may write.
+
+        Raises TypeError, EmptyMessageError or MessageTooLargeError, after
+        which the channel is as before; NotConnectedError or
+        ChannelClosedError; WrongLoopError; PeerGoneError or ResetError once
+        the peer has gone, FrameTooLargeError once it has broken the limit
+        (spec/session.md).
+        """
+
+    @abstractmethod
+    async def read(self) -> bytes | None:
+        """Return the next message, or None at an orderly end.
+
+        ``end_reason`` tells a clean end from others. A cancelled read loses
+        nothing. An exception that a signal handler raises loses nothing either:
+        if bytes may be gone, the session ends with SessionInterruptedError
+        once all messages before were read. Any number of tasks may read; each
+        message goes to one.
+
+        Raises TruncatedError, ResetError or FrameTooLargeError after all
+        messages that arrived whole were read, NotConnectedError before
+        ``connect``, WrongLoopError in another loop than the session's
+        (spec/session.md). An end is the same however often it is asked for.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Send what was written and the close frame, then free everything.
+
+        Waits for at most ``linger`` seconds for a peer that does not read.
+        Legal in every state, any number of times. A pending read gets None,
+        a pending write ChannelClosedError; whether its message still went out,
+        whole, cannot be told. There is no closing of one direction: what the
+        peer sends from now on is dropped. Frees everything when cancelled, too.
+
+        Raises WrongLoopError while another loop has the session.
+        """
+
+    async def disconnect(self) -> None:
+        """End the session as ``close`` does, but keep the channel: it can connect again.
+
+        For a peer that waits for our end before it leaves, or one that broke
+        the limit. Nothing happens without a session.
+
+        Raises WrongLoopError while another loop has the session.
+        """
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """End the session at once, and keep the channel: it can connect again.
+
+        Output that the kernel has not taken is lost, and the peer gets no close
+        frame. A client that has already come for the next session is turned away
+        as well, and has to come again.
+
+        Raises WrongLoopError while another loop has the session.
+        """
+        raise NotImplementedError
+
+    @property
+    def connected(self) -> bool:
+        """Whether ``connect`` has a peer, and may write to it and read from it."""
+        return False
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        """What ended the last session; None before the first, and while there is more to read.
+
+        It is set without a ``read`` once every message that came before was read.
+        """
+        return None
+
+    @property
+    def last_exception(self) -> IPCChannelError | None:
+        """The error that ended reading or, if none did, writing in the last session.
+
+        ConnectTimeoutError, which says what was in the way, after a
+        ``connect`` that returned False.
+        """
+        return None
+
+    async def __aenter__(self) -> Self:
+        """Connect; raise ConnectTimeoutError if nobody comes within the default timeout.
+
+        The channel is closed then. Call ``connect`` for another timeout, or to
+        try again.
+        """
+        try:
+            if not await self.connect():
+                error = ConnectTimeoutError(f"nobody connected in {PIPE_CONN_TIMEOUT} s")
+                raise self.last_exception or error
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        message = await self.read()
+        if message is None:
+            raise StopAsyncIteration
+        return message
 
 
-def make_ipc_channel_client(
-    in_path: str,
-    out_path: str,
-    logger: logging.Logger = default_logger,
-    loop: asyncio.AbstractEventLoop | None = None,
-    **options: Unpack[Options],
-) -> IPCChannelClient:
-    """Make the client of a channel; the strings tell the transport.
+class IPCChannel(IPCChannelClient):
+    """One end of a channel: the server, which makes the rendezvous.
 
-    Arguments:
-        in_path: where this end reads: the server's ``out_path``.
-        out_path: where this end writes: the server's ``in_path``.
-        logger, loop, max_message_size, linger: see :func:`make_ipc_channel`.
-
-    Raises BadRendezvousError for strings that are no rendezvous
-    (spec/rendezvous.md), ValueError or TypeError for an option out of range.
+    The client is given the two strings crosswise: its ``in_path`` is this
+    end's ``out_path``.
     """
-    if isinstance(rendezvous.parse(in_path, out_path), rendezvous.TCPAddress):
-        return TCPSocketChannelClient(in_path, out_path, logger, loop, **options)
-    return PosixNamedPipeChannelClient(in_path, out_path, logger, loop, **options)
+
+    @property
+    @abstractmethod
+    def in_path(self) -> str:
+        """Rendezvous from which this end reads."""
+
+    @property
+    @abstractmethod
+    def out_path(self) -> str:
+        """Rendezvous to which this end writes."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TypedDict
 
-from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, check_max_message_size
+from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE, check_max_message_size
 
 DEFAULT_LINGER = 1.0
 """Seconds that ``close`` waits for a peer that does not read."""

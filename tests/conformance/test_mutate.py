@@ -21,7 +21,7 @@ from conformance.variants import Variant
 
 HERE = Path(__file__).parent
 WRONG = str(HERE / "wrong.py")
-FILE = "python/ipc_channel/rendezvous.py"
+FILE = "python/ipc_channel/protocol/rendezvous.py"
 PATIENCE = 60  # seconds
 
 

@@ -8,16 +8,13 @@ import os
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import (
-    IPCChannelClient,
-    make_ipc_channel_client,
-    receiver,
-    tcp_stream,
-)
+from ipc_channel import IPCChannelClient, make_ipc_channel_client
+from ipc_channel.aio import receiver
+from ipc_channel.aio.session import Session
 from ipc_channel.conformance import python_testee
 from ipc_channel.conformance.python_testee import Testee, Told
-from ipc_channel.session import Session
-from ipc_channel.session_state import Event, SessionState
+from ipc_channel.protocol.session_state import Event, SessionState
+from ipc_channel.transports import tcp_stream
 
 
 @fault("lifecycle/close/sends-everything")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import named_pipe, tcp_socket
+from ipc_channel.aio.session import Session
 from ipc_channel.conformance.python_testee import Testee, Told
-from ipc_channel.session import Session
+from ipc_channel.transports import named_pipe, tcp_socket
 
 
 @fault("cancel/connect")

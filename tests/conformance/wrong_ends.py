@@ -12,12 +12,11 @@ from ipc_channel import (
     PeerGoneError,
     ResetError,
     TruncatedError,
-    framing,
-    sender,
-    session_state,
 )
+from ipc_channel.aio import sender
 from ipc_channel.conformance.python_testee import Testee, Told
-from ipc_channel.session_state import Event, Phase, SessionState
+from ipc_channel.protocol import framing, session_state
+from ipc_channel.protocol.session_state import Event, Phase, SessionState
 
 
 def map_end(change: Callable[[EndReason], EndReason]) -> None:

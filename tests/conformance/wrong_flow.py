@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import framing, pipe_stream, receiver, sender
+from ipc_channel.aio import receiver, sender
 from ipc_channel.conformance.python_testee import Testee, Told
+from ipc_channel.protocol import framing
+from ipc_channel.transports import pipe_stream
 
 
 @fault("flow/read-ahead-is-bounded")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import endpoint, framing, sender
-from ipc_channel.session_state import Event, Phase, SessionState
+from ipc_channel.aio import endpoint, sender
+from ipc_channel.protocol import framing
+from ipc_channel.protocol.session_state import Event, Phase, SessionState
 
 
 class Header:

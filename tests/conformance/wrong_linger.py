@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel import receiver, sender, tcp_stream
-from ipc_channel.session import Session
+from ipc_channel.aio import receiver, sender
+from ipc_channel.aio.session import Session
+from ipc_channel.transports import tcp_stream
 
 
 @fault("lifecycle/close/linger-counts-anew")

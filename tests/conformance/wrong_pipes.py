@@ -8,9 +8,10 @@ from typing import Any
 
 from conformance.faults import fault
 from conformance.wrong_connecting import set_timeout
-from ipc_channel import BadRendezvousError, named_pipe, pipe_files, pipe_stream, users
+from ipc_channel import BadRendezvousError, users
 from ipc_channel.conformance import python_testee
 from ipc_channel.conformance.python_testee import Testee, Told
+from ipc_channel.transports import named_pipe, pipe_files, pipe_stream
 
 _Opening = named_pipe._Opening
 NONE = pipe_stream.NONE

@@ -12,7 +12,7 @@ import atheris
 
 with atheris.instrument_imports(include=["ipc_channel"]):
     from ipc_channel.errors import IPCChannelError
-    from ipc_channel.framing import Decoder
+    from ipc_channel.protocol.framing import Decoder
 
 LIMITS = [1, 10, 300, 2**32 - 1]
 

@@ -17,11 +17,11 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["ipc_channel"]):
+    from ipc_channel.aio.session import Session
+    from ipc_channel.aio.stream import Stream
     from ipc_channel.errors import IPCChannelError
-    from ipc_channel.pipe_stream import PipeStream
-    from ipc_channel.session import Session
-    from ipc_channel.stream import Stream
-    from ipc_channel.tcp_stream import SocketStream
+    from ipc_channel.transports.pipe_stream import PipeStream
+    from ipc_channel.transports.tcp_stream import SocketStream
 
 from fuzz_decoder import expected
 

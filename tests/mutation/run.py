@@ -160,9 +160,15 @@ class Mutant:
     diff: str
 
 
+def source_of(module: str) -> Path:
+    """Return where a module is, in a checkout or a copy."""
+    (found,) = (ROOT / "python" / "ipc_channel").rglob(f"{module}.py")
+    return found.relative_to(ROOT)
+
+
 def mutants(module: str) -> Iterator[Mutant]:
     """Yield every mutant of ``module`` once."""
-    code = (ROOT / "python" / "ipc_channel" / f"{module}.py").read_text("utf-8")
+    code = (ROOT / source_of(module)).read_text("utf-8")
     seen = {code}
     for name in sorted(operator_names()):
         operator = get_operator(name)
@@ -208,7 +214,7 @@ def is_about(explanation: dict[str, str], mutant: Mutant) -> bool:
 
 def changed_rows(module: str, since: str) -> set[int]:
     """Return the numbers of the lines that are new since the commit."""
-    command = ["git", "diff", "-U0", since, "--", f"python/ipc_channel/{module}.py"]
+    command = ["git", "diff", "-U0", since, "--", str(source_of(module))]
     diff = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     rows: set[int] = set()
     for start, count in re.findall(
@@ -232,7 +238,7 @@ class Bench:
     def try_out(self, code: str | None) -> str:
         """Return what became of a mutant: "noticed", "survived" or "unclear"."""
         tree = self._trees.get()
-        target = tree / "python" / "ipc_channel" / f"{self._module}.py"
+        target = tree / source_of(self._module)
         original = target.read_text("utf-8")
         try:
             if code is not None:

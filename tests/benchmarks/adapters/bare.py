@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from benchmarks.async_end import Address
-from ipc_channel.waiter import deliver
+from ipc_channel.aio.waiter import deliver
 
 
 class Bare:

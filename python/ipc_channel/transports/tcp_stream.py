@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from ipc_channel import fork
-from ipc_channel.peer_user import peer_user
-from ipc_channel.stream import Stream
+from ipc_channel.aio.stream import Stream
+from ipc_channel.transports.peer_user import peer_user
 
 if sys.platform == "linux":
     import fcntl

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from ipc_channel import rendezvous
+from ipc_channel.channel import IPCChannel
 from ipc_channel.errors import ConnectTimeoutError, HelperError
-from ipc_channel.helper_command import Command
-from ipc_channel.helper_process import HelperProcess, complete
-from ipc_channel.interface import IPCChannel
+from ipc_channel.helper.command import Command
+from ipc_channel.helper.helper_process import HelperProcess, complete
+from ipc_channel.protocol import rendezvous
 
 _LAST_LOOK = 0.05  # seconds: longer than any pause between two tries to connect
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ipc_channel.fork import Process, lock, this_process
-from ipc_channel.spawn import popen, spawn
-from ipc_channel.windows_process import WindowsChild
+from ipc_channel.helper.spawn import popen, spawn
+from ipc_channel.helper.windows_process import WindowsChild
 
 UNKNOWN_STATUS = 255
 """Exit status of a process that something else has reaped; as in asyncio."""

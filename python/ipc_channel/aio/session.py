@@ -7,6 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ipc_channel.aio.receiver import Receiver
+from ipc_channel.aio.sender import Sender
+from ipc_channel.aio.stream import Stream
+from ipc_channel.aio.waiter import wake
 from ipc_channel.errors import (
     EndReason,
     IPCChannelError,
@@ -14,14 +18,10 @@ from ipc_channel.errors import (
     SessionInterruptedError,
     ended_here,
 )
-from ipc_channel.framing import DEFAULT_MAX_MESSAGE_SIZE, Decoder
 from ipc_channel.log import safely
 from ipc_channel.options import DEFAULT_LINGER
-from ipc_channel.receiver import Receiver
-from ipc_channel.sender import Sender
-from ipc_channel.session_state import Event, Phase, SessionState
-from ipc_channel.stream import Stream
-from ipc_channel.waiter import wake
+from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE, Decoder
+from ipc_channel.protocol.session_state import Event, Phase, SessionState
 
 _ORDERLY = (Event.CLOSE_FRAME, Event.END_AT_BOUNDARY, Event.END_INSIDE_FRAME)
 _QUIET = 0.05  # seconds of silence after which a peer that took all is left alone

@@ -15,6 +15,9 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from ipc_channel import fork
+from ipc_channel.aio.session import Session
+from ipc_channel.aio.stream import Stream
+from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannelClient
 from ipc_channel.errors import (
     ChannelClosedError,
     ConnectInProgressError,
@@ -24,7 +27,6 @@ from ipc_channel.errors import (
     NotConnectedError,
     WrongLoopError,
 )
-from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannelClient
 from ipc_channel.log import safely
 from ipc_channel.options import (
     Options,
@@ -34,8 +36,6 @@ from ipc_channel.options import (
     check_seconds,
     default_logger,
 )
-from ipc_channel.session import Session
-from ipc_channel.stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

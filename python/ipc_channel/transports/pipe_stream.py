@@ -10,8 +10,8 @@ import select
 from collections.abc import Callable, Sequence
 
 from ipc_channel import fork
-from ipc_channel.pipe_write import HERE, NO_SIGNAL, best_write
-from ipc_channel.stream import Stream, nothing
+from ipc_channel.aio.stream import Stream, nothing
+from ipc_channel.transports.pipe_write import HERE, NO_SIGNAL, best_write
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
     import fcntl

@@ -14,9 +14,9 @@ import weakref
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from ipc_channel.process import SIGKILL, Child, abandon
-from ipc_channel.stream import unwatch
-from ipc_channel.waiter import wake
+from ipc_channel.aio.stream import unwatch
+from ipc_channel.aio.waiter import wake
+from ipc_channel.helper.process import SIGKILL, Child, abandon
 
 _LONGEST_PAUSE = 0.02  # seconds between two looks at what does not tell of its end
 _SETTLE = 5.0  # seconds that a process which was killed gets before its end is left alone

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import NoReturn
 
 from ipc_channel import fork
+from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel
 from ipc_channel.errors import ConnectInProgressError, HelperError, WrongLoopError
-from ipc_channel.helper_command import Command
-from ipc_channel.helper_process import HelperProcess, complete
-from ipc_channel.helper_start import Attempt
-from ipc_channel.interface import PIPE_CONN_TIMEOUT, IPCChannel
+from ipc_channel.helper.command import Command
+from ipc_channel.helper.helper_process import HelperProcess, complete
+from ipc_channel.helper.start import Attempt
 from ipc_channel.options import check_seconds
 
 

@@ -13,14 +13,16 @@ import os
 import select
 from typing import Unpack
 
-from ipc_channel import fork, pipe_files, rendezvous
-from ipc_channel.endpoint import Endpoint
+from ipc_channel import fork
+from ipc_channel.aio.endpoint import Endpoint
+from ipc_channel.aio.stream import backoff
+from ipc_channel.channel import IPCChannel
 from ipc_channel.errors import BadRendezvousError
-from ipc_channel.interface import IPCChannel
 from ipc_channel.options import Options, default_logger
-from ipc_channel.pipe_stream import NONE, PipeStream, close, poll
-from ipc_channel.private_directory import PrivateDirectory
-from ipc_channel.stream import backoff
+from ipc_channel.protocol import rendezvous
+from ipc_channel.transports import pipe_files
+from ipc_channel.transports.pipe_stream import NONE, PipeStream, close, poll
+from ipc_channel.transports.private_directory import PrivateDirectory
 
 
 class _Opening:

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from functools import cache
 from threading import get_ident
 
+from ipc_channel.aio.stream import Stream
+from ipc_channel.aio.waiter import Waiter, deliver, wake
 from ipc_channel.errors import EndReason, IPCChannelError, ResetError
-from ipc_channel.framing import Decoder
-from ipc_channel.session_state import Event, SessionState
-from ipc_channel.stream import Stream
-from ipc_channel.waiter import Waiter, deliver, wake
+from ipc_channel.protocol.framing import Decoder
+from ipc_channel.protocol.session_state import Event, SessionState
 
 READ_AHEAD = 256 * 2**10
 """Bytes since all was delivered above which nothing more is read."""

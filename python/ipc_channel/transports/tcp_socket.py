@@ -12,21 +12,22 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from ipc_channel import fork, rendezvous
-from ipc_channel.endpoint import Endpoint, check_running, warn_unclosed
+from ipc_channel import fork
+from ipc_channel.aio.endpoint import Endpoint, check_running, warn_unclosed
+from ipc_channel.aio.session import Session
+from ipc_channel.aio.stream import backoff
+from ipc_channel.aio.waiter import wake
+from ipc_channel.channel import IPCChannel
 from ipc_channel.errors import (
     BadRendezvousError,
     EndReason,
     IPCChannelError,
     NotConnectedError,
 )
-from ipc_channel.interface import IPCChannel
 from ipc_channel.options import Options, check_logger, check_options, default_logger
-from ipc_channel.session import Session
-from ipc_channel.stream import backoff
-from ipc_channel.tcp_listener import Listener
-from ipc_channel.tcp_stream import SocketStream, is_writable
-from ipc_channel.waiter import wake
+from ipc_channel.protocol import rendezvous
+from ipc_channel.transports.tcp_listener import Listener
+from ipc_channel.transports.tcp_stream import SocketStream, is_writable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 
 from ipc_channel.log import safely
-from ipc_channel.peer_user import Owner
+from ipc_channel.transports.peer_user import Owner
 
 _INTERVAL = 1.0  # seconds: a flood of strangers is no flood of log lines
 

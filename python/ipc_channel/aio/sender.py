@@ -17,17 +17,17 @@ from itertools import islice
 from threading import get_ident
 from typing import TYPE_CHECKING
 
+from ipc_channel.aio.stream import Stream
+from ipc_channel.aio.waiter import wake
 from ipc_channel.errors import PeerGoneError
-from ipc_channel.framing import (
+from ipc_channel.protocol.framing import (
     CLOSE_FRAME,
     DEFAULT_MAX_MESSAGE_SIZE,
     HEADER_SIZE,
     encode_header,
     message_bytes,
 )
-from ipc_channel.session_state import Event, SessionState
-from ipc_channel.stream import Stream
-from ipc_channel.waiter import wake
+from ipc_channel.protocol.session_state import Event, SessionState
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -25,9 +25,9 @@ import sys
 from collections.abc import Callable
 
 from ipc_channel import fork
-from ipc_channel.peer_user import Owner, OwnerQuery
-from ipc_channel.refusals import Refusals
-from ipc_channel.tcp_stream import SocketStream
+from ipc_channel.transports.peer_user import Owner, OwnerQuery
+from ipc_channel.transports.refusals import Refusals
+from ipc_channel.transports.tcp_stream import SocketStream
 from ipc_channel.users import is_ambiguous
 
 _BACKLOG = (

@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ipc_channel.errors import HelperError
-from ipc_channel.helper_process import HelperProcess
-from ipc_channel.process import start_child
+from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.process import start_child
 
 _ADVICE = {
     errno.ENOENT: "check the path, or PATH if it has no slash, and cwd",

@@ -1,0 +1,1 @@
+"""Helper processes: starting one, meeting it, and ending it."""
