@@ -24,7 +24,7 @@ async def test_the_last_try_is_at_the_deadline() -> None:
     assert list(backoff(loop, loop.time())) == []
     assert next(backoff(loop, loop.time() + 0.0005)) == 0.001
     *_, fourth = itertools.islice(backoff(loop, loop.time() + 0.005), 4)
-    assert fourth <= 0.005
+    assert fourth <= 0.005 + 1e-9  # the clock is a large number by now
 
 
 async def test_input_is_no_failure() -> None:
