@@ -8,62 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
+from counting import LOOPS
 from helper_programs import BEHAVES, DIES, IGNORES
 from ipc_channel import Helper, HelperError, make_ipc_channel
 from raw import PATIENCE, open_descriptors
 
-
-class Counting:
-    """A loop that cancels a task after a number of callbacks have run in it.
-
-    That is each point at which a task can be cancelled, and none of them depends on how
-    fast the machine is.
-    """
-
-    _left = 0
-    _task: asyncio.Task[Any] | None = None
-
-    def cancel_after(self, count: int, task: asyncio.Task[Any]) -> None:
-        self._left, self._task = count, task
-
-    def disarm(self) -> None:
-        self._task = None
-
-    def _counted(self, callback: Callable[..., Any], *args: Any) -> None:
-        try:
-            callback(*args)
-        finally:
-            self._left -= 1
-            if self._left == 0 and self._task is not None:
-                self._task.cancel()
-
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        return super().call_soon(self._counted, callback, *args, context=context)  # type: ignore[misc]
-
-    def call_at(self, when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
-        return super().call_at(when, self._counted, callback, *args, context=context)  # type: ignore[misc]
-
-    def call_later(self, delay: Any, callback: Any, *args: Any, context: Any = None) -> Any:
-        return super().call_later(delay, self._counted, callback, *args, context=context)  # type: ignore[misc]
-
-    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
-        super().add_reader(fd, self._counted, callback, *args)  # type: ignore[misc]
-
-    def add_writer(self, fd: Any, callback: Any, *args: Any) -> None:
-        super().add_writer(fd, self._counted, callback, *args)  # type: ignore[misc]
-
-
-def counting(base: type[Any]) -> Any:
-    """Return a loop of the kind ``base`` that counts."""
-    return type(base.__name__, (Counting, base), {})
-
-
-LOOPS = {
-    "asyncio": counting(asyncio.SelectorEventLoop),
-    "uvloop": counting(uvloop.Loop),
-}
 HELPERS = {"behaves": BEHAVES, "ignores": IGNORES, "dies": DIES}
 Act = Callable[[Helper], Coroutine[Any, Any, Any]]
 

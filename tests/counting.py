@@ -1,0 +1,73 @@
+"""Event loops that cancel a task at each point at which a task can be cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+
+class Counting:
+    """A loop that cancels a task after a number of callbacks have run in it.
+
+    That is each point at which a task can be cancelled, and none of them depends on how
+    fast the machine is.
+    """
+
+    _left = 0
+    _times = 0
+    _task: asyncio.Task[Any] | None = None
+    cancelled = 0
+    """How many times the task was cancelled before it had ended."""
+
+    def cancel_after(self, count: int, task: asyncio.Task[Any], times: int = 1) -> None:
+        """Cancel ``task`` after ``count`` callbacks, and again after each that follows."""
+        self._left, self._task, self._times, self.cancelled = count, task, times, 0
+
+    def disarm(self) -> None:
+        self._task = None
+
+    def _counted(self, callback: Callable[..., Any], *args: Any) -> None:
+        try:
+            callback(*args)
+        finally:
+            self._left -= 1
+            if self._left <= 0 and self._times and self._task is not None:
+                self._times -= 1
+                self.cancelled += self._task.cancel()
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        return super().call_soon(self._counted, callback, *args, context=context)  # type: ignore[misc]
+
+    def call_at(self, when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        return super().call_at(when, self._counted, callback, *args, context=context)  # type: ignore[misc]
+
+    def call_later(self, delay: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        return super().call_later(delay, self._counted, callback, *args, context=context)  # type: ignore[misc]
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+        super().add_reader(fd, self._counted, callback, *args)  # type: ignore[misc]
+
+    def add_writer(self, fd: Any, callback: Any, *args: Any) -> None:
+        super().add_writer(fd, self._counted, callback, *args)  # type: ignore[misc]
+
+
+def counting(base: type[Any]) -> Any:
+    """Return a loop of the kind ``base`` that counts."""
+    return type(base.__name__, (Counting, base), {})
+
+
+def debugging() -> Any:
+    loop = counting(asyncio.SelectorEventLoop)()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 60  # a slow machine is no fault
+    return loop
+
+
+LOOPS = {
+    "asyncio": counting(asyncio.SelectorEventLoop),
+    "debug": debugging,
+    "uvloop": counting(uvloop.Loop),
+}
