@@ -14,6 +14,7 @@
  * @property {(bytes: Buffer, done: (error: Error | null) => void) => void} write one at a time;
  *   calls back once the kernel has the bytes
  * @property {number} unsent bytes of the output that the kernel has not taken
+ * @property {() => Promise<boolean>} isTaken whether the peer certainly has all output
  * @property {() => void} shutdown ends our direction, as far as the transport can
  * @property {() => void} cut ends our direction inside a frame
  * @property {(wanted: boolean) => void} setReferenced whether it keeps the process alive

@@ -82,6 +82,11 @@ export class NamedPipeConnection {
     return this.#writer?.unsent ?? 0;
   }
 
+  /** Only the peer reads what is in a pipe: the kernel does not tell of it. */
+  async isTaken() {
+    return false;
+  }
+
   /** The close frame has said it; the descriptor stays, as it tells whether the peer still reads. */
   shutdown() {}
 

@@ -5,11 +5,12 @@ import { IPCChannelError, systemCode } from './errors.js';
 import { payloadOf } from './frame.js';
 import { Inbox } from './inbox.js';
 import { Sender } from './sender.js';
+import { startTimer } from './timer.js';
 
 /**
  * @typedef {import('./connection.js').Connection} Connection
  * @typedef {import('./end.js').End} End
- * @typedef {{over: Promise<void>, restart: () => void, cancel: () => void}} Timer
+ * @typedef {import('./timer.js').Timer} Timer
  */
 
 // After the peer's close frame nothing should come; a peer that is about to end its stream does so
@@ -17,7 +18,6 @@ import { Sender } from './sender.js';
 const QUIET = 50;
 // How often close looks whether the kernel has taken any output, of which a batch may take several lingers.
 const LOOK = 20;
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** One connected session over a byte stream. */
 export class Session {
@@ -198,14 +198,28 @@ export class Session {
     this.#startQuiet();
     await Promise.race([this.#peerEnded, this.#peerQuiet, lingerOver]);
     this.#quiet?.cancel();
+    this.#quiet = null;
   }
 
   /** Begins to wait for silence, anew each time, once the peer has sent its close frame. */
   #startQuiet() {
     if (this.#decoder.end?.reason !== 'clean') return;
     this.#quiet?.cancel();
-    this.#quiet = startTimer(QUIET);
-    void this.#quiet.over.then(this.#resolvePeerQuiet);
+    const quiet = startTimer(QUIET);
+    this.#quiet = quiet;
+    void quiet.over.then(() => this.#onQuiet(quiet));
+  }
+
+  /**
+   * Silence is reason to leave only if the peer has taken all output (SES-63).
+   *
+   * @param {Timer} quiet
+   */
+  async #onQuiet(quiet) {
+    const isTaken = await this.#connection.isTaken();
+    if (this.#quiet !== quiet) return; // the peer has spoken meanwhile, or this is over
+    if (isTaken) this.#resolvePeerQuiet();
+    else this.#startQuiet();
   }
 
   /** @param {Buffer} chunk */
@@ -294,18 +308,4 @@ export class Session {
 
 function closedError(text = 'the channel was closed at this end: connect again for a new session') {
   return new IPCChannelError('closed', text);
-}
-
-/**
- * @param {number} milliseconds
- * @returns {Timer}
- */
-function startTimer(milliseconds) {
-  /** @type {NodeJS.Timeout | undefined} */
-  let timer;
-  /** @type {Promise<void>} */
-  const over = new Promise((resolve) => {
-    if (milliseconds <= LONGEST_TIMER) timer = setTimeout(resolve, milliseconds);
-  });
-  return { over, restart: () => timer?.refresh(), cancel: () => clearTimeout(timer) };
 }

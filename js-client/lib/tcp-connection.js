@@ -1,5 +1,6 @@
 import { systemCode } from './errors.js';
 import { Socket } from './socket.js';
+import { unacknowledged } from './tcp-table.js';
 
 /**
  * @typedef {import('./connection.js').Connection} Connection
@@ -95,6 +96,10 @@ export class TCPConnection {
 
   get unsent() {
     return this.#socket.unsent;
+  }
+
+  async isTaken() {
+    return (await unacknowledged(this.#socket)) === 0;
   }
 
   shutdown() {

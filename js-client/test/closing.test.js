@@ -83,6 +83,21 @@ describe('close over TCP', () => {
     assert.deepEqual(await peer.readAll(), CLOSE_FRAME);
   });
 
+  it('stays with a peer that has said that it closes and has not taken all', async (t) => {
+    const { channel, peer } = await meetOverTCP(t, { linger: 60_000 });
+    const message = pattern(300_000); // more than a peer's kernel takes that reads nothing
+    await channel.write(message);
+    await peer.send(CLOSE_FRAME);
+    assert.equal(await channel.read(), null);
+    const closing = channel.close();
+    const isOver = watch(closing);
+    await silence();
+    assert.equal(isOver(), false);
+    assert.ok((await peer.readAll()).equals(Buffer.concat([frame(message), CLOSE_FRAME])));
+    if (process.platform !== 'linux') await peer.endWriting(); // or nobody can tell
+    await closing;
+  });
+
   it('stays until the server has let us in', { skip: process.platform !== 'linux' }, async (t) => {
     const code = `
       import net from 'node:net';

@@ -10,6 +10,9 @@ import { startCode } from '../testing/process.js';
 import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern, readToEnd } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
 
+// Elsewhere Node cannot tell that the peer has taken all.
+const onLinux = { skip: process.platform !== 'linux' };
+
 describe('a session over TCP', () => {
   it('ends our direction at close and waits for the peer to end its own', async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: 60_000 });
@@ -25,14 +28,14 @@ describe('a session over TCP', () => {
     await closing;
   });
 
-  it('does not wait long for a peer whose close frame it has seen', async (t) => {
+  it('does not wait long for a peer whose close frame it has seen', onLinux, async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: Infinity });
     await peer.send(CLOSE_FRAME);
     assert.equal(await channel.read(), null);
     await channel.close();
   });
 
-  it('does not wait long for a peer that answers its close frame and stays', async (t) => {
+  it('does not wait long for a peer that answers its close frame and stays', onLinux, async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: Infinity });
     const closing = channel.close();
     assert.deepEqual(await peer.readAll(), CLOSE_FRAME);

@@ -164,3 +164,8 @@ def waits_for_the_linger_whatever_its_peer_does() -> None:
 
     real = Session._finish
     Session._finish = finish
+
+
+@fault("lifecycle/close/peer-that-has-said-its-last")
+def takes_silence_for_leave() -> None:
+    tcp_stream.SocketStream.delivered = lambda self: True

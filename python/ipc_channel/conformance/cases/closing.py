@@ -86,6 +86,35 @@ async def takes_no_more(t: Trial) -> None:
     await t.answer(writing)
 
 
+@case(
+    "lifecycle/close/peer-that-has-said-its-last",
+    "SES-60",
+    "SES-63",
+    needs="concurrent linger",
+    transports=_TCP,
+)
+async def said_its_last(t: Trial) -> None:
+    """A peer that has closed, is silent and has not taken all output yet still gets it."""
+    peer = await t.meet(linger=3 * t.patience)
+    if peer.sock is not None:
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    writing = t.begin("write", **write(200_000))  # which fits into the testee's system
+    await peer.send(CLOSE)
+    await t.reads_end("clean")
+    closing = t.begin("close")
+    for _ in range(10):
+        await t.settle()
+    early = closing.reply.done()
+    await peer.send(b"more than nothing")  # by which a socket that was closed is reset
+    await t.settle()
+    await peer.expect_message(payload(200_000))
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    t.check_ok(await t.answer(writing), "write")
+    t.expect(not early, "close, before the peer has taken all", "waits", "done")
+
+
 def _leaves(*, reset: bool) -> Body:
     async def leaves(t: Trial) -> None:
         peer = await t.meet(linger=3 * t.patience)
