@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from flood import Interrupt
+from injector import Injector
 from ipc_channel.helper import process
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.process import PosixChild
 from raw import PATIENCE
 from test_helper_cancel import children
-from test_interrupts import Injector
 
 SLEEPS = ["/bin/sleep", "1000"]
 

@@ -8,82 +8,22 @@ from __future__ import annotations
 
 import _weakrefset
 import asyncio
-import dis
 import gc
 import os
 import random
 import signal
 import socket
-import sys
 import warnings
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any, Self
+from types import FrameType
 
 import pytest
 import uvloop
 
 import flood
-import ipc_channel
 from flood import PATIENCE, Flood, Interrupt, ThreadedWire, Wire, message, run
-
-PACKAGE = str(Path(ipc_channel.__file__).parent)
-# CPython 3.11 crashes if a trace function raises between the parts of a call.
-MID_CALL = ("KW_NAMES", "PRECALL", "CALL")
-
-
-OWN = {__file__, flood.__file__}
-
-
-class Injector:
-    """Raises :class:`Interrupt` at the ``due``-th opcode that the package runs, or causes.
-
-    The loop and its selector are in Python, and an exception tears them, too.
-    """
-
-    def __init__(self, due: int) -> None:
-        self.due = due
-        self.passed: list[tuple[str, int]] = []
-        """Function and offset of each opcode before."""
-        self.at: str | None = None
-        """The function in which it was raised."""
-
-    def __enter__(self) -> Self:
-        sys.settrace(self._enter)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-
-    def _enter(self, frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename in OWN or not _is_ours(frame):
-            return None
-        frame.f_trace_lines, frame.f_trace_opcodes = False, True
-        return self._step
-
-    def _step(self, frame: FrameType, event: str, _: object) -> Any:
-        if event == "opcode" and _opcode(frame.f_code, frame.f_lasti) not in MID_CALL:
-            self.passed.append((frame.f_code.co_qualname, frame.f_lasti))
-            if self.at is None and self._is_due():
-                self.at = frame.f_code.co_qualname
-                raise Interrupt
-        return self._step
-
-    def _is_due(self) -> bool:
-        return len(self.passed) == self.due
-
-
-def _is_ours(frame: FrameType | None) -> bool:
-    while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    return frame is not None
-
-
-def _opcode(code: CodeType, offset: int) -> str:
-    return dis.opname[code.co_code[offset]]
-
+from injector import PACKAGE, Injector
 
 # Where a message has left the session, and is about to be in the hands of who reads.
 HANDING_OVER = ("Receiver.take", "Receiver.read", "Endpoint.read")
@@ -171,6 +111,7 @@ def test_at_every_opcode(transport: str, kind: str) -> None:
 
 
 INTERRUPTS = int(os.environ.get("INTERRUPTS", "200"))
+OWN = {__file__, flood.__file__}
 SIZES_AT_RANDOM = [8, 8, 8, 100, 5000, 70_000, 2**20]
 NOT_THERE = {
     # Its callbacks run in the garbage collector, where Python drops every exception.

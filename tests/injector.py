@@ -1,0 +1,65 @@
+"""Raises an exception at an opcode of the package, as a signal handler might."""
+
+from __future__ import annotations
+
+import dis
+import sys
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Self
+
+import flood
+import ipc_channel
+from flood import Interrupt
+
+PACKAGE = str(Path(ipc_channel.__file__).parent)
+# CPython 3.11 crashes if a trace function raises between the parts of a call.
+MID_CALL = ("KW_NAMES", "PRECALL", "CALL")
+
+
+class Injector:
+    """Raises :class:`Interrupt` at the ``due``-th opcode that the package runs, or causes.
+
+    The loop and its selector are in Python, and an exception tears them, too.
+    """
+
+    def __init__(self, due: int) -> None:
+        self.due = due
+        self.passed: list[tuple[str, int]] = []
+        """Function and offset of each opcode before."""
+        self.at: str | None = None
+        """The function in which it was raised."""
+
+    def __enter__(self) -> Self:
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename == flood.__file__ or not _is_ours(frame):
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, _: object) -> Any:
+        if event == "opcode" and _opcode(frame.f_code, frame.f_lasti) not in MID_CALL:
+            self.passed.append((frame.f_code.co_qualname, frame.f_lasti))
+            if self.at is None and self._is_due():
+                self.at = frame.f_code.co_qualname
+                raise Interrupt
+        return self._step
+
+    def _is_due(self) -> bool:
+        return len(self.passed) == self.due
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _opcode(code: CodeType, offset: int) -> str:
+    return dis.opname[code.co_code[offset]]
