@@ -15,9 +15,9 @@ from ipc_channel import (
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
-from ipc_channel.protocol.rendezvous import PipeAddress
-from ipc_channel.transports import named_pipe, pipe_stream
-from ipc_channel.transports.named_pipe import _Opening
+from ipc_channel.transports import pipe_connector, pipe_stream
+from ipc_channel.transports.pipe_address import PipeAddress
+from ipc_channel.transports.pipe_connector import PipeConnector
 from ipc_channel.transports.pipe_stream import PipeStream
 from raw import (
     CLOSE,
@@ -275,7 +275,7 @@ async def test_passers_by_leave_no_descriptors() -> None:
 @pytest.mark.covers("RDV-29")
 async def test_what_a_passer_by_leaves_stays_open(paths: tuple[str, str]) -> None:
     """The peer may be opening its ends just now, and takes ours for there."""
-    opening = _Opening(PipeAddress(*paths))
+    opening = PipeConnector(PipeAddress(*paths))
     loop = asyncio.get_running_loop()
     assert opening.attempt(loop) is None
     passer_by = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
@@ -331,7 +331,7 @@ def after_looks(count: int, happens: Callable[[], None], patch: pytest.MonkeyPat
 
         return looked
 
-    patch.setattr(named_pipe, "poll", looking(pipe_stream.poll))
+    patch.setattr(pipe_connector, "poll", looking(pipe_stream.poll))
     patch.setattr(os, "read", looking(os.read))
 
 
@@ -342,7 +342,7 @@ async def test_two_passers_by_of_whom_one_leaves_as_the_other_comes(
     paths: tuple[str, str], first: str, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer holds both pipes at one moment."""
-    opening = _Opening(PipeAddress(*paths))
+    opening = PipeConnector(PipeAddress(*paths))
     loop = asyncio.get_running_loop()
     reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
     assert opening.attempt(loop) is None, "both are open from now on"

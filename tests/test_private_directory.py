@@ -19,8 +19,8 @@ from ipc_channel import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
 )
-from ipc_channel.protocol.rendezvous import PipeAddress
-from ipc_channel.transports.named_pipe import _Opening
+from ipc_channel.transports.pipe_address import PipeAddress
+from ipc_channel.transports.pipe_connector import PipeConnector
 from ipc_channel.transports.private_directory import PrivateDirectory
 from raw import CLOSE, PATIENCE, eventually, frame, meet, open_descriptors
 
@@ -115,7 +115,7 @@ async def test_a_client_that_comes_while_pipes_are_replaced_finds_a_pair(
     """The pipe that it reads is replaced last: by that it notices that both are new."""
     directory = PrivateDirectory()
     session = os.open(directory.in_path, os.O_RDONLY | os.O_NONBLOCK)  # the one before
-    client = _Opening(PipeAddress(directory.out_path, directory.in_path))
+    client = PipeConnector(PipeAddress(directory.out_path, directory.in_path))
     loop = asyncio.get_running_loop()
     real, renamed = os.rename, []
 

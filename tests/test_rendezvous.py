@@ -9,6 +9,9 @@ import pytest
 import vectors
 from ipc_channel import BadRendezvousError, make_ipc_channel_client
 from ipc_channel.protocol import rendezvous
+from ipc_channel.transports import registry
+from ipc_channel.transports.pipe_address import PipeAddress
+from ipc_channel.transports.tcp_address import TCPAddress
 
 CASES = {case["id"]: case for case in vectors.load("rendezvous")}
 ENVIRONMENTS = {case["id"]: case for case in vectors.load("environment")}
@@ -22,11 +25,12 @@ def test_strings(id_: str) -> None:
             make_ipc_channel_client(case["in"], case["out"])
         assert caught.value.code == case["error"]
         return
-    address = rendezvous.parse(case["in"], case["out"])
-    assert address.transport == case["transport"]
-    if isinstance(address, rendezvous.TCPAddress):
+    transport, address = registry.parse(case["in"], case["out"])
+    assert transport.name == address.transport == case["transport"]
+    if isinstance(address, TCPAddress):
         assert (address.host, address.port) == (case["host"], case["port"])
     else:
+        assert isinstance(address, PipeAddress)
         assert (address.in_path, address.out_path) == (case["in"], case["out"])
 
 
@@ -46,12 +50,12 @@ def test_environment(id_: str) -> None:
 @pytest.mark.parametrize("value", [None, 5000, b"/tmp/in"])
 def test_not_a_string(value: Any) -> None:
     with pytest.raises(TypeError, match="in_path is a str"):
-        rendezvous.parse(value, "5000")
+        registry.parse(value, "5000")
 
 
 def test_a_name_that_no_file_can_have() -> None:
     with pytest.raises(BadRendezvousError, match="no file can have this name"):
-        rendezvous.parse("/\ud800", "/out")
+        registry.parse("/\ud800", "/out")
 
 
 def test_not_an_environment() -> None:
@@ -61,16 +65,16 @@ def test_not_an_environment() -> None:
 
 def test_a_path_is_measured_in_bytes() -> None:
     path = "/" + "é" * 2047
-    rendezvous.parse(path, "/x")
+    registry.parse(path, "/x")
     with pytest.raises(BadRendezvousError, match="4095 bytes"):
-        rendezvous.parse(path + "é", "/x")
+        registry.parse(path + "é", "/x")
 
 
 def test_a_refusal_shows_the_string_up_to_a_length() -> None:
     for size in (120, 121):
         text = "x" * size
         with pytest.raises(BadRendezvousError) as caught:
-            rendezvous.parse(text, text)
+            registry.parse(text, text)
         shown = text if size == 120 else "x" * 117 + "..."
         assert f"bad rendezvous {shown!r}: " in str(caught.value)
 
@@ -78,4 +82,4 @@ def test_a_refusal_shows_the_string_up_to_a_length() -> None:
 @pytest.mark.parametrize("paths", [("nonsense", "5"), ("5", "nonsense")])
 def test_a_refusal_names_the_string_that_is_wrong(paths: tuple[str, str]) -> None:
     with pytest.raises(BadRendezvousError, match="'nonsense': neither"):
-        rendezvous.parse(*paths)
+        registry.parse(*paths)

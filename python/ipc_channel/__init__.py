@@ -74,11 +74,8 @@ from ipc_channel.transports.named_pipe import (
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
-from ipc_channel.transports.tcp_socket import (
-    TCPSocketChannel,
-    TCPSocketChannelClient,
-    TCPSocketProtocol,
-)
+from ipc_channel.transports.tcp_protocol import TCPSocketProtocol
+from ipc_channel.transports.tcp_socket import TCPSocketChannel, TCPSocketChannelClient
 
 __version__ = "0.1.0"
 

@@ -8,17 +8,9 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
-from ipc_channel.options import Options, default_logger
-from ipc_channel.protocol import rendezvous
-from ipc_channel.transports.named_pipe import (
-    PosixNamedPipeChannel,
-    PosixNamedPipeChannelClient,
-)
-from ipc_channel.transports.tcp_socket import (
-    TCPSocketChannel,
-    TCPSocketChannelClient,
-    check_users,
-)
+from ipc_channel.options import Options, check_users, default_logger
+from ipc_channel.protocol.rendezvous import Transport
+from ipc_channel.transports import registry
 
 __all__ = [
     "PIPE_CONN_TIMEOUT",
@@ -33,7 +25,7 @@ def make_ipc_channel(
     logger: logging.Logger = default_logger,
     loop: asyncio.AbstractEventLoop | None = None,
     *,
-    transport: rendezvous.Transport | None = None,
+    transport: Transport | None = None,
     allowed_users: Iterable[int] = (),
     **options: Unpack[Options],
 ) -> IPCChannel:
@@ -54,20 +46,16 @@ def make_ipc_channel(
     Raises ValueError or TypeError for an option out of range.
     """
     users = check_users(allowed_users)
-    if transport is None:
-        transport = rendezvous.default_transport()
-    if transport == "tcp":
-        return TCPSocketChannel(logger, loop, allowed_users=users, **options)
-    if transport != "named_pipe":
-        raise ValueError(
-            f"transport is {transport!r}, not 'named_pipe' or 'tcp';"
-            " leave it out for the default of this system"
-        )
+    kind = registry.default() if transport is None else registry.named(transport)
+    if kind.peer_credentials:
+        return kind.server(logger, loop, allowed_users=users, **options)
     if users:
+        able = [repr(one.name) for one in registry.all_types() if one.peer_credentials]
         raise ValueError(
-            "allowed_users needs transport='tcp': named pipes are open to our own user only"
+            f"allowed_users needs transport={' or '.join(able)}:"
+            f" {kind.name} is open to our own user only"
         )
-    return PosixNamedPipeChannel(logger, loop, **options)
+    return kind.server(logger, loop, **options)
 
 
 def make_ipc_channel_client(
@@ -87,6 +75,5 @@ def make_ipc_channel_client(
     Raises BadRendezvousError for strings that are no rendezvous
     (spec/rendezvous.md), ValueError or TypeError for an option out of range.
     """
-    if isinstance(rendezvous.parse(in_path, out_path), rendezvous.TCPAddress):
-        return TCPSocketChannelClient(in_path, out_path, logger, loop, **options)
-    return PosixNamedPipeChannelClient(in_path, out_path, logger, loop, **options)
+    kind, _ = registry.parse(in_path, out_path)
+    return kind.client(in_path, out_path, logger, loop, **options)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TypedDict
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE, check_max_message_size
 
 DEFAULT_LINGER = 1.0
 """Seconds that ``close`` waits for a peer that does not read."""
 
+_NO_USER = 2**32 - 1  # which system calls take for "leave it as it is"
 _LONGEST = 10**9  # seconds: no wait, but a number that loops and selectors take
 
 default_logger = logging.getLogger("ipc_channel")
@@ -68,3 +70,17 @@ def check_loop_argument(
             f"loop is an event loop, not {kind}; leave it out for the running one"
         )
     return loop
+
+
+def check_users(users: Any) -> frozenset[int]:
+    """Return ``users``, or raise TypeError or ValueError unless they are user ids."""
+    found = tuple(users) if isinstance(users, Iterable) else (None,)
+    if isinstance(users, str | bytes) or not all(type(user) is int for user in found):
+        raise TypeError(
+            f"allowed_users is a collection of user ids, such as [1000], not {users!r};"
+            " pwd.getpwnam(name).pw_uid is the id of a name"
+        )
+    for user in found:
+        if not 0 <= user < _NO_USER:
+            raise ValueError(f"allowed_users has {user}, not within 0 and {_NO_USER - 1}")
+    return frozenset(found)

@@ -28,19 +28,22 @@ PYTHON = [
     "protocol/rendezvous",
     "protocol/session_state",
     "transports/named_pipe",
+    "transports/pipe_address",
+    "transports/pipe_connector",
     "transports/pipe_files",
     "transports/pipe_stream",
     "transports/pipe_write",
+    "transports/tcp_address",
     "transports/tcp_socket",
     "transports/tcp_stream",
 ]
 NOT_OF_A_CLIENT = {  # functions and classes
-    *("PosixNamedPipeChannel", "TCPSocketChannel", "TCPSocketProtocol", "_TakenOver"),
-    *("_take_over", "check_users", "_tell_who_reads", "mark_as_read_by_server"),
-    *("default_transport", "to_environment", "check_named_pipes_exist", "warn_unclosed"),
+    *("PosixNamedPipeChannel", "TCPSocketChannel", "register", "unregister", "all_types"),
+    *("named", "default", "_tell_who_reads", "mark_as_read_by_server"),
+    *("to_environment", "check_named_pipes_exist", "warn_unclosed"),
     *("__repr__", "__getstate__", "__del__", "_name", "_state", "_describe", "_log_end"),
     *("check_loop_argument", "check_logger", "check_running", "check_loop", "_check_loop"),
-    *("disconnect", "deserted", "abandon", "hindrance", "closing"),
+    *("disconnect", "deserted", "abandon", "last_attempt", "closing"),
 }
 
 

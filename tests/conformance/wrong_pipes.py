@@ -11,15 +11,15 @@ from conformance.wrong_connecting import set_timeout
 from ipc_channel import BadRendezvousError, users
 from ipc_channel.conformance import python_testee
 from ipc_channel.conformance.python_testee import Testee, Told
-from ipc_channel.transports import named_pipe, pipe_files, pipe_stream
+from ipc_channel.transports import pipe_connector, pipe_files, pipe_stream
+from ipc_channel.transports.pipe_connector import PipeConnector
 
-_Opening = named_pipe._Opening
 NONE = pipe_stream.NONE
 
 
 @fault("connect/pipes/came-and-went-before")
 def drops_who_came_and_went() -> None:
-    named_pipe._Opening._has_left = lambda self: False
+    PipeConnector._has_left = lambda self: False
 
 
 @fault("connect/pipes/one-is-missing")
@@ -37,12 +37,12 @@ def refuses_a_missing_pipe() -> None:
 
 @fault("connect/pipes/half-a-server")
 def counts_half_a_server() -> None:
-    named_pipe._Opening._has_writer = lambda self: True
+    PipeConnector._has_writer = lambda self: True
 
 
 @fault("connect/pipes/passer-by-after")
 def passer_by_is_the_end() -> None:
-    named_pipe._Opening._has_writer = lambda self: True
+    PipeConnector._has_writer = lambda self: True
     pipe_stream.PipeStream._peer_gone = lambda self: True
 
 
@@ -54,7 +54,7 @@ def blocks_in_open() -> None:
         except FileNotFoundError:
             return pipe_stream.NONE
 
-    named_pipe._open_pipe = open_pipe
+    pipe_connector._open_pipe = open_pipe
     set_timeout(lambda timeout: timeout or 1)
 
 
@@ -71,43 +71,43 @@ def trusts_every_owner() -> None:
 
 @fault("connect/pipes/replaced")
 def never_looks_at_the_names_again() -> None:
-    named_pipe._Opening._is_elsewhere = lambda self: False
+    PipeConnector._path_was_replaced = lambda self: False
 
 
 @fault("connect/refused/file-as-out-beside-nothing")
 def looks_at_out_only_beside_in() -> None:
-    real = _Opening._check_paths
+    real = PipeConnector._check_paths
 
-    def check(self: _Opening) -> None:
+    def check(self: PipeConnector) -> None:
         if os.path.lexists(self._address.in_path):
             real(self)
 
-    _Opening._check_paths = check
+    PipeConnector._check_paths = check
 
 
 @fault("connect/refused/in-is-not-opened")
 def opens_before_it_looks() -> None:
-    def check(self: _Opening) -> None:
+    def check(self: PipeConnector) -> None:
         if os.path.exists(self._address.in_path):
             os.close(os.open(self._address.in_path, os.O_RDONLY | os.O_NONBLOCK))
         real(self)
 
-    real = _Opening._check_paths
-    _Opening._check_paths = check
+    real = PipeConnector._check_paths
+    PipeConnector._check_paths = check
 
 
 @fault("connect/refused/the-same-pipe")
 def meets_itself_by_two_names() -> None:
-    real = _Opening._check_paths
+    real = PipeConnector._check_paths
 
-    def check(self: _Opening) -> None:
+    def check(self: PipeConnector) -> None:
         try:
             real(self)
         except BadRendezvousError as error:
             if "the same pipe" not in str(error):
                 raise
 
-    _Opening._check_paths = check
+    PipeConnector._check_paths = check
 
 
 @fault("connect/refused/in-becomes-a-file")
@@ -119,7 +119,7 @@ def does_not_look_at_what_it_has_opened() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(pipe_files, name)
 
-    named_pipe.pipe_files = Blind()
+    pipe_connector.pipe_files = Blind()
 
 
 @fault("connect/refused/out-becomes-a-symlink")
@@ -129,51 +129,51 @@ def opens_what_has_become_a_symbolic_link() -> None:
 
 @fault("connect/pipes/stays-open")
 def closes_both_when_a_reader_leaves() -> None:
-    real = _Opening.attempt
+    real = PipeConnector.attempt
 
-    def attempt(self: _Opening, loop: Any) -> Any:
+    def attempt(self: PipeConnector, loop: Any) -> Any:
         if self._out != NONE and pipe_stream.poll(self._out, 0) & select.POLLERR:
             self.close()
         return real(self, loop)
 
-    _Opening.attempt = attempt
+    PipeConnector.attempt = attempt
 
 
 @fault("connect/pipes/reader-has-left")
 def does_not_look_whether_its_reader_is_there() -> None:
-    _Opening._is_read = lambda self: self._out != NONE
+    PipeConnector._is_read = lambda self: self._out != NONE
 
 
 @fault("connect/pipes/visited-between-calls")
 def does_not_look_again_when_its_names_are_wrong() -> None:
-    real, looks = _Opening._sees_peer, []
-    attempt = _Opening.attempt
+    real, looks = PipeConnector._sees_peer, []
+    attempt = PipeConnector.attempt
 
-    def sees_peer(self: _Opening) -> bool:
+    def sees_peer(self: PipeConnector) -> bool:
         looks.append(1)
         return len(looks) == 1 and real(self)
 
-    def begin(self: _Opening, loop: Any) -> Any:
+    def begin(self: PipeConnector, loop: Any) -> Any:
         looks.clear()
         return attempt(self, loop)
 
-    _Opening._sees_peer, _Opening.attempt = sees_peer, begin
+    PipeConnector._sees_peer, PipeConnector.attempt = sees_peer, begin
 
 
 @fault("connect/pipes/new-beside-old")
 def opens_a_new_out_beside_an_old_in() -> None:
-    real = _Opening._is_elsewhere
-    _Opening._is_elsewhere = lambda self: self._out != NONE and real(self)
+    real = PipeConnector._path_was_replaced
+    PipeConnector._path_was_replaced = lambda self: self._out != NONE and real(self)
 
 
 @fault("connect/pipes/gives-up-half-way")
 @fault("cancel/connect-half-way")
 def leaves_its_writing_end_open() -> None:
-    def close(self: _Opening) -> None:
+    def close(self: PipeConnector) -> None:
         pipe_stream.close(self._in)
         self._forget()
 
-    _Opening.close = close
+    PipeConnector.close = close
 
 
 @fault("connect/pipes/after-who-passed-by")
@@ -194,15 +194,15 @@ def takes_unmapped_users_for_its_own() -> None:
 @fault("connect/pipes/passer-by-after")
 @fault("connect/pipes/passer-by-before")
 def leaves_along_with_a_passer_by() -> None:
-    real = _Opening.attempt
+    real = PipeConnector.attempt
 
-    def attempt(self: _Opening, loop: Any) -> Any:
+    def attempt(self: PipeConnector, loop: Any) -> Any:
         stream = real(self, loop)
         if stream is None and pipe_stream.poll(self._in, 0) & select.POLLHUP:
             os._exit(0)
         return stream
 
-    _Opening.attempt = attempt
+    PipeConnector.attempt = attempt
 
 
 @fault("environment/leads-to-the-server")

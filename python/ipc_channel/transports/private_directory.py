@@ -19,7 +19,7 @@ from typing import Final
 
 from ipc_channel import fork
 from ipc_channel.errors import BadRendezvousError
-from ipc_channel.protocol.rendezvous import check_named_pipes_exist
+from ipc_channel.transports.pipe_address import check_named_pipes_exist
 from ipc_channel.users import why_not_ours
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
