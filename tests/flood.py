@@ -249,7 +249,7 @@ class Flood:
             self.check_written()
         if self.kind != "write":
             self.check_read(missing)
-        assert self.channel._session.released
+        assert self.channel._session.closed
         assert self.wire.ended, "our end was not closed"
 
     def check_written(self) -> None:

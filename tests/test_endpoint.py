@@ -227,7 +227,7 @@ async def test_a_close_that_is_cancelled_while_it_stops_a_connect(
             await asyncio.sleep(0)
         closing.cancel()
         await asyncio.wait({connecting, closing})
-        assert ours._session.released  # type: ignore[attr-defined]  # looks inside
+        assert ours._session.closed  # type: ignore[attr-defined]  # looks inside
 
 
 async def test_connect_while_connected(connect: Connect) -> None:

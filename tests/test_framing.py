@@ -122,7 +122,7 @@ def test_truncated_says_how_much_came() -> None:
     assert isinstance(error, TruncatedError)
     assert (error.partial, error.expected) == (b"ab", 5)
     assert str(error) == "stream ended after 2 of the 5 payload bytes"
-    again = error.again()
+    again = error.copy_to_raise()
     assert (str(again), again.partial, again.expected) == (str(error), b"ab", 5)
 
 

@@ -98,7 +98,7 @@ async def test_names_stay_for_a_peer_that_is_still_opening() -> None:
     stream = server._session._stream  # type: ignore[union-attr]  # looks inside
     assert isinstance(stream, PipeStream)
     os.close(passer_by)
-    await eventually(lambda: stream._passed_by)
+    await eventually(lambda: stream._stray_opener_left)
     stream._settle()  # as its timer does
     peer = Raw(reader, os.open(server.in_path, os.O_WRONLY))  # the peer's second half
     peer.send(frame(b"at last"))
@@ -115,7 +115,7 @@ async def test_close_while_a_passer_by_is_waited_out(
     stream = server._session._stream  # type: ignore[union-attr]  # looks inside
     assert isinstance(stream, PipeStream)
     peer.end_writing()
-    await eventually(lambda: stream._passed_by)
+    await eventually(lambda: stream._stray_opener_left)
     watched: list[object] = []
     await server.close()
     monkeypatch.setattr(stream, "start_reading", watched.append)

@@ -341,7 +341,7 @@ async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
         for _ in range(20):
             sending = asyncio.to_thread(peer.send, frame(bytes(50_000)))
             await asyncio.gather(sending, ours.read())
-        assert receiver._ahead == 0
+        assert receiver._buffered == 0
 
 
 async def test_reading_goes_on_when_all_was_delivered(connect: Connect) -> None:

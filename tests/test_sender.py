@@ -100,7 +100,7 @@ async def test_a_write_waits_for_the_reader(connect: Connect) -> None:
         for message in messages:
             assert await asyncio.to_thread(peer.recv_frame) == message
         await writing
-        assert not sender._sent
+        assert not sender._drain_waiters
 
 
 async def _write_all(channel: Any, messages: list[bytes]) -> None:
@@ -120,7 +120,7 @@ async def test_the_queue_is_bounded_when_waiting_writes_are_cancelled(
             writing.cancel()
             await asyncio.wait({writing})
         assert sender.queued <= WRITE_AHEAD + 2**20 + 4
-        assert not sender._turns
+        assert not sender._blocked_writers
         peer.close()
 
 
@@ -188,8 +188,8 @@ async def test_a_write_cancelled_in_its_turn_is_sent_once(connect: Connect) -> N
         sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
         first = asyncio.create_task(ours.write(b"1" * 5_000_000))
         second = asyncio.create_task(ours.write(b"2" * 5_000_000))
-        await eventually(lambda: len(sender._turns) == 1)
-        admitted, _ = sender._turns[0]
+        await eventually(lambda: len(sender._blocked_writers) == 1)
+        admitted, _ = sender._blocked_writers[0]
         receiving = asyncio.create_task(asyncio.to_thread(peer.recv_frame))
         while not admitted.done():
             await asyncio.sleep(0)

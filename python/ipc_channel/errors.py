@@ -59,7 +59,7 @@ class IPCChannelError(Exception, metaclass=OwnNames):
     code: ClassVar[str] = "error"
     """Stable string that names the kind of error in every language."""
 
-    def again(self) -> Self:
+    def copy_to_raise(self) -> Self:
         """Return a copy to raise once more: a raised error keeps its traceback."""
         error = copy.copy(self)
         error.__cause__ = self.__cause__

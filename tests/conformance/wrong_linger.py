@@ -121,7 +121,7 @@ def drains_until_the_peer_ends() -> None:
 
 @fault("lifecycle/close/before-it-is-let-in")
 def leaves_in_silence_before_it_is_let_in() -> None:
-    tcp_stream.SocketStream._has_met = lambda self: True
+    tcp_stream.SocketStream._is_accepted = lambda self: True
 
 
 @fault("lifecycle/close/peer-that-breaks-the-limit")

@@ -134,7 +134,7 @@ async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:
     # A reset may take away what had not been read; an end of stream may not.
     assert len(got) == len(messages) or session.end_reason == "reset"
     await session.close()
-    assert session.released
+    assert session.closed
 
 
 def check(data: bytes) -> None:

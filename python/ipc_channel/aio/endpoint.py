@@ -125,7 +125,7 @@ class Endpoint(IPCChannelClient):
 
     def _holds_something(self) -> bool:
         """Whether there is anything that only :meth:`close` frees."""
-        return self._session is not None and not self._session.released
+        return self._session is not None and not self._session.closed
 
     def _forget_peer(self) -> None:
         """Leave nothing open of a peer that was half met."""
@@ -201,7 +201,7 @@ class Endpoint(IPCChannelClient):
                 return None
             raise self._not_connected()
         receiver = self._session.receiver
-        return receiver.take() or await receiver.read()
+        return receiver.read_nowait() or await receiver.read()
 
     async def close(self) -> None:
         if not self._process.runs:
@@ -226,7 +226,7 @@ class Endpoint(IPCChannelClient):
         session = self._session
         if session is not None and not session.closing:
             session.abort()  # which matters only if this was cancelled
-        if session is None or session.released:
+        if session is None or session.closed:
             self._dispose()
             self._status = Status.CLOSED
 
@@ -284,7 +284,7 @@ class Endpoint(IPCChannelClient):
 
     def _check_loop(self) -> None:
         """Raise WrongLoopError if a session or a connect is under way in another loop."""
-        if self._session is not None and not self._session.deserted:
+        if self._session is not None and not self._session.loop_closed:
             self._session.check_loop()
         if self._connecting is not None:
             self._check_connecting(self._connecting)

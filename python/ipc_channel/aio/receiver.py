@@ -90,7 +90,7 @@ class Receiver:
         self._again = False  # whether more is to be read in the next turn
         self._turn = 0  # number of the last turn that was asked for, or has come
         self._drained: asyncio.Future[None] | None = None
-        self._ahead = 0  # bytes that came since nothing was undelivered
+        self._buffered = 0  # bytes that came since nothing was undelivered
         self._chunk = _CHUNK  # bytes of the next read
         self._reserved = 0  # messages, the last of the queue, that are for later turns
 
@@ -107,12 +107,12 @@ class Receiver:
     def start(self) -> None:
         """Take what was read on the way to the connection, and begin to read."""
         self._resume()
-        self._decoder.feed(self._stream.early)
-        self._on_bytes(len(self._stream.early))
+        self._decoder.feed(self._stream.initial_data)
+        self._on_bytes(len(self._stream.initial_data))
         if len(self._messages) > _TURN:
             self._begin_turn()
 
-    def take(self) -> bytes | None:
+    def read_nowait(self) -> bytes | None:
         """Return the message that waits longest, or None: a coroutine less than to read."""
         stream = self._stream
         if get_ident() != stream.thread or not stream.loop.is_running():
@@ -124,7 +124,7 @@ class Receiver:
         try:
             del messages[0]  # unlike a call, nothing that a signal handler comes behind
             if not messages:
-                self._ahead = 0
+                self._buffered = 0
                 if not (self._reading or self._state.end):
                     self._resume()
             elif len(messages) == self._reserved:
@@ -145,7 +145,7 @@ class Receiver:
             if not self._messages:
                 state = self._state
                 if state.read_error is not None:
-                    raise state.read_error.again()
+                    raise state.read_error.copy_to_raise()
                 if state.end is not None:
                     return None
             waiter: Waiter = asyncio.Future(loop=self._stream.loop)
@@ -155,7 +155,7 @@ class Receiver:
             except BaseException:
                 self._leave(waiter)
                 raise
-        return self.take()
+        return self.read_nowait()
 
     def _begin_turn(self) -> None:
         """Hand out the next messages of the queue."""
@@ -283,7 +283,7 @@ class Receiver:
             raise
 
     def _read_on_later(self) -> None:
-        if not (self._stream.tells_again or self._again):
+        if not (self._stream.level_triggered or self._again):
             # Not by watching anew: uvloop gives up a descriptor that had an error.
             self._again = True
             self._go_on_next_turn()
@@ -302,7 +302,7 @@ class Receiver:
         else:
             self._decoder.feed_eof()
             self._on_stream_end()
-        return self._reading and (count == wanted or not self._stream.tells_again)
+        return self._reading and (count == wanted or not self._stream.level_triggered)
 
     def _read_some(self) -> tuple[int, int]:
         """Read once: a large payload straight to its place, all else in chunks.
@@ -330,16 +330,16 @@ class Receiver:
         if self._drained is not None:
             self.discarded += count
             return
-        self._ahead += count
+        self._buffered += count
         if self._decoder.end is not None:
             self._pause()
             self._tell_end(self._decoder.end)
-        elif self._ahead > MESSAGES_AHEAD and self._is_far_ahead():
+        elif self._buffered > MESSAGES_AHEAD and self._is_far_ahead():
             self._pause()
 
     def _is_far_ahead(self) -> bool:
         count = len(self._messages)
-        return count > MESSAGES_AHEAD or (count > 0 and self._ahead > READ_AHEAD)
+        return count > MESSAGES_AHEAD or (count > 0 and self._buffered > READ_AHEAD)
 
     def _on_error(self, cause: OSError) -> None:
         if self._decoder.end is None:

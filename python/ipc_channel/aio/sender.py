@@ -37,7 +37,7 @@ WRITE_AHEAD = 64 * 2**10
 
 # Two, so that of two writes after the peer left, the second fails; and one more,
 # so that who writes once a turn does not need the loop to end it.
-_AT_ONCE = 3
+_EAGER_BUDGET = 3
 _AT_MOST = 2**20  # bytes at a time, so that a fast reader does not hold up the loop
 _GATHER = 64  # buffers of one system call
 _Buffer = bytes | bytearray | memoryview
@@ -71,9 +71,11 @@ class Sender:
         self._queue: deque[_Buffer] = deque()
         self._small: list[bytes] = []  # what comes behind, to be joined
         self._size = 0  # bytes in both
-        self._turns: deque[tuple[asyncio.Future[None], bytes]] = deque()
-        self._sent: list[asyncio.Future[None]] = []  # wait for the queue to be short
-        self._at_once = _AT_ONCE  # frames of this turn that may still go at once
+        self._blocked_writers: deque[tuple[asyncio.Future[None], bytes]] = deque()
+        self._drain_waiters: list[asyncio.Future[None]] = []  # until the queue is short
+        self._eager_budget = (
+            _EAGER_BUDGET  # frames that may still bypass the queue in this loop iteration
+        )
         self._watching = False
         self._emptied: asyncio.Future[None] | None = None
 
@@ -95,7 +97,7 @@ class Sender:
         state = self._state
         if state.write_error is not None:
             raise state.refusal()
-        if self._turns or self._size > WRITE_AHEAD:
+        if self._blocked_writers or self._size > WRITE_AHEAD:
             return self._write_in_turn(data)
         size = len(data)
         try:
@@ -106,8 +108,8 @@ class Sender:
                 self._size += HEADER_SIZE + size
             else:
                 self._enqueue(data)
-            if self._at_once:
-                self._write_at_once()
+            if self._eager_budget:
+                self._write_eagerly()
         except BaseException as error:
             self._on_interrupt(error)
             raise
@@ -117,7 +119,7 @@ class Sender:
 
     def begin_turn(self) -> None:
         """Let the next frames go at once again: a new turn of the loop has begun."""
-        self._at_once = _AT_ONCE
+        self._eager_budget = _EAGER_BUDGET
 
     def close(self) -> asyncio.Future[None]:
         """Queue the close frame; done when all is in the kernel, or can be sent no more."""
@@ -137,10 +139,13 @@ class Sender:
             return
         if not self._state.sends:
             self._size = 0
-        for waiter in (*self._sent, *(admitted for admitted, _ in self._turns)):
+        for waiter in (
+            *self._drain_waiters,
+            *(admitted for admitted, _ in self._blocked_writers),
+        ):
             wake(waiter)
-        self._sent.clear()
-        self._turns.clear()
+        self._drain_waiters.clear()
+        self._blocked_writers.clear()
         if not self._state.sends:
             self.drop()
 
@@ -183,12 +188,12 @@ class Sender:
         """Wait until the frame was put into the queue, and then as any other writer."""
         admitted: asyncio.Future[None] = self._stream.loop.create_future()
         entry = (admitted, payload)
-        self._turns.append(entry)
+        self._blocked_writers.append(entry)
         try:
             await admitted
         except BaseException:
             with contextlib.suppress(ValueError):
-                self._turns.remove(entry)
+                self._blocked_writers.remove(entry)
             raise
         self._check()
         if self._size > WRITE_AHEAD:
@@ -197,7 +202,7 @@ class Sender:
     async def _shortened(self) -> None:
         """Wait until all but ``WRITE_AHEAD`` is in the kernel."""
         sent: asyncio.Future[None] = self._stream.loop.create_future()
-        self._sent.append(sent)
+        self._drain_waiters.append(sent)
         await sent
         self._check()
 
@@ -223,9 +228,9 @@ class Sender:
             self._queue.append(bytearray().join(self._small))
             self._small.clear()
 
-    def _write_at_once(self) -> None:
-        self._at_once -= 1
-        if self._at_once == 1:
+    def _write_eagerly(self) -> None:
+        self._eager_budget -= 1
+        if self._eager_budget == 1:
             # Twice, since a loop forgets a callback as it calls it: if an exception of a
             # signal handler strikes at its very entry, the other one does the work.
             self._stream.loop.call_soon(self._end_turn)
@@ -263,7 +268,7 @@ class Sender:
                 return
             room -= count
             self._drop(count)
-            if self._sent or self._turns:
+            if self._drain_waiters or self._blocked_writers:
                 self._admit()
         if self._size or self._watching or self._emptied is not None:
             self._watch()
@@ -285,14 +290,15 @@ class Sender:
     def _admit(self) -> None:
         """Let waiting writers go on as far as the queue has room."""
         if self._size <= WRITE_AHEAD:
-            for sent in self._sent:
+            for sent in self._drain_waiters:
                 wake(sent)
-            self._sent.clear()
-        while self._turns and self._size <= WRITE_AHEAD:
-            admitted, payload = self._turns[0]
+            self._drain_waiters.clear()
+        while self._blocked_writers and self._size <= WRITE_AHEAD:
+            admitted, payload = self._blocked_writers[0]
             if wake(admitted):
                 self._enqueue(payload)
-            del self._turns[0]  # afterwards: an exception in between ends all that wait
+            # Afterwards: an exception in between ends all that wait.
+            del self._blocked_writers[0]
 
     def _watch(self) -> None:
         if self._size and not self._watching:

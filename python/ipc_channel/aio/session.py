@@ -69,14 +69,14 @@ class Session:
         self.receiver.start()
 
     @property
-    def released(self) -> bool:
+    def closed(self) -> bool:
         """Whether everything was freed."""
-        return self._stream.released
+        return self._stream.closed
 
     @property
     def closing(self) -> bool:
         """Whether a ``close`` is under way."""
-        return not (self.released or self._closing is None or self._closing.done())
+        return not (self.closed or self._closing is None or self._closing.done())
 
     @property
     def end(self) -> EndReason | None:
@@ -104,7 +104,7 @@ class Session:
         return self.receiver.queued
 
     @property
-    def deserted(self) -> bool:
+    def loop_closed(self) -> bool:
         """Whether the loop was closed under the session, which can only be freed now."""
         return self._stream.loop.is_closed()
 
@@ -115,10 +115,10 @@ class Session:
         """
         if not self._stream.process.runs:
             return  # a forked child holds nothing
-        if self.deserted:
+        if self.loop_closed:
             self.abort()
         self.check_loop()
-        if self.released:
+        if self.closed:
             return
         first, this = self._closing, asyncio.current_task()
         if first is not None and first is not this:
@@ -138,7 +138,7 @@ class Session:
 
         An exception in between, of a signal handler, leaves the rest to the next call.
         """
-        if self.released:
+        if self.closed:
             return
         lost = self.sender.queued
         try:
@@ -147,7 +147,7 @@ class Session:
             self.sender.drop()
         finally:
             self._stream.close()
-            self._stream.released = True
+            self._stream.closed = True
             self._state.on(Event.LINGER_OVER)
             wake(self._closed)
         if lost:

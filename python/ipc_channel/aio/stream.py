@@ -21,9 +21,9 @@ from ipc_channel.errors import WrongLoopError
 class Stream(ABC):
     """A byte stream in each direction, watched by one event loop."""
 
-    tells_again = True
+    level_triggered = True
     """Whether the loop goes on to tell of an end or a reset that nobody has read yet."""
-    early = b""
+    initial_data = b""
     """Bytes that were read on the way to the connection."""
     was_reset = False
     """Whether the system has told of a reset on the way, which it does only once."""
@@ -37,7 +37,7 @@ class Stream(ABC):
         # system call up to Python 3.11.
         self.thread = get_ident()
         self.process = fork.this_process()
-        self.released = False
+        self.closed = False
         """Whether the session has freed all: then any loop will do."""
         self.on_end: Callable[[], None] = nothing
         """Called once by the session when its reading side has ended."""
@@ -90,7 +90,7 @@ class Stream(ABC):
     def leave(self) -> None:
         """Close the descriptors in a forked child, and touch nothing of the parent's."""
         self.thread = 0  # is no thread's: every use asks check_loop from now on
-        self.released = True
+        self.closed = True
         self._watches_input = self._watches_output = False  # the parent's loop does
         self.release()
 
@@ -102,7 +102,7 @@ class Stream(ABC):
         self.process.check()
         if asyncio.get_running_loop() is self.loop:
             self.thread = get_ident()  # a loop may move
-        elif not self.released:
+        elif not self.closed:
             closed = self.loop.is_closed()
             which, advice = (
                 ("that was closed since", "call disconnect, and connect again in this loop")

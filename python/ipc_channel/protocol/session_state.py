@@ -201,4 +201,4 @@ class SessionState:
         if self.phase in (Phase.CLOSING, Phase.CLOSED):
             return ended_here()
         assert self.write_error is not None
-        return self.write_error.again()
+        return self.write_error.copy_to_raise()

@@ -50,10 +50,10 @@ class AdoptedStream(SocketStream):
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        early: bytes,
+        initial_data: bytes,
         transport: asyncio.Transport,
     ) -> None:
-        super().__init__(loop, sock, early)
+        super().__init__(loop, sock, initial_data)
         self._transport: asyncio.Transport | None = transport
         # The loop closes it some time after it was let go, in a later turn.
         number = transport.get_extra_info("socket").fileno()

@@ -108,12 +108,12 @@ class PipeConnector:
     def _sees_peer(self) -> bool:
         """Whether the peer holds both of its ends, or has left its bytes.
 
-        What a passer-by leaves stays open otherwise, since the peer may just be
+        What a stray opener leaves stays open otherwise, since the peer may just be
         opening its ends.
         """
         if self._out == NONE:
             return self._has_left()
-        # Whoever reads is looked for before and after: one passer-by may read, and
+        # The reader is looked for before and after: one stray opener may read, and
         # have left by the time that another one writes.
         is_read = self._is_read()
         if self._has_input():

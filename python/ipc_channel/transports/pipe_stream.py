@@ -28,18 +28,18 @@ class PipeStream(Stream):
     """A pair of open named pipes; there is no ``out_fd`` if the peer has left already."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, in_fd: int, out_fd: int, early: bytes
+        self, loop: asyncio.AbstractEventLoop, in_fd: int, out_fd: int, initial_data: bytes
     ) -> None:
         super().__init__(loop)
-        self.early = early
+        self.initial_data = initial_data
         self.on_settled: Callable[[], None] = nothing
         """Called once it is certain that this is a session, and nobody comes in between."""
         self._settling: asyncio.TimerHandle | None = None
         self._write = best_write()
         self._in = in_fd
         self._out = out_fd
-        self._proven = bool(early)  # a byte has come, so that an end is the peer's
-        self._passed_by = False  # somebody else has come and gone
+        self._first_byte_seen = bool(initial_data)  # so that an end is the peer's
+        self._stray_opener_left = False
         self._grown = False
 
     def in_fd(self) -> int:
@@ -50,25 +50,25 @@ class PipeStream(Stream):
 
     def read(self, size: int) -> bytes:
         # Asked before reading: who comes, writes and leaves in between is heard.
-        gone = self._proven or self._peer_gone()
+        gone = self._first_byte_seen or self._peer_gone()
         data = os.read(self._in, size)
-        if not self._proven:
+        if not self._first_byte_seen:
             if not (data or gone):
-                self._wait_out_passer_by()
-                raise BlockingIOError(errno.EAGAIN, "a passer-by has left")
-            self._proven = True
+                self._wait_out_stray_opener()
+                raise BlockingIOError(errno.EAGAIN, "a stray opener has left")
+            self._first_byte_seen = True
             self.on_settled()
         return data
 
     def settle_later(self) -> None:
         """Settle at the first byte, or when a peer that is silent has been there a while."""
-        if self._proven:
+        if self._first_byte_seen:
             self.on_settled()
         else:
             self._settling = self.loop.call_later(_SETTLED, self._settle)
 
     def _settle(self) -> None:
-        if not self._passed_by:
+        if not self._stray_opener_left:
             self.on_settled()
 
     def read_into(self, room: memoryview) -> int:
@@ -117,15 +117,15 @@ class PipeStream(Stream):
     def _peer_gone(self) -> bool:
         return self._out == NONE or bool(poll(self._out, 0) & select.POLLERR)
 
-    def _wait_out_passer_by(self) -> None:
+    def _wait_out_stray_opener(self) -> None:
         """Look now and then whether a writer has come, or the reader has left.
 
-        Watching is no use meanwhile: the hang-up that a passer-by leaves behind
+        Watching is no use meanwhile: the hang-up that a stray opener leaves behind
         stays. Nor is an end of stream the peer's end for sure: one that closes
         its two pipes one after the other looks the same for a moment.
         """
         self.stop_reading()
-        self._passed_by = True
+        self._stray_opener_left = True
 
         def check() -> None:
             if self._in == NONE:

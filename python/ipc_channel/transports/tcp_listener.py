@@ -97,7 +97,7 @@ class Listener:
         """Look at all who come, and let the first one in who may."""
         self._watch(loop, self._admit)
 
-    def turn_away(self, stream: SocketStream) -> None:
+    def reject_others(self, stream: SocketStream) -> None:
         """Reset everybody else who comes while the peer of ``stream`` is there."""
 
         def look() -> None:
@@ -108,12 +108,14 @@ class Listener:
                 for sock in self._accept_some():
                     reset(sock)
             except OSError:  # no descriptors left: they have to wait in the queue
-                self.rest()
-                self._resumption = stream.loop.call_later(_PAUSE, self.turn_away, stream)
+                self.pause_accepting()
+                self._resumption = stream.loop.call_later(
+                    _PAUSE, self.reject_others, stream
+                )
 
         self._watch(stream.loop, look)
 
-    def rest(self) -> None:
+    def pause_accepting(self) -> None:
         """Let those who come wait in the kernel's queue."""
         if self._resumption is not None:
             self._resumption.cancel()
@@ -133,7 +135,7 @@ class Listener:
         Another loop that watches the socket stops doing so first: a descriptor that
         is closed while it is watched leaves a dead entry behind.
         """
-        self.rest()
+        self.pause_accepting()
         self.forget()
         # A child that was forked without our hook may hold a copy, which would listen on.
         with contextlib.suppress(OSError):  # systems other than Linux
@@ -178,7 +180,7 @@ class Listener:
             self._admitted = None
 
     def _watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-        self.rest()
+        self.pause_accepting()
         if self._socket.fileno() >= 0 and not loop.is_closed():
             self._loop = loop
             self._watching.add(loop)
@@ -206,11 +208,11 @@ class Listener:
             if self._admitted is None:
                 self._admitted = self._choose(loop)
         except OSError as error:  # no descriptors left, for instance
-            self.rest()
+            self.pause_accepting()
             if self._accepting is not None and not self._accepting.done():
                 self._accepting.set_exception(error)
         if self._admitted is not None:
-            self.rest()
+            self.pause_accepting()
             if self._accepting is not None and not self._accepting.done():
                 self._accepting.set_result(self._admitted)
                 self._admitted = None
@@ -238,7 +240,7 @@ class Listener:
             del self._undecided[0]
         if used_table and chosen is None:
             # Leave the loop to others for as long as this took.
-            self.rest()
+            self.pause_accepting()
             self._resumption = loop.call_later(loop.time() - start, self.admit, loop)
         return chosen
 

@@ -73,7 +73,7 @@ class TCPSocketProtocol:
     async def read(self) -> bytes | None:
         """See :meth:`ipc_channel.IPCChannelClient.read`."""
         receiver = self._session.receiver
-        return receiver.take() or await receiver.read()
+        return receiver.read_nowait() or await receiver.read()
 
     async def close(self) -> None:
         """See :meth:`ipc_channel.IPCChannelClient.close`."""
@@ -81,6 +81,6 @@ class TCPSocketProtocol:
 
     def __del__(self) -> None:
         session = getattr(self, "_session", None)
-        if session is not None and not session.released:
+        if session is not None and not session.closed:
             session.abandon()
             warn_unclosed(self)

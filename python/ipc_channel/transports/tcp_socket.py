@@ -73,7 +73,7 @@ class TCPSocketChannel(Endpoint, IPCChannel):
             )
         stream = SocketStream(loop, sock)
         stream.on_end = functools.partial(self._listener.admit, loop)
-        self._listener.turn_away(stream)
+        self._listener.reject_others(stream)
         return stream
 
     def _holds_something(self) -> bool:

@@ -30,19 +30,19 @@ class SocketStream(Stream):
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        early: bytes = b"",
+        initial_data: bytes = b"",
         *,
         was_reset: bool = False,
     ) -> None:
         super().__init__(loop)
-        self.early = early
+        self.initial_data = initial_data
         self.was_reset = was_reset
         # libuv tells of a reset once, along with the data before it.
-        self.tells_again = isinstance(loop, asyncio.SelectorEventLoop)
+        self.level_triggered = isinstance(loop, asyncio.SelectorEventLoop)
         self._socket = sock
         self._finished = False  # writing was shut down
         # Whether a process is known to hold the other end; others than TCP begin that way.
-        self._met = sock.family not in (socket.AF_INET, socket.AF_INET6)
+        self._accepted = sock.family not in (socket.AF_INET, socket.AF_INET6)
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # not TCP, or gone already
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -78,7 +78,7 @@ class SocketStream(Stream):
         return int(count)
 
     def delivered(self) -> bool:
-        return self.unsent() == 0 and self._has_met()
+        return self.unsent() == 0 and self._is_accepted()
 
     def release(self) -> None:
         if self._finished and self.process.runs:
@@ -88,7 +88,7 @@ class SocketStream(Stream):
                 self._socket.shutdown(socket.SHUT_RD)
         fork.close(self._socket)
 
-    def _has_met(self) -> bool:
+    def _is_accepted(self) -> bool:
         """Whether a process holds the other end, or has.
 
         While the server has not let us in, leaving would make us nobody's
@@ -96,8 +96,8 @@ class SocketStream(Stream):
         """
         # Without a descriptor for asking, the peer's end of the stream has to tell.
         with contextlib.suppress(OSError):
-            self._met = self._met or peer_user(self._socket) is not None
-        return self._met
+            self._accepted = self._accepted or peer_user(self._socket) is not None
+        return self._accepted
 
     def ended(self) -> bool:
         return hasattr(select, "POLLRDHUP") and bool(self._poll(select.POLLRDHUP))
