@@ -530,7 +530,7 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
             asyncio.to_thread(peer.send, frame(bytes(1000)) * 20_000)
         )
         receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
-        await eventually(lambda: not receiver._reading)
+        await eventually(lambda: not receiver.reading)
         writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
         await asyncio.sleep(0.01)
         closing = asyncio.create_task(ours.close())

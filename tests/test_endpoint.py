@@ -243,7 +243,7 @@ async def test_connect_while_more_than_is_read_ahead_waits(connect: Connect) -> 
         wire = frame(b"x" * 500_000) + frame(b"more")
         sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
         receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
-        await eventually(lambda: not receiver._reading)
+        await eventually(lambda: not receiver.reading)
         assert await ours.connect(0)
         assert await ours.read() == b"x" * 500_000
         assert await ours.read() == b"more"
@@ -375,7 +375,7 @@ async def test_a_peer_that_left_much_unread_is_no_peer_any_more(transport: Any) 
     first = await meet(server)
     receiver = server._session.receiver  # type: ignore[attr-defined]  # looks inside
     await asyncio.to_thread(first.send, frame(bytes(150_000)) * 2)
-    await eventually(lambda: not receiver._reading)  # so that the end is not seen
+    await eventually(lambda: not receiver.reading)  # so that the end is not seen
     first.close()
     second = await meet(server)
     second.send(frame(b"second"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -41,6 +42,13 @@ needs_root = pytest.mark.skipif(
     reason="NOT TESTED: a process of another user needs root to start; "
     "the same rule is checked without one by test_who_may_enter",
 )
+
+
+def unused_port() -> int:
+    """Return a port that the kernel gives to nobody meanwhile, so that it can be used twice."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first = int(file.read().split()[0])
+    return random.randrange(first // 2, first)
 
 
 @pytest.mark.covers("RDV-42")
@@ -169,8 +177,9 @@ async def test_a_listener_on_the_port_of_a_peer_that_left_does_not_vouch_for_it(
     if way == "table":
         monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        port = client.getsockname()[1]
+        port = unused_port()
+        source = ("127.0.0.1", port)
+        client = socket.create_connection(listener.getsockname(), source_address=source)
         client.sendall(frame(b"from a stranger"))
         server, _ = listener.accept()
         leave_without_a_trace(client)
@@ -192,8 +201,9 @@ async def test_a_later_connection_from_the_same_port_does_not_vouch(
     if way == "table":
         monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        port = client.getsockname()[1]
+        port = unused_port()
+        source = ("127.0.0.1", port)
+        client = socket.create_connection(listener.getsockname(), source_address=source)
         client.sendall(frame(b"from a stranger"))
         server, _ = listener.accept()
         ends = _peer_ends(server)

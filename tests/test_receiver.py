@@ -170,7 +170,7 @@ async def test_frames_after_the_close_frame_are_ignored(
         assert await read_to_end(ours) == ([b"a"], None)
         assert ours.end_reason == "clean"
         assert "session ended: clean" in caplog.text
-        assert not ours._session.receiver._reading  # type: ignore[attr-defined]  # looks inside
+        assert not ours._session.receiver.reading  # type: ignore[attr-defined]  # looks inside
 
 
 @pytest.mark.covers("SES-2", "SES-24")
@@ -252,7 +252,7 @@ async def test_a_reader_woken_and_cancelled_at_once_passes_the_message_on(
         first, second, third = (asyncio.create_task(ours.read()) for _ in range(3))
         await asyncio.sleep(0)
 
-        waiter = ours._session.receiver._readers[1]  # type: ignore[attr-defined]  # looks inside
+        waiter = ours._session.receiver.inbox._readers[1]  # type: ignore[attr-defined]  # looks inside
         peer.send(frame(b"one") + frame(b"other"))
         while not waiter.done():
             await asyncio.sleep(0)
@@ -329,7 +329,7 @@ async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
             asyncio.to_thread(peer.send, frame(b"small") + frame(large))
         )
         receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
-        await eventually(lambda: not receiver._reading)  # the read-ahead is full
+        await eventually(lambda: not receiver.reading)  # the read-ahead is full
         assert await ours.read() == b"small"
         assert await ours.read() == large
         await sending
@@ -341,7 +341,7 @@ async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
         for _ in range(20):
             sending = asyncio.to_thread(peer.send, frame(bytes(50_000)))
             await asyncio.gather(sending, ours.read())
-        assert receiver._buffered == 0
+        assert receiver.inbox.buffered == 0
 
 
 async def test_reading_goes_on_when_all_was_delivered(connect: Connect) -> None:
@@ -351,13 +351,13 @@ async def test_reading_goes_on_when_all_was_delivered(connect: Connect) -> None:
         sending = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(bytes(1_000)) * count)
         )
-        await eventually(lambda: not receiver._reading)
+        await eventually(lambda: not receiver.reading)
         ahead = receiver.queued
         while receiver.queued > 1:
             await ours.read()
-            assert not receiver._reading
+            assert not receiver.reading
         await ours.read()
-        assert receiver._reading
+        assert receiver.reading
         for _ in range(count - ahead):
             assert await ours.read() == bytes(1_000)
         await sending
@@ -369,10 +369,10 @@ async def test_what_comes_between_reads_counts_as_well(connect: Connect) -> None
         receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         await asyncio.to_thread(peer.send, frame(bytes(1_000)) * few)
         await eventually(lambda: receiver.queued == few)
-        assert receiver._reading
+        assert receiver.reading
         await ours.read()
         peer.send(frame(bytes(1_000)))
-        await eventually(lambda: not receiver._reading)
+        await eventually(lambda: not receiver.reading)
 
 
 @pytest.mark.parametrize("readers", [1, 3])
@@ -412,7 +412,7 @@ async def test_read_ahead_of_tiny_messages_is_bounded(connect: Connect) -> None:
     async with connect() as (ours, peer):
         receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         sending = asyncio.create_task(asyncio.to_thread(peer.send, frame(b"x") * count))
-        await eventually(lambda: not receiver._reading)
+        await eventually(lambda: not receiver.reading)
         assert MESSAGES_AHEAD < receiver.queued <= MESSAGES_AHEAD + _CHUNK // 5 + 1
         for _ in range(count):
             assert await ours.read() == b"x"
@@ -434,7 +434,7 @@ async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(ours.read(), 0.001)
-        assert not ours._session.receiver._readers  # type: ignore[attr-defined]  # looks inside
+        assert not ours._session.receiver.inbox._readers  # type: ignore[attr-defined]  # looks inside
 
 
 async def test_a_reader_that_is_being_cancelled_takes_nobodys_turn(

@@ -130,7 +130,7 @@ async def test_streams_that_are_reset_while_output_waits(size: int) -> None:
         protocol = TCPSocketProtocol(reader, writer)
         if size:  # more than is read ahead: nothing is being read then
             await asyncio.to_thread(peer.send, frame(bytes(size)) * 2)
-            await eventually(lambda: not protocol._session.receiver._reading)
+            await eventually(lambda: not protocol._session.receiver.reading)
         writing = asyncio.create_task(protocol.write(bytes(200_000)))
         await asyncio.sleep(0)
         peer.reset()
@@ -162,7 +162,7 @@ async def test_a_reset_inside_a_message_that_the_transport_has_met_first() -> No
         protocol = TCPSocketProtocol(reader, writer)
         receiver, stream = protocol._session.receiver, protocol._session._stream
         await asyncio.to_thread(peer.send, frame(bytes(2**20))[:300_000])
-        await eventually(lambda: receiver._buffered == 300_000)
+        await eventually(lambda: receiver.inbox.buffered == 300_000)
         stream.stop_reading()
         peer.reset()
         await eventually(writer.transport.is_closing)
@@ -339,7 +339,9 @@ async def test_many_tiny_messages_that_came_before_are_handed_out_in_turns() -> 
         await eventually(lambda: len(reader._buffer) == 10_000)  # looks inside
         ours = TCPSocketProtocol(reader, writer)
         receiver = ours._session.receiver
-        assert len([1 for _ in range(2000) if receiver.read_nowait() is not None]) == 512
+        assert (
+            len([1 for _ in range(2000) if receiver.inbox.read_nowait() is not None]) == 512
+        )
         for _ in range(1488):
             assert await ours.read() == b"x"
         await ours.close()

@@ -98,7 +98,7 @@ async def test_a_restarted_peer_is_not_turned_away() -> None:
     first = dial(server.in_path, server.in_path)
     assert await server.connect()
     first.send(frame(b"x" * 500_000))  # more than is read ahead: its end is not seen
-    await eventually(lambda: not server._session.receiver._reading)  # type: ignore[union-attr]  # looks inside
+    await eventually(lambda: not server._session.receiver.reading)  # type: ignore[union-attr]  # looks inside
     first.close()
     second = dial(server.in_path, server.in_path)
     second.send(frame(b"second"))

@@ -82,7 +82,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     assert await server.connect()
     receiver = server._session.receiver  # type: ignore[union-attr]  # looks inside
     peer.send(frame(b"x" * 500_000))
-    await eventually(lambda: not receiver._reading)
+    await eventually(lambda: not receiver.reading)
     peer.reset()
     with pytest.raises(ConnectionError):
         while True:

@@ -114,7 +114,9 @@ async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:
         elif step == 2:
             peer.read()
         elif step in (3, 4):
-            message = await attempt(session.receiver.read(), steps.ConsumeIntInRange(0, 4))
+            message = await attempt(
+                session.receiver.inbox.read(), steps.ConsumeIntInRange(0, 4)
+            )
             if message is not None:
                 got.append(message)
         elif step == 5:
@@ -124,11 +126,11 @@ async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:
             peer.close(reset=steps.ConsumeBool())
     peer.close()
     while session.end_reason is None:
-        message = await attempt(session.receiver.read(), 1)
+        message = await attempt(session.receiver.inbox.read(), 1)
         if message is not None:
             got.append(message)
     while session.queued:
-        got.append(await session.receiver.read() or b"")
+        got.append(await session.receiver.inbox.read() or b"")
     messages, _ = expected(peer.sent, LIMIT)
     assert got == messages[: len(got)]
     # A reset may take away what had not been read; an end of stream may not.

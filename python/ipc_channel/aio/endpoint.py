@@ -200,8 +200,8 @@ class Endpoint(IPCChannelClient):
             if self._is_closed:
                 return None
             raise self._not_connected()
-        receiver = self._session.receiver
-        return receiver.read_nowait() or await receiver.read()
+        inbox = self._session.receiver.inbox
+        return inbox.read_nowait() or await inbox.read()
 
     async def close(self) -> None:
         if not self._process.runs:

@@ -1,23 +1,19 @@
 """The reading half of a session (spec/session.md, "Reading").
 
-Whatever is ready is read at once and decoded into a queue of whole messages,
-whether or not somebody waits for one; so the end is noticed as it comes. A
-reader takes a message off the queue in one step without waiting in between,
-so that a cancelled read can lose nothing. Once more than ``READ_AHEAD`` is
-undelivered nothing is read until all is delivered, and the peer's writes wait.
+Whatever is ready is read at once and decoded into whole messages, whether or not a
+reader waits for one; so the end is noticed as it comes. Once more than ``READ_AHEAD``
+is undelivered nothing is read until all is delivered, and the peer's writes wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Callable
 from functools import cache
-from threading import get_ident
 
+from ipc_channel.aio.inbox import Inbox
 from ipc_channel.aio.stream import Stream
-from ipc_channel.aio.waiter import Waiter, deliver, wake
+from ipc_channel.aio.waiter import NextTurn, wake
 from ipc_channel.errors import EndReason, IPCChannelError, ResetError
 from ipc_channel.protocol.framing import Decoder
 from ipc_channel.protocol.session_state import Event, SessionState
@@ -32,7 +28,6 @@ _CHUNK = 68 * 2**10  # bytes of one read: a message of 64 KiB with its header
 # always, since the memory for it would come from the kernel anew for each small message,
 # and what is read of a large one would be copied.
 _LARGE_CHUNK = 256 * 2**10
-_TURN = 512  # messages that readers get in one turn of the loop, so that others have theirs
 _EVENTS = {
     EndReason.CLEAN: Event.CLOSE_FRAME,
     EndReason.EOF: Event.END_AT_BOUNDARY,
@@ -85,19 +80,28 @@ class Receiver:
         self._decoder = decoder
         self._state = state
         self._messages = decoder.messages
-        self._readers: deque[Waiter] = deque()
-        self._reading = False
+        self._next_turn = NextTurn(stream.loop, self._on_next_turn)
+        self.inbox = Inbox(
+            stream,
+            state,
+            decoder.messages,
+            on_space=self._resume,
+            on_rest=self._next_turn.ask,
+            on_interrupt=on_interrupt,
+        )
         self._again = False  # whether more is to be read in the next turn
-        self._turn = 0  # number of the last turn that was asked for, or has come
         self._drained: asyncio.Future[None] | None = None
-        self._buffered = 0  # bytes that came since nothing was undelivered
         self._chunk = _CHUNK  # bytes of the next read
-        self._reserved = 0  # messages, the last of the queue, that are for later turns
 
     @property
     def alive(self) -> bool:
         """Whether more may come; asks the stream while nothing is read from it."""
-        return self._state.end is None and (self._reading or not self._stream.ended())
+        return self._state.end is None and (self.reading or not self._stream.ended())
+
+    @property
+    def reading(self) -> bool:
+        """Whether the loop watches for input."""
+        return not self.inbox.paused
 
     @property
     def queued(self) -> int:
@@ -109,85 +113,7 @@ class Receiver:
         self._resume()
         self._decoder.feed(self._stream.initial_data)
         self._on_bytes(len(self._stream.initial_data))
-        if len(self._messages) > _TURN:
-            self._begin_turn()
-
-    def read_nowait(self) -> bytes | None:
-        """Return the message that waits longest, or None: a coroutine less than to read."""
-        stream = self._stream
-        if get_ident() != stream.thread or not stream.loop.is_running():
-            stream.check_loop()
-        messages = self._messages
-        if not messages or (self._reserved and len(messages) <= self._reserved):
-            return None
-        message = messages[0]
-        try:
-            del messages[0]  # unlike a call, nothing that a signal handler comes behind
-            if not messages:
-                self._buffered = 0
-                if not (self._reading or self._state.end):
-                    self._resume()
-            elif len(messages) == self._reserved:
-                self._go_on_next_turn()
-        except BaseException as error:
-            if not (messages and messages[0] is message):
-                messages.appendleft(message)
-            if not (self._reading or self._state.end):
-                self._on_interrupt(error)  # the loop may not be able to watch any more
-            raise
-        return message
-
-    async def read(self) -> bytes | None:
-        """Return the next message, None at an orderly end, or raise the error of another."""
-        while not self._messages or (
-            self._reserved and len(self._messages) <= self._reserved
-        ):
-            if not self._messages:
-                state = self._state
-                if state.read_error is not None:
-                    raise state.read_error.copy_to_raise()
-                if state.end is not None:
-                    return None
-            waiter: Waiter = asyncio.Future(loop=self._stream.loop)
-            try:
-                self._readers.append(waiter)
-                await waiter
-            except BaseException:
-                self._leave(waiter)
-                raise
-        return self.read_nowait()
-
-    def _begin_turn(self) -> None:
-        """Hand out the next messages of the queue."""
-        waiting = len(self._messages)
-        self._reserved = waiting - _TURN if waiting > _TURN else 0
-        self._deliver()
-
-    def _go_on_next_turn(self) -> None:
-        """Have the loop call :meth:`_go_on` in its next turn.
-
-        It is told twice, since it forgets a callback as it calls it: if an exception of
-        a signal handler strikes at its very entry, the other one does the work.
-        """
-        self._turn += 1
-        for _ in range(2):
-            self._stream.loop.call_soon(self._go_on, self._turn)
-
-    def _go_on(self, turn: int) -> None:
-        if turn != self._turn:
-            return  # the first of the two has done it
-        again = self._again
-        try:
-            self._turn += 1
-            self._again = False
-            if again and self._reading:
-                self._on_readable()
-            else:
-                self._begin_turn()
-        except BaseException:
-            self._again = again
-            self._go_on_next_turn()
-            raise
+        self.inbox.begin_turn()
 
     def discard(self) -> asyncio.Future[None]:
         """After the own close, read on and drop it all; done at the end of the stream."""
@@ -202,63 +128,26 @@ class Receiver:
 
     def forget(self) -> None:
         """Drop everything, and read no more; the stream is about to be closed."""
-        self._reading = False
+        self.inbox.paused = True
         self._decoder.forget()
 
     def stop(self) -> None:
         """Read no more, since bytes may be gone; what arrived whole is delivered."""
         if self._drained is not None:
             wake(self._drained)
-        self._reading = False
+        self.inbox.paused = True
         self._stream.stop_reading()
 
-    def wake_all(self) -> None:
-        """Tell every reader that waits of the end."""
-        self._wake(len(self._readers))
-
-    def _leave(self, waiter: Waiter) -> None:
-        """Let a reader go that is cancelled."""
-        with contextlib.suppress(ValueError):
-            self._readers.remove(waiter)
-        if waiter.done() and not waiter.cancelled():
-            # Woken and cancelled at once: the message is another reader's.
-            self._wake(self.queued)
-
-    def _deliver(self) -> None:
-        """Run the reader that waits longest, if there is a message; wake others for more."""
-        first = None
-        try:
-            while self._readers and self._messages:
-                first = self._readers[0]
-                del self._readers[0]
-                if first.done():  # cancelled, and has not gone yet
-                    continue
-                if len(self._messages) > 1:
-                    self._wake(len(self._messages) - 1)
-                if deliver(first):
-                    return
-        except BaseException:  # of the reader's task, or of a signal handler before that
-            if not (first is None or first.done() or first in self._readers):
-                self._readers.appendleft(first)
-            raise
-
-    def _wake(self, wanted: int) -> None:
-        """Wake ``wanted`` readers, as far as there are so many."""
-        readers = self._readers
-        while wanted and readers:
-            wanted -= wake(readers[0])
-            del readers[0]  # afterwards: one that was woken is passed over from now on
-
     def _resume(self) -> None:
-        if not self._reading:
+        if self.inbox.paused:
             self._stream.start_reading(self._on_readable)
-            self._reading = True
+            self.inbox.paused = False
             # Within a callback of uvloop that was for an error, watching anew is in vain.
             self._read_on_later()
 
     def _pause(self) -> None:
-        if self._reading:
-            self._reading = False
+        if not self.inbox.paused:
+            self.inbox.paused = True
             self._stream.stop_reading()
 
     def _on_readable(self) -> None:
@@ -274,19 +163,27 @@ class Receiver:
             self._on_interrupt(error)
             raise
         try:
-            if self._reserved or len(self._messages) > _TURN:
-                self._begin_turn()
-            else:
-                self._deliver()
+            self.inbox.hand_out()
         except BaseException:  # of a reader's task, or of a signal handler
-            self._go_on_next_turn()
+            self._next_turn.ask()
+            raise
+
+    def _on_next_turn(self) -> None:
+        again, self._again = self._again, False
+        try:
+            if again and self.reading:
+                self._on_readable()
+            else:
+                self.inbox.begin_turn()
+        except BaseException:  # and the next turn comes once more
+            self._again = again
             raise
 
     def _read_on_later(self) -> None:
         if not (self._stream.level_triggered or self._again):
             # Not by watching anew: uvloop gives up a descriptor that had an error.
             self._again = True
-            self._go_on_next_turn()
+            self._next_turn.ask()
 
     def _read_once(self) -> bool:
         """Read what is there; return whether to go on, since there may be more."""
@@ -302,7 +199,9 @@ class Receiver:
         else:
             self._decoder.feed_eof()
             self._on_stream_end()
-        return self._reading and (count == wanted or not self._stream.level_triggered)
+        return not self.inbox.paused and (
+            count == wanted or not self._stream.level_triggered
+        )
 
     def _read_some(self) -> tuple[int, int]:
         """Read once: a large payload straight to its place, all else in chunks.
@@ -330,16 +229,16 @@ class Receiver:
         if self._drained is not None:
             self.discarded += count
             return
-        self._buffered += count
+        self.inbox.buffered += count
         if self._decoder.end is not None:
             self._pause()
             self._tell_end(self._decoder.end)
-        elif self._buffered > MESSAGES_AHEAD and self._is_far_ahead():
+        elif self.inbox.buffered > MESSAGES_AHEAD and self._is_far_ahead():
             self._pause()
 
     def _is_far_ahead(self) -> bool:
         count = len(self._messages)
-        return count > MESSAGES_AHEAD or (count > 0 and self._buffered > READ_AHEAD)
+        return count > MESSAGES_AHEAD or (count > 0 and self.inbox.buffered > READ_AHEAD)
 
     def _on_error(self, cause: OSError) -> None:
         if self._decoder.end is None:

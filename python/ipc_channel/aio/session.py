@@ -210,7 +210,7 @@ class Session:
         )
         self._state.on(Event.INTERRUPTION, error)
         self.sender.follow_state()
-        self.receiver.wake_all()
+        self.receiver.inbox.wake_all()
         self.receiver.stop()
         self._tell_stream()
 
@@ -222,7 +222,7 @@ class Session:
         self.sender.follow_state()
         if state.end is None:
             return
-        self.receiver.wake_all()
+        self.receiver.inbox.wake_all()
         if not had_ended:
             self._tell_stream()
             self._log_end(self.sender.on_peer_end() if event in _ORDERLY else 0)

@@ -69,3 +69,34 @@ def _rouse(waiter: Waiter, callbacks: _Callbacks) -> None:
         # A task forgets what it waited for as it goes on.
         if getattr(task, "_fut_waiter", None) is waiter:
             context.run(callback, waiter)
+
+
+class NextTurn:
+    """Has ``loop`` call ``callback`` in its next iteration, once however often it is asked.
+
+    The loop is told twice, since it forgets a callback as it calls it: if an exception
+    of a signal handler strikes at its very entry, the other one does the work. If
+    ``callback`` raises, it is called again in the iteration after that.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._number = 0  # of the last request, or of its call
+
+    def ask(self) -> None:
+        self._number += 1
+        for _ in range(2):
+            self._loop.call_soon(self._call, self._number)
+
+    def _call(self, number: int) -> None:
+        if number != self._number:
+            return  # the first of the two has done it
+        try:
+            self._number += 1
+            self._callback()
+        except BaseException:
+            self.ask()
+            raise

@@ -72,8 +72,8 @@ class TCPSocketProtocol:
 
     async def read(self) -> bytes | None:
         """See :meth:`ipc_channel.IPCChannelClient.read`."""
-        receiver = self._session.receiver
-        return receiver.read_nowait() or await receiver.read()
+        inbox = self._session.receiver.inbox
+        return inbox.read_nowait() or await inbox.read()
 
     async def close(self) -> None:
         """See :meth:`ipc_channel.IPCChannelClient.close`."""

@@ -1,0 +1,97 @@
+"""Imports of the package point one way, and no file is too long to be read."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ipc_channel
+
+PACKAGE = Path(ipc_channel.__file__).parent
+# Each layer may import itself, and what stands before it. Modules of the package's own
+# folder are layers too.
+LAYERS = (
+    ("introspection",),
+    ("errors",),
+    ("fork", "log", "users"),
+    ("channel",),
+    ("protocol",),
+    ("options",),
+    ("aio",),
+    ("transports",),
+    ("factory",),
+    ("helper",),
+    ("__init__",),
+    ("conformance",),
+    ("cli",),
+)
+LONGEST = 300  # lines
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in PACKAGE.rglob("*.py")
+    if "skeletons" not in path.parts
+}
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield the modules that a module imports when it runs."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            parts = node.module.split(".")
+            if parts[0] != "ipc_channel" or is_for_types(module, node):
+                continue
+            for alias in node.names:
+                full = ".".join([*parts[1:], alias.name])
+                package = ".".join([*parts[1:], "__init__"])
+                own = ".".join(parts[1:])
+                yield full if full in MODULES else own if own in MODULES else package
+
+
+def is_for_types(module: str, node: ast.ImportFrom) -> bool:
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    return any(
+        node.lineno == inner.lineno
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If)
+        and isinstance(block.test, ast.Name)
+        and block.test.id == "TYPE_CHECKING"
+        for inner in block.body
+    )
+
+
+def layer(module: str) -> int:
+    first = module.split(".", maxsplit=1)[0]
+    return next(number for number, names in enumerate(LAYERS) if first in names)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_one_way(module: str) -> None:
+    for imported in imports(module):
+        assert layer(imported) <= layer(module), f"{module} imports {imported}"
+
+
+def test_there_is_no_import_circle() -> None:
+    open_: list[str] = []
+    done: set[str] = set()
+
+    def visit(module: str) -> None:
+        if module in done:
+            return
+        assert module not in open_, f"a circle: {[*open_, module]}"
+        open_.append(module)
+        for imported in imports(module):
+            if imported != module:
+                visit(imported)
+        done.add(open_.pop())
+
+    for module in MODULES:
+        visit(module)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_file_is_too_long(module: str) -> None:
+    count = len(MODULES[module].read_text("utf-8").splitlines())
+    assert count <= LONGEST, f"{module} has {count} lines"
