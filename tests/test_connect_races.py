@@ -19,7 +19,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from ipc_channel.aio.endpoint import Status
+from ipc_channel.aio.status import Status
 from ipc_channel.transports import pipe_connector
 from raw import (
     PATIENCE,

@@ -152,7 +152,7 @@ async def test_a_peer_that_leaves_after_a_message_over_the_default_limit(
     """It has read all, as one does that drops what exceeds its limit and closes."""
     size = 2**26 + 1
     async with connect() as (ours, peer):
-        ours._session.sender._large = size  # type: ignore[attr-defined]  # as if sent
+        ours._session.sender._large_messages.last = size  # type: ignore[attr-defined]  # as if sent
         peer.close()
         assert await ours.read() is None
         with pytest.raises(PeerGoneError, match=f"message of {size} bytes may not have"):

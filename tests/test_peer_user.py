@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from ipc_channel.transports.peer_user import (
 )
 from ipc_channel.transports.tcp_listener import reset
 from ipc_channel.users import is_ambiguous, is_our_user
-from raw import PATIENCE, dial, eventually, frame
+from raw import PATIENCE, dial, eventually, frame, free_port
 
 STRANGER = 12345
 """A user id that is not ours."""
@@ -42,13 +41,6 @@ needs_root = pytest.mark.skipif(
     reason="NOT TESTED: a process of another user needs root to start; "
     "the same rule is checked without one by test_who_may_enter",
 )
-
-
-def unused_port() -> int:
-    """Return a port that the kernel gives to nobody meanwhile, so that it can be used twice."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-        first = int(file.read().split()[0])
-    return random.randrange(first // 2, first)
 
 
 @pytest.mark.covers("RDV-42")
@@ -177,7 +169,7 @@ async def test_a_listener_on_the_port_of_a_peer_that_left_does_not_vouch_for_it(
     if way == "table":
         monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = unused_port()
+        port = free_port()
         source = ("127.0.0.1", port)
         client = socket.create_connection(listener.getsockname(), source_address=source)
         client.sendall(frame(b"from a stranger"))
@@ -201,7 +193,7 @@ async def test_a_later_connection_from_the_same_port_does_not_vouch(
     if way == "table":
         monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = unused_port()
+        port = free_port()
         source = ("127.0.0.1", port)
         client = socket.create_connection(listener.getsockname(), source_address=source)
         client.sendall(frame(b"from a stranger"))

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from ipc_channel.aio.stream import backoff
+from ipc_channel.aio.timing import backoff
 from ipc_channel.transports.tcp_stream import SocketStream
 
 

@@ -103,6 +103,14 @@ class ChannelClosedError(LocalError, ConnectionError):
     code = "closed"
 
 
+def channel_closed() -> ChannelClosedError:
+    """Return what ``connect`` and ``write`` give once the channel was closed."""
+    return ChannelClosedError(
+        "the channel was closed: make a new one"
+        " (disconnect ends a session and keeps the channel)"
+    )
+
+
 def ended_here() -> ChannelClosedError:
     """Return what a write gets once this end has ended the session."""
     return ChannelClosedError(

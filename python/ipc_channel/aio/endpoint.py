@@ -8,24 +8,24 @@ timeouts and cancellation included, is here.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
-import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from ipc_channel import fork
 from ipc_channel.aio.session import Session
+from ipc_channel.aio.status import Status
 from ipc_channel.aio.stream import Stream
+from ipc_channel.aio.timing import SHORTEST_SLEEP, wait_until
+from ipc_channel.aio.usage import check_running, warn_unclosed
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannelClient
 from ipc_channel.errors import (
-    ChannelClosedError,
     ConnectInProgressError,
     ConnectTimeoutError,
     EndReason,
     IPCChannelError,
     NotConnectedError,
-    WrongLoopError,
+    channel_closed,
 )
 from ipc_channel.log import safely
 from ipc_channel.options import (
@@ -39,54 +39,6 @@ from ipc_channel.options import (
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-_SHORTEST_SLEEP = 0.001  # seconds: the shortest that every loop honours
-# Iterations after the deadline, in each of which the loop looks at its descriptors,
-# however late it was woken.
-_EXTRA_ITERATIONS = 5
-
-CLOSED = (
-    "the channel was closed: make a new one"
-    " (disconnect ends a session and keeps the channel)"
-)
-
-
-def check_running(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
-    """Return the running loop; raise WrongLoopError if ``loop`` names another."""
-    running = asyncio.get_running_loop()
-    if loop is not None and loop is not running:
-        raise WrongLoopError(
-            "the loop that was given to the constructor is not the running one;"
-            " leave it out, or call from a coroutine that runs in that loop"
-        )
-    return running
-
-
-def warn_unclosed(channel: object) -> None:
-    """Warn that ``channel`` is collected without having been closed."""
-    warnings.warn(f"unclosed {channel!r}", ResourceWarning, source=channel, stacklevel=3)
-
-
-class Status(enum.Enum):
-    """Where a channel is in its life, which goes from session to session::
-
-        IDLE ──connect──> CONNECTING ──a peer came──> PENDING ──connect returns──> CONNECTED
-          ^                   │                                                     │
-          └──nobody came──────┘        (its session may have ended)  <──connect─────┘
-
-    ``close`` leads from each of them to CLOSING, and from there to CLOSED.
-    """
-
-    IDLE = enum.auto()
-    """There is no session, or nothing is left of the last one but its end."""
-    CONNECTING = enum.auto()
-    PENDING = enum.auto()
-    """A session has begun that no ``connect`` has returned yet."""
-    CONNECTED = enum.auto()
-    """``connect`` has returned the session, which may have ended since."""
-    CLOSING = enum.auto()
-    CLOSED = enum.auto()
-    """Everything was freed."""
 
 
 class Endpoint(IPCChannelClient):
@@ -154,14 +106,14 @@ class Endpoint(IPCChannelClient):
         if self._session is not None and self._session.end is None:
             self._session.check_loop()
         if self._is_closed:
-            raise ChannelClosedError(CLOSED)
+            raise channel_closed()
         if self._connecting is not None:
             raise ConnectInProgressError("another connect is waiting")
         while not (self.connected or await self._meet_until(deadline)):
             if deadline > asyncio.get_running_loop().time() and not self._is_closed:
                 continue  # a disconnect has dropped the peer that came just then
             if timeout:
-                await asyncio.sleep(_SHORTEST_SLEEP)  # uvloop's clock counts milliseconds
+                await asyncio.sleep(SHORTEST_SLEEP)  # uvloop's clock counts milliseconds
             if not self._is_closed:
                 self._timeout_error = ConnectTimeoutError(
                     f"{self._name} did not connect in {timeout} s: {self._last_attempt}"
@@ -223,8 +175,7 @@ class Endpoint(IPCChannelClient):
 
         But not under another ``close`` that is still waiting.
         """
-        session = self._session
-        if session is not None and not session.closing:
+        if (session := self._session) is not None and not session.closing:
             session.abort()  # which matters only if this was cancelled
         if session is None or session.closed:
             self._dispose()
@@ -265,11 +216,10 @@ class Endpoint(IPCChannelClient):
         return "connected" if ended is None else f"ended: {ended}"
 
     def __del__(self) -> None:
-        status = getattr(self, "_status", Status.CLOSED)
-        if status is Status.CLOSED or not self._holds_something():
+        if getattr(self, "_status", Status.CLOSED) is Status.CLOSED:
             return
-        if not self._process.runs:
-            return  # as in Session.abandon
+        if not (self._holds_something() and self._process.runs):
+            return  # a forked child shares the loop's selector: hands off
         if self._session is not None:
             self._session.abandon()
         self._dispose()
@@ -279,17 +229,15 @@ class Endpoint(IPCChannelClient):
         self._process.check()
         check_running(self._loop)
         if self._is_closed:
-            return ChannelClosedError(CLOSED)
+            return channel_closed()
         return NotConnectedError("the channel is not connected; call connect first")
 
     def _check_loop(self) -> None:
         """Raise WrongLoopError if a session or a connect is under way in another loop."""
         if self._session is not None and not self._session.loop_closed:
             self._session.check_loop()
-        if self._connecting is not None:
-            self._check_connecting(self._connecting)
-
-    def _check_connecting(self, connecting: asyncio.Task[None]) -> None:
+        if (connecting := self._connecting) is None:
+            return
         if not connecting.get_loop().is_closed():
             check_running(connecting.get_loop())
             return
@@ -305,15 +253,11 @@ class Endpoint(IPCChannelClient):
         not lost: a helper does not come twice. The next ``connect`` has it.
         """
         if self._session is not None:
-            if self._session.queued:
-                safely(
-                    self.logger.warning,
-                    "%s: %d unread messages are dropped",
-                    self._name,
-                    self._session.queued,
-                )
-            patience = max(deadline - asyncio.get_running_loop().time(), 0)
-            await self._session.close(min(self._options["linger"], patience))
+            if unread := self._session.queued:
+                text = "%s: %d unread messages are dropped"
+                safely(self.logger.warning, text, self._name, unread)
+            remaining = max(deadline - asyncio.get_running_loop().time(), 0)
+            await self._session.close(min(self._options["linger"], remaining))
         stream = await self._open(deadline)
         if stream is not None and self._is_closed:
             stream.close()
@@ -336,7 +280,7 @@ class Endpoint(IPCChannelClient):
         self._status = Status.CONNECTING
         try:
             connecting.add_done_callback(self._end_connecting)
-            await _wait_until(deadline, connecting)
+            await wait_until(deadline, connecting)
         finally:
             if not (connecting.done() or connecting.get_loop().is_closed()):
                 connecting.cancel()
@@ -354,17 +298,3 @@ class Endpoint(IPCChannelClient):
                 self._status = Status.IDLE
         if connecting.done() and not connecting.cancelled():
             connecting.exception()  # looked at, or else asyncio complains
-
-
-async def _wait_until(deadline: float, task: asyncio.Task[None]) -> None:
-    """Wait for ``task`` until ``deadline``, and for the look that it takes just then.
-
-    Loops may wake a moment early.
-    """
-    loop = asyncio.get_running_loop()
-    while not task.done() and (remaining := deadline - loop.time()) > 0:
-        # Rounded, since the difference of two large numbers is a little more than it is.
-        await asyncio.wait({task}, timeout=max(round(remaining, 6), _SHORTEST_SLEEP))
-    for _ in range(_EXTRA_ITERATIONS):
-        if not task.done():
-            await asyncio.wait({task}, timeout=_SHORTEST_SLEEP)

@@ -17,12 +17,12 @@ from itertools import islice
 from threading import get_ident
 from typing import TYPE_CHECKING
 
+from ipc_channel.aio.large_messages import JOINED, LargeMessages, Piece
 from ipc_channel.aio.stream import Stream
 from ipc_channel.aio.waiter import wake
 from ipc_channel.errors import PeerGoneError
 from ipc_channel.protocol.framing import (
     CLOSE_FRAME,
-    DEFAULT_MAX_MESSAGE_SIZE,
     HEADER_SIZE,
     encode_header,
     message_bytes,
@@ -37,11 +37,9 @@ WRITE_AHEAD = 64 * 2**10
 
 # Two, so that of two writes after the peer left, the second fails; and one more,
 # so that who writes once a turn does not need the loop to end it.
-_EAGER_BUDGET = 3
+_EAGER_BUDGET = 3  # frames that bypass the queue in one loop iteration
 _AT_MOST = 2**20  # bytes at a time, so that a fast reader does not hold up the loop
 _GATHER = 64  # buffers of one system call
-_Buffer = bytes | bytearray | memoryview
-_JOIN = 4096  # a payload up to this size is joined with what is beside it
 
 
 class Sender:
@@ -66,16 +64,13 @@ class Sender:
         self._max_message_size = max_message_size
         self._on_failure = on_failure
         self._on_interrupt = on_interrupt
-        self._unfinished = 0  # size of the message that was being sent as the peer ended
-        self._large = 0  # size of the last message that can be larger than the peer's limit
-        self._queue: deque[_Buffer] = deque()
+        self._large_messages = LargeMessages()
+        self._queue: deque[Piece] = deque()
         self._small: list[bytes] = []  # what comes behind, to be joined
         self._size = 0  # bytes in both
         self._blocked_writers: deque[tuple[asyncio.Future[None], bytes]] = deque()
         self._drain_waiters: list[asyncio.Future[None]] = []  # until the queue is short
-        self._eager_budget = (
-            _EAGER_BUDGET  # frames that may still bypass the queue in this loop iteration
-        )
+        self._eager_budget = _EAGER_BUDGET
         self._watching = False
         self._emptied: asyncio.Future[None] | None = None
 
@@ -101,7 +96,7 @@ class Sender:
             return self._write_in_turn(data)
         size = len(data)
         try:
-            if self._size and size <= _JOIN:  # as _enqueue does: its call would take longer
+            if self._size and size <= JOINED:  # inlined from _enqueue
                 small = self._small
                 small.append(encode_header(size))
                 small.append(data)
@@ -156,29 +151,13 @@ class Sender:
         self._small.clear()
         self._watch()
 
+    def size_hint(self, *, was_reset: bool) -> str:
+        """Return what to add to an error if the peer may have refused a message by its size."""
+        return self._large_messages.hint(self._queue, was_reset=was_reset)
+
     def on_peer_end(self) -> int:
         """Return the size of a large message that had passed only in part then, or 0."""
-        if self._queue and not self._unfinished:
-            self._unfinished = _begun_message(self._queue[0])
-        return self._unfinished
-
-    def size_hint(self, *, was_reset: bool) -> str:
-        """Return what to add to an error if the peer may have refused a message by its size.
-
-        All that is seen of a refusal is that the peer has gone. It resets a connection
-        from which it has not read everything; and of a message over the default limit
-        that the kernel has taken it may have dropped the most.
-        """
-        if size := self.on_peer_end():
-            what = "had passed only in part"
-        elif was_reset or self._large > DEFAULT_MAX_MESSAGE_SIZE:
-            size, what = self._large, "may not have been read"
-        if not size:
-            return ""
-        return (
-            f"; a message of {size} bytes {what}: if the peer's max_message_size is"
-            " smaller than that, raise it at both ends"
-        )
+        return self._large_messages.unfinished(self._queue)
 
     def _check(self) -> None:
         if self._state.write_error is not None:
@@ -209,9 +188,9 @@ class Sender:
     def _enqueue(self, payload: bytes) -> None:
         size = len(payload)
         header = encode_header(size)
-        if size > _JOIN:
+        if size > JOINED:
             if size > WRITE_AHEAD:
-                self._large = size
+                self._large_messages.last = size
             self._join()
             self._queue += header, payload
         elif self._size:
@@ -319,15 +298,3 @@ class Sender:
         self._on_failure(
             Event.RESET_ON_WRITE if is_reset else Event.PEER_GONE_ON_WRITE, error
         )
-
-
-def _begun_message(left: _Buffer) -> int:
-    """Return the size of the large message of which ``left`` waits first of all, or 0.
-
-    Its header is a buffer before it, which has gone. Small frames are in a bytearray,
-    or are smaller than that.
-    """
-    buffer = left.obj if isinstance(left, memoryview) else left
-    assert isinstance(buffer, bytes | bytearray)
-    large = isinstance(buffer, bytes) and len(buffer) > _JOIN + HEADER_SIZE
-    return len(buffer) if large else 0

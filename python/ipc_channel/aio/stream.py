@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from threading import get_ident
 
 from ipc_channel import fork
@@ -150,20 +150,6 @@ class Stream(ABC):
             self.stop_writing()
         finally:
             self.release()
-
-
-def backoff(loop: asyncio.AbstractEventLoop, deadline: float) -> Iterator[float]:
-    """Yield the pauses between tries, in seconds: 1 ms, doubling to 20 ms.
-
-    The last ends at ``deadline``, in terms of ``loop.time()``, or within 1 ms.
-
-    A try costs microseconds, so that the first ones may come quickly; 20 ms
-    keep a long wait cheap and still meet a peer within 25 ms.
-    """
-    least = pause = 0.001  # with less, uvloop does not pause at all
-    while (remaining := deadline - loop.time()) > 0:
-        yield max(min(pause, remaining), least)
-        pause = min(2 * pause, 0.02)
 
 
 def nothing() -> None:

@@ -7,7 +7,7 @@ import logging
 from typing import Unpack
 
 from ipc_channel.aio.endpoint import Endpoint
-from ipc_channel.aio.stream import backoff
+from ipc_channel.aio.timing import backoff
 from ipc_channel.channel import IPCChannel
 from ipc_channel.options import Options, default_logger
 from ipc_channel.protocol.rendezvous import check_strings

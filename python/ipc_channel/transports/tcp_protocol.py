@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Unpack
 
-from ipc_channel.aio.endpoint import check_running, warn_unclosed
 from ipc_channel.aio.session import Session
+from ipc_channel.aio.usage import check_running, warn_unclosed
 from ipc_channel.errors import EndReason, IPCChannelError
 from ipc_channel.options import Options, check_logger, check_options, default_logger
 from ipc_channel.transports.adopted_stream import adopt

@@ -13,7 +13,7 @@ from typing import Unpack
 
 from ipc_channel import fork
 from ipc_channel.aio.endpoint import Endpoint
-from ipc_channel.aio.stream import backoff
+from ipc_channel.aio.timing import backoff
 from ipc_channel.aio.waiter import wake
 from ipc_channel.channel import IPCChannel
 from ipc_channel.errors import BadRendezvousError
