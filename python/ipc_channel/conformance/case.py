@@ -7,13 +7,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from ipc_channel.transports.registry import all_types
+
 if TYPE_CHECKING:
     from ipc_channel.conformance.trial import Trial
 
 _T = TypeVar("_T")
 Level = Literal["MUST", "SHOULD"]
 Body = Callable[["Trial"], Awaitable[None]]
-TRANSPORTS = ("named_pipe", "tcp")
+TRANSPORTS = tuple(one.name for one in all_types())
+
+
+def over(**capabilities: bool) -> tuple[str, ...]:
+    """Return the transports that have these capabilities, as TransportType names them."""
+    return tuple(
+        one.name
+        for one in all_types()
+        if all(getattr(one, name) == value for name, value in capabilities.items())
+    )
 
 
 class CaseFailedError(Exception):
@@ -79,8 +90,9 @@ def case(
 ) -> Callable[[Body], Body]:
     """Put a coroutine into the catalogue, once for each transport.
 
-    ``needs`` are names of abilities, separated by spaces. ``text`` is the
-    first line of the docstring unless given.
+    ``needs`` are names of abilities of the testee, separated by spaces. ``transports``
+    is what :func:`over` returns, or names the one whose own rules the case is about.
+    ``text`` is the first line of the docstring unless given.
     """
 
     def register(body: Body) -> Body:

@@ -3,41 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from ipc_channel.conformance.case import CaseFailedError, in_time
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.wire import PAUSE, Wire
 
 
-class RawServer:
-    """A rendezvous made by hand: two named pipes, or a listening socket."""
+class RawServer(ABC):
+    """A rendezvous made by hand."""
 
-    def __init__(
-        self, transport: str, directory: str, trace: Trace, patience: float
-    ) -> None:
-        self.transport = transport
+    testee_in: str
+    testee_out: str
+
+    def __init__(self, trace: Trace, patience: float) -> None:
         self._trace = trace
         self._patience = patience
-        self._listener: socket.socket | None = None
-        if transport == "tcp":
-            self._listener = socket.socket()
-            self._listener.setblocking(False)
-            # So that a case may bind another socket to the port (RDV-44), not a stranger's.
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._listener.bind(("127.0.0.1", 0))
-            self.testee_in = self.testee_out = str(self._listener.getsockname()[1])
-        else:
-            self.testee_in = os.path.join(directory, "to-testee")
-            self.testee_out = os.path.join(directory, "from-testee")
+
+    @abstractmethod
+    def appear(self) -> None:
+        """Be there: until then nobody is."""
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Make the rendezvous anew, as a server of this transport does after a session."""
+
+    async def accept(self) -> Wire:
+        """Wait for the testee, until both directions stand."""
+        return await in_time(self._patience, self._accept(), "connected")
+
+    @abstractmethod
+    async def _accept(self) -> Wire: ...
+
+    @abstractmethod
+    async def is_visited(self) -> bool:
+        """Whether the testee is at the rendezvous, at least half way."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up the rendezvous; the directory is the caller's."""
+
+
+class RawPipes(RawServer):
+    """Two named pipes."""
+
+    def __init__(self, directory: str, trace: Trace, patience: float) -> None:
+        super().__init__(trace, patience)
+        self.testee_in = os.path.join(directory, "to-testee")
+        self.testee_out = os.path.join(directory, "from-testee")
 
     def appear(self) -> None:
-        """Make the pipes, or listen: until then nobody is there."""
-        if self._listener is not None:
-            self._listener.listen(16)
-        else:
-            self.make_pipes()
+        self.make_pipes()
+
+    def renew(self) -> None:
+        self.make_pipes()
 
     def make_pipes(self) -> None:
         """Create the two named pipes, in the place of others."""
@@ -45,40 +68,14 @@ class RawServer:
             os.mkfifo(path + ".new", 0o600)
             os.rename(path + ".new", path)
 
-    async def accept(self) -> Wire:
-        """Wait for the testee, until both directions stand."""
-        return await in_time(self._patience, self._accept(), "connected")
-
-    async def _accept(self) -> Wire:
-        if self._listener is None:
-            return await self._open_pipes()
-        sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._trace.add("server  accepted a connection")
-        return Wire(sock.fileno(), sock.fileno(), sock, self._trace, self._patience)
-
-    async def has_another(self) -> bool:
-        """Whether one more connection waits to be accepted (TCP)."""
-        if self._listener is None:
-            raise ValueError("a named pipe has no queue of connections")
-        try:
-            sock, _ = self._listener.accept()
-        except BlockingIOError:
-            return False
-        sock.close()
-        return True
-
     async def is_visited(self) -> bool:
-        """Whether somebody has connected, or reads the pipe to the testee."""
-        if self._listener is not None:
-            return await self.has_another()
         try:
             os.close(os.open(self.testee_in, os.O_WRONLY | os.O_NONBLOCK))
         except OSError:
             return False
         return True
 
-    async def _open_pipes(self) -> Wire:
+    async def _accept(self) -> Wire:
         try:
             in_fd = os.open(self.testee_out, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
@@ -94,9 +91,57 @@ class RawServer:
         return Wire(in_fd, out_fd, None, self._trace, self._patience)
 
     def close(self) -> None:
-        """Give up the rendezvous; the directory is the caller's."""
-        if self._listener is not None:
-            self._listener.close()
+        """Do nothing: the pipes go with their directory."""
+
+
+class RawListener(RawServer):
+    """A socket that listens on loopback TCP."""
+
+    def __init__(self, directory: str, trace: Trace, patience: float) -> None:
+        del directory  # a port needs none
+        super().__init__(trace, patience)
+        self._listener = self._bind()
+
+    def _bind(self) -> socket.socket:
+        listener = socket.socket()
+        listener.setblocking(False)
+        # So that a case may bind another socket to the port (RDV-44), not a stranger's.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", 0))
+        self.testee_in = self.testee_out = str(listener.getsockname()[1])
+        return listener
+
+    def appear(self) -> None:
+        self._listener.listen(16)
+
+    def renew(self) -> None:
+        """Go on listening: the port stays for the next session."""
+
+    async def is_visited(self) -> bool:
+        """Whether one more connection waits to be accepted."""
+        try:
+            sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return False
+        sock.close()
+        return True
+
+    async def _accept(self) -> Wire:
+        sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+        with contextlib.suppress(OSError):  # a local socket has none
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._trace.add("server  accepted a connection")
+        return Wire(sock.fileno(), sock.fileno(), sock, self._trace, self._patience)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+RAW_SERVERS: dict[str, Callable[[str, Trace, float], RawServer]] = {
+    "named_pipe": RawPipes,
+    "tcp": RawListener,
+}
+"""The raw rendezvous of each transport; one that is registered adds its own."""
 
 
 async def has_writer(fd: int) -> None:

@@ -13,13 +13,14 @@ from ipc_channel import IPCChannel, make_ipc_channel
 from ipc_channel.conformance import processes
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError
 from ipc_channel.conformance.dialogue import Dialogue
-from ipc_channel.conformance.raw_server import RawServer, open_for_writing
+from ipc_channel.conformance.raw_server import RAW_SERVERS, RawServer, open_for_writing
 from ipc_channel.conformance.testee import (
     Pending,
     describe,
 )
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.wire import Wire
+from ipc_channel.transports.registry import named
 
 _T = TypeVar("_T")
 
@@ -39,6 +40,7 @@ class Trial(Dialogue):
     ) -> None:
         super().__init__(command, trace, patience)
         self.transport = transport
+        self.kind = named(transport)
         self.directory = directory
         self.random = random.Random(seed)
         self._server: RawServer | None = None
@@ -55,7 +57,8 @@ class Trial(Dialogue):
         return self._server
 
     def _new_server(self) -> RawServer:
-        return RawServer(self.transport, self.directory, self.trace, self.patience)
+        kind = RAW_SERVERS[self.transport]
+        return kind(self.directory, self.trace, self.patience)
 
     async def settle(self) -> None:
         """Give a wrong testee time to go wrong; a right one passes without."""
@@ -85,9 +88,8 @@ class Trial(Dialogue):
         self.server.appear()
 
     def renew(self) -> None:
-        """Make new pipes, as a server does for its next session."""
-        if self.transport == "named_pipe":
-            self.server.make_pipes()
+        """Make the rendezvous anew, as a server does for its next session."""
+        self.server.renew()
 
     def adopt(self, in_fd: int, out_fd: int) -> Wire:
         """Return what a case has opened by itself (named pipes)."""

@@ -47,7 +47,7 @@ def _attempts(t: Trial, watch: Watch) -> list[float]:
 async def tries(t: Trial) -> None:
     """With nobody there it tries again and again, with pauses of about 20 ms in between."""
     watch = await _watch(t)
-    paths = await t.absent() if t.transport == "tcp" else t.paths()
+    paths = await t.absent() if t.kind.single_stream else t.paths()
     start = time.monotonic()
     watch.calls.clear()
     connecting = t.begin("connect", **paths, timeout=3 * t.patience)
@@ -75,7 +75,7 @@ async def tries(t: Trial) -> None:
 async def tries_soon(t: Trial) -> None:
     """The first attempts follow each other within a few milliseconds."""
     watch = await _watch(t)
-    paths = await t.absent() if t.transport == "tcp" else t.paths()
+    paths = await t.absent() if t.kind.single_stream else t.paths()
     # A busy machine delays all attempts, so the first are compared with the last as well.
     first = last = 1.0
     end = time.monotonic() + t.patience
@@ -197,7 +197,7 @@ async def _replace_at(t: Trial, watch: Watch, moment: int) -> int:
     opened: list[int] = []
 
     def replace() -> None:
-        t.server.make_pipes()
+        t.server.renew()
         opened.append(os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK))
 
     await _at(t, watch, moment, replace, "look")

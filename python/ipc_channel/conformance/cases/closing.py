@@ -7,18 +7,18 @@ import socket
 from typing import Any
 
 from ipc_channel.conformance import processes
-from ipc_channel.conformance.case import Body, CaseFailedError, case
+from ipc_channel.conformance.case import Body, CaseFailedError, case, over
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import CLOSE, frame
 
-_TCP = ("tcp",)
+_DRAINING = over(drains_before_close=True)
 _CLOSE_WAIT = 8  # the state of a connection whose other end has ended its direction
 _LARGE = 20 * 2**20
 _MUCH = frame(bytes(2**16))
 
 
-@case("lifecycle/close/ends-its-stream", "SES-35", needs="linger", transports=_TCP)
+@case("lifecycle/close/ends-its-stream", "SES-35", needs="linger", transports=_DRAINING)
 async def ends_its_stream(t: Trial) -> None:
     """The stream ends right behind the close frame, not only when the socket is closed."""
     connecting = await t.connecting(timeout=t.patience, linger=3 * t.patience)
@@ -42,7 +42,9 @@ async def _half_closed(t: Trial) -> None:
     t.skip("this system does not show the state of a connection")
 
 
-@case("lifecycle/close/peer-that-never-stops", "SES-62", needs="linger", transports=_TCP)
+@case(
+    "lifecycle/close/peer-that-never-stops", "SES-62", needs="linger", transports=_DRAINING
+)
 async def never_stops(t: Trial) -> None:
     """A peer that has everything and goes on sending is waited for until the linger is over."""
     peer = await t.meet(linger=0.3)
@@ -56,7 +58,7 @@ async def never_stops(t: Trial) -> None:
     "lifecycle/close/peer-that-only-sends",
     "SES-62",
     needs="concurrent linger",
-    transports=_TCP,
+    transports=_DRAINING,
 )
 async def only_sends(t: Trial) -> None:
     """A peer that takes nothing and goes on sending is waited for until the linger is over."""
@@ -72,7 +74,7 @@ async def only_sends(t: Trial) -> None:
     "lifecycle/close/peer-that-takes-no-more",
     "SES-62",
     needs="concurrent linger",
-    transports=_TCP,
+    transports=_DRAINING,
 )
 async def takes_no_more(t: Trial) -> None:
     """A peer that leaves the rest with the system, and stays, is waited for for the linger."""
@@ -91,7 +93,7 @@ async def takes_no_more(t: Trial) -> None:
     "SES-60",
     "SES-63",
     needs="concurrent linger",
-    transports=_TCP,
+    transports=_DRAINING,
 )
 async def said_its_last(t: Trial) -> None:
     """A peer that has closed, is silent and has not taken all output yet still gets it."""
@@ -143,7 +145,7 @@ for _deed, _text in (("ends-its-direction", "ends its direction"), ("resets", "r
         f"lifecycle/close/peer-that-{_deed}",
         "SES-61",
         needs="concurrent linger",
-        transports=_TCP,
+        transports=_DRAINING,
         text=f"A peer that {_text} is not waited for any more, however long the linger.",
     )(_leaves(reset=_deed == "resets"))
 
@@ -153,7 +155,7 @@ for _deed, _text in (("ends-its-direction", "ends its direction"), ("resets", "r
     "SES-60",
     "SES-63",
     needs="linger",
-    transports=_TCP,
+    transports=_DRAINING,
 )
 async def before_let_in(t: Trial) -> None:
     """While no process has accepted the connection, silence is no reason to leave."""
@@ -207,7 +209,7 @@ async def breaks_the_limit(t: Trial) -> None:
     "lifecycle/close/peer-that-sends-after-its-end",
     "SES-34",
     needs="concurrent",
-    transports=("named_pipe",),
+    transports=over(drains_before_close=False),
 )
 async def sends_after_its_end(t: Trial) -> None:
     """A peer that is stuck in sending after its close frame is read on, and gets everything."""
@@ -259,7 +261,7 @@ for _end, _how in _ENDS.items():
     case(
         f"lifecycle/close/keeps-the-end/{_end.replace('_', '-')}",
         "SES-1",
-        transports=_TCP if _end == "reset" else ("named_pipe", "tcp"),
+        transports=over(can_reset=True) if _end == "reset" else over(),
         text=f"A session that ended as {_end} is told so after its close as well.",
     )(_keeps(_end, **_how))
 

@@ -89,7 +89,7 @@ async def came_and_left(t: Trial) -> None:
 @case("connect/at-once", "RDV-9")
 async def at_once(t: Trial) -> None:
     """A timeout of 0 finds a server that is there already."""
-    if t.transport == "tcp":
+    if t.kind.single_stream:
         await t.do("connect", **t.paths(), timeout=0)
         peer = await t.accept()
     else:
@@ -112,8 +112,7 @@ def _there_already(t: Trial) -> Wire:
 async def ends_the_one_before(t: Trial) -> None:
     """A connect over an open channel ends that one as close does."""
     before = await t.meet()
-    if t.transport == "named_pipe":
-        t.renew()
+    t.renew()
     connecting = await t.connecting(timeout=t.patience)
     await before.expect_close()
     before.close()

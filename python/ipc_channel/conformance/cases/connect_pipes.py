@@ -203,7 +203,7 @@ async def replaced(t: Trial) -> None:
     """A client that waits at pipes which are replaced meets its server at the new ones."""
     connecting = await t.connecting(timeout=t.patience)
     os.close(await t.open_for_writing())  # it holds the old one by now
-    t.server.make_pipes()
+    t.server.renew()
     peer = await t.accept()
     await t.connected(connecting)
     await peer.send(frame(b"on the new one"))

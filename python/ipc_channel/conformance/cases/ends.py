@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from ipc_channel.conformance import vectors
-from ipc_channel.conformance.case import Body, case
+from ipc_channel.conformance.case import Body, case, over
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import CLOSE, frame
@@ -36,7 +36,7 @@ for _vector in vectors.load("ends"):
         f"ends/{_vector['id']}",
         *_vector["covers"],
         "SES-1",
-        transports=("tcp",) if _is_reset else ("named_pipe", "tcp"),
+        transports=over(can_reset=True) if _is_reset else over(),
         text=f"{_vector['note']} Asked again, the same is told.",
     )(_end(_vector))
 
@@ -72,7 +72,7 @@ async def close_frame_alone(t: Trial) -> None:
     t.check_end(reply, "clean", None)
 
 
-@case("ends/third-writer", "SES-5", transports=("named_pipe",))
+@case("ends/third-writer", "SES-5", transports=over(single_stream=False))
 async def third_writer(t: Trial) -> None:
     """The close frame is the end, though another process holds the pipe open."""
     peer = await t.meet()
@@ -134,7 +134,7 @@ async def peer_gone(t: Trial) -> None:
     t.check_error(reply, "peer-gone", "write")
 
 
-@case("ends/write/goes-on-reading", "SES-24", transports=("named_pipe",))
+@case("ends/write/goes-on-reading", "SES-24", transports=over(single_stream=False))
 async def failed_write(t: Trial) -> None:
     """A failed write does not end reading: what the peer has sent still arrives."""
     peer = await t.meet()
@@ -145,7 +145,7 @@ async def failed_write(t: Trial) -> None:
     await t.reads(b"second")
 
 
-@case("ends/write/reading-goes-on", "SES-24", transports=("named_pipe",))
+@case("ends/write/reading-goes-on", "SES-24", transports=over(single_stream=False))
 async def reading_goes_on(t: Trial) -> None:
     """What the peer sends after a write has failed arrives as well."""
     peer = await t.meet()
@@ -158,7 +158,7 @@ async def reading_goes_on(t: Trial) -> None:
         await t.reads(message)
 
 
-@case("ends/write/meets-a-reset", "SES-3", transports=("tcp",))
+@case("ends/write/meets-a-reset", "SES-3", transports=over(can_reset=True))
 async def meets_reset(t: Trial) -> None:
     """A reset that a write has met is what the reader is told as well."""
     peer = await t.meet()
@@ -189,7 +189,7 @@ async def same_each_time(t: Trial) -> None:
     )
 
 
-@case("ends/write/after-a-reset", "SES-4", "SES-26", transports=("tcp",))
+@case("ends/write/after-a-reset", "SES-4", "SES-26", transports=over(can_reset=True))
 async def after_reset(t: Trial) -> None:
     """Once a read has met a reset, writes fail with reset."""
     peer = await t.meet()

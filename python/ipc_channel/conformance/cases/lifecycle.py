@@ -7,7 +7,7 @@ import contextlib
 import socket
 import time
 
-from ipc_channel.conformance.case import CaseFailedError, case
+from ipc_channel.conformance.case import CaseFailedError, case, over
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
 from ipc_channel.conformance.wire import Wire, frame
@@ -55,7 +55,12 @@ async def sends_everything(t: Trial) -> None:
     t.check_ok(await t.answer(closing), "close")
 
 
-@case("lifecycle/close/unread-input", "SES-35", "SES-60", transports=("tcp",))
+@case(
+    "lifecycle/close/unread-input",
+    "SES-35",
+    "SES-60",
+    transports=over(drains_before_close=True),
+)
 async def unread_input(t: Trial) -> None:
     """Input that the closing end has not read does not cost the peer what it was sent."""
     peer = await t.meet()
@@ -70,7 +75,11 @@ async def unread_input(t: Trial) -> None:
     t.check_ok(await t.answer(closing), "close")
 
 
-@case("lifecycle/close/peer-that-talks-on", "SES-60", transports=("tcp",))
+@case(
+    "lifecycle/close/peer-that-talks-on",
+    "SES-60",
+    transports=over(drains_before_close=True),
+)
 async def talks_on(t: Trial) -> None:
     """What the peer still sends as the testee closes does not cost it what it was sent."""
     peer = await t.meet()
