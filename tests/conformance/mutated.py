@@ -38,7 +38,7 @@ PYTHON = [
     "transports/tcp_stream",
 ]
 NOT_OF_A_CLIENT = {  # functions and classes
-    *("PosixNamedPipeChannel", "TCPSocketChannel", "register", "unregister", "all_types"),
+    *("PosixNamedPipeChannel", "TCPSocketChannel", "register", "all_types"),
     *("named", "default", "_tell_who_reads", "mark_as_read_by_server"),
     *("to_environment", "check_named_pipes_exist", "warn_unclosed"),
     *("__repr__", "__getstate__", "__del__", "_name", "_state", "_describe", "_log_end"),

@@ -18,8 +18,10 @@ from ipc_channel import (
     from_environment,
     make_ipc_channel_client,
 )
+from ipc_channel.transports.registry import all_types
 
 Told = dict[str, Any]
+ABILITIES = ["cancel", "concurrent", "max_message_size", "linger"]
 
 
 class Testee:
@@ -41,7 +43,7 @@ class Testee:
             language=1,
             name="Python ipc-channel",
             version=sys.version.split()[0],
-            can=["named_pipe", "tcp", "cancel", "concurrent", "max_message_size", "linger"],
+            can=[one.name for one in all_types()] + ABILITIES,
         )
         while line := await reader.readline():
             told = json.loads(line)
@@ -159,5 +161,9 @@ def say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
     asyncio.run(Testee().run())
+
+
+if __name__ == "__main__":
+    main()

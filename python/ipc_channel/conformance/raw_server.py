@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from abc import ABC, abstractmethod
@@ -128,8 +127,10 @@ class RawListener(RawServer):
 
     async def _accept(self) -> Wire:
         sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
-        with contextlib.suppress(OSError):  # a local socket has none
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._wire(sock)
+
+    def _wire(self, sock: socket.socket) -> Wire:
         self._trace.add("server  accepted a connection")
         return Wire(sock.fileno(), sock.fileno(), sock, self._trace, self._patience)
 

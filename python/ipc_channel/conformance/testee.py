@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipc_channel.conformance.case import CaseFailedError
+from ipc_channel.conformance.case import TRANSPORTS, CaseFailedError
 from ipc_channel.conformance.trace import Trace, shorten_text
 from ipc_channel.helper.helper_process import signal_name
 
 LANGUAGE = 1
 """Version of the control language."""
-ABILITIES = {"named_pipe", "tcp", "cancel", "concurrent", "max_message_size", "linger"}
+ABILITIES = {*TRANSPORTS, "cancel", "concurrent", "max_message_size", "linger"}
 _ANSWER_LIMIT = 2**20  # bytes of a line
 _STDERR = 8192  # bytes of its tail
 _PAUSE = 0.01  # seconds between two looks whether it has ended

@@ -51,11 +51,6 @@ def register(transport: TransportType) -> None:
     _TYPES[transport.name] = transport
 
 
-def unregister(name: str) -> None:
-    """Take a transport away again, which only tests do."""
-    del _TYPES[name]
-
-
 def all_types() -> Iterator[TransportType]:
     """Yield every transport, in the order in which they were registered."""
     yield from _TYPES.values()

@@ -1,0 +1,50 @@
+"""The registry of transports: what it refuses, and what a channel gets from it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from ipc_channel import BadRendezvousError, make_ipc_channel, make_ipc_channel_client
+from ipc_channel.transports import registry
+from ipc_channel.transports.named_pipe import NAMED_PIPE
+from ipc_channel.transports.tcp_socket import TCP
+
+
+def test_the_order_is_that_of_registration() -> None:
+    assert [one.name for one in registry.all_types()] == ["named_pipe", "tcp"]
+
+
+def test_a_name_is_taken_once() -> None:
+    with pytest.raises(ValueError, match="there is a transport 'tcp' already"):
+        registry.register(TCP)
+
+
+def test_an_unknown_name_is_told_what_there_is() -> None:
+    transport: Any = "carrier_pigeon"
+    with pytest.raises(ValueError, match=r"'carrier_pigeon', not 'named_pipe' or 'tcp'"):
+        make_ipc_channel(transport=transport)
+
+
+@pytest.mark.covers("RDV-1")
+def test_the_strings_of_two_transports_make_no_channel() -> None:
+    with pytest.raises(BadRendezvousError, match=r"first is for named_pipe .* for tcp"):
+        make_ipc_channel_client("/in", "5000")
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [("linux", NAMED_PIPE), ("darwin", TCP), ("win32", TCP), ("plan9", TCP)],
+)
+def test_the_default(
+    platform: str, expected: registry.TransportType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert registry.default() is expected
+
+
+def test_other_users_need_a_transport_that_knows_its_peer() -> None:
+    with pytest.raises(ValueError, match="allowed_users needs transport='tcp'"):
+        make_ipc_channel(transport="named_pipe", allowed_users=[1000])
