@@ -198,6 +198,12 @@ class Flood:
         if kind != "write":
             self.wire.to_send += b"".join(map(frame, messages)) + bytes(4)
 
+    def forget(self) -> None:
+        """Free the memory of all messages, whatever cycle of references keeps the rest."""
+        for data in (self.wire.got, self.wire.to_send, self.read, self.written):
+            data.clear()
+        self.messages = []
+
     async def write_all(self) -> None:
         for one in self.messages[len(self.written) :]:
             self.written.append(False)

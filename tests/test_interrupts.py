@@ -63,9 +63,10 @@ def interrupt_at(transport: str, kind: str, due: int) -> None:
 def close(loop: asyncio.AbstractEventLoop, flood: Flood) -> None:
     for task in asyncio.all_tasks(loop):
         task.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.run_until_complete(flood.channel.close())
+    run(loop, asyncio.sleep(0))
+    run(loop, flood.channel.close())
     flood.wire.close()
+    flood.forget()
     loop.close()
 
 
@@ -258,6 +259,8 @@ def test_at_random_moments(transport: str, loop: str, at_random: AtRandom) -> No
         one = Run(rng, transport, LOOPS[loop]())
         run_with_interrupts(one, rng, at_random)
         floods += 1
+        if floods % 20 == 0:
+            gc.collect()
     ours = sum(map(bool, at_random.struck))
     print(f"{len(at_random.struck)} interrupts, {ours} in the package, of {floods} floods")
     assert ours > INTERRUPTS / 10
