@@ -29,19 +29,12 @@ func (c *Channel) Close() error {
 }
 
 func (c *Channel) shutDown() error {
-	c.end(EndLocal, ErrClosed)
-	close(c.closing)
-	c.readAlarm.ring()
-	c.writeAlarm.ring()
-
-	// Neither turn is ever given back.
-	c.reading <- struct{}{}
-	c.readAlarm.clear()
+	c.on(eventClose, ErrClosed)
+	c.reading.retire()
 	drained := make(chan error, 1)
 	outputEnded := make(chan struct{})
 	go func() { drained <- c.drain(outputEnded) }()
-	c.writing <- struct{}{}
-	c.writeAlarm.clear()
+	c.writing.retire()
 	err := c.sendClose()
 	if err == nil && c.stream.mustDrain() {
 		close(outputEnded)
@@ -52,17 +45,16 @@ func (c *Channel) shutDown() error {
 		<-drained
 	}
 	if errors.Is(err, ErrTimeout) {
+		c.on(eventLingerOver, err)
 		return err
 	}
+	c.on(eventAllSent, ErrClosed)
 	return nil
 }
 
 // sendClose sends the close frame and ends the output.
 func (c *Channel) sendClose() error {
-	c.mu.Lock()
-	err := c.outErr
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.state().sendErr; err != nil {
 		return err
 	}
 	c.out.load(nil)
@@ -83,7 +75,7 @@ func (c *Channel) sendClose() error {
 func (c *Channel) drain(outputEnded <-chan struct{}) error {
 	scrap := make([]byte, readAhead)
 	peer := patience{limit: c.linger}
-	heard := time.Now()
+	lastInput := time.Now()
 	for {
 		now := time.Now()
 		deadline := now.Add(quiet)
@@ -93,7 +85,7 @@ func (c *Channel) drain(outputEnded <-chan struct{}) error {
 			if isOver && (unsent > 0 || !c.isAccepted()) {
 				return c.tookNothing()
 			}
-			if isOver || unsent == 0 && now.Sub(heard) >= quiet && c.isAccepted() {
+			if isOver || unsent == 0 && now.Sub(lastInput) >= quiet && c.isAccepted() {
 				return nil
 			}
 			deadline = earlier(deadline, peer.until)
@@ -101,15 +93,16 @@ func (c *Channel) drain(outputEnded <-chan struct{}) error {
 		c.stream.SetReadDeadline(deadline)
 		n, err := c.stream.Read(scrap)
 		if n > 0 {
-			heard, c.heard = time.Now(), true
+			lastInput, c.firstByteSeen = time.Now(), true
 		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
 	}
 }
 
-// isAccepted reports whether the server has let us in, which it need not tell.
-func (c *Channel) isAccepted() bool { return c.heard || c.stream.isAccepted() }
+// isAccepted reports whether the server has accepted the connection, which it
+// need not tell.
+func (c *Channel) isAccepted() bool { return c.firstByteSeen || c.stream.isAccepted() }
 
 func (c *Channel) tookNothing() error {
 	return newError(CodeTimeout, "the peer took no output for %v: raise Linger if it needs longer", c.linger)

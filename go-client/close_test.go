@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -93,7 +94,7 @@ func TestCloseCompletesCancelledWrite(t *testing.T) {
 			_, err := c.ReadMessage(testContext(t))
 			return err
 		})
-		eventually(t, "a reader has the turn", func() bool { return len(c.reading) == 1 })
+		eventually(t, "a reader has the turn", func() bool { return len(c.reading.slot) == 1 })
 		closed := background(c.Close)
 		for _, result := range []<-chan error{written, waiting, reading} {
 			if err := wait(t, result); !errors.Is(err, ErrClosed) || !errors.Is(err, net.ErrClosed) {
@@ -231,6 +232,23 @@ func TestCloseDiscardsUnreadMessages(t *testing.T) {
 		c, p := tr.open(t, nil)
 		p.mustWrite(frameOf([]byte("one")), frameOf([]byte("two")))
 		mustRead(t, c, []byte("one"))
+		must(t, c.Close())
+		mustEndWith(t, c, EndLocal, ErrClosed)
+	})
+}
+
+// A close frame behind a message that no read has returned is not the end.
+// Covers SES-6.
+func TestCloseBeforeTheReaderReachesTheEnd(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c, p := tr.open(t, nil)
+		wire := slices.Concat(frameOf([]byte("one")), frameOf([]byte("two")), frameOf(nil))
+		p.mustWrite(wire)
+		eventually(t, "all of it is here", func() bool { return pending(t, c) == len(wire) })
+		mustRead(t, c, []byte("one"))
+		if c.EndReason() != EndNone {
+			t.Errorf("EndReason is %q with a message unread", c.EndReason())
+		}
 		must(t, c.Close())
 		mustEndWith(t, c, EndLocal, ErrClosed)
 	})

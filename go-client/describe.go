@@ -24,7 +24,7 @@ func (c *Channel) LogValue() slog.Value {
 		return slog.GroupValue(slog.String("state", "not connected"))
 	}
 	return slog.GroupValue(
-		slog.String("state", c.state()),
+		slog.String("state", c.state().String()),
 		slog.String("in", c.from),
 		slog.String("out", c.to),
 		slog.Uint64("max_message_size", uint64(c.limit)),
@@ -32,13 +32,14 @@ func (c *Channel) LogValue() slog.Value {
 	)
 }
 
-func (c *Channel) state() string {
+// String says where the session is, for people to read.
+func (s sessionState) String() string {
 	state := "connected"
-	if c.isClosing() {
+	if s.isClosing() {
 		state = "closed"
 	}
-	if reason := c.EndReason(); reason != EndNone {
-		state += ", ended: " + string(reason)
+	if s.end != EndNone {
+		state += ", ended: " + string(s.end)
 	}
 	return state
 }

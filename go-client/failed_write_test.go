@@ -147,3 +147,49 @@ func TestNothingFollowsFailedWrite(t *testing.T) {
 		})
 	}
 }
+
+// A write that fails because of a reset that a read has met first is told of the
+// reset, as later ones are.
+func TestWritesAreToldOfTheResetThatReadsMet(t *testing.T) {
+	f := newFakeStream()
+	begun, ended := make(chan struct{}), make(chan struct{})
+	f.write = func([]byte) (int, error) {
+		close(begun)
+		<-ended
+		return 0, syscall.EPIPE
+	}
+	f.read = func([]byte) (int, error) { return 0, syscall.ECONNRESET }
+	c := f.channel(nil)
+	written := background(func() error { return c.WriteMessage(testContext(t), []byte("x")) })
+	<-begun
+	mustEndWith(t, c, EndReset, ErrReset)
+	close(ended)
+	for _, err := range []error{wait(t, written), c.WriteMessage(testContext(t), []byte("y"))} {
+		if !errors.Is(err, ErrReset) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	must(t, c.Close())
+}
+
+// A write under way that fails once Close was called is told of that. Covers
+// SES-26 and SES-33.
+func TestOwnCloseComesBeforeTheFailureOfAWrite(t *testing.T) {
+	f := newFakeStream()
+	begun, failed := make(chan struct{}), make(chan struct{})
+	f.write = func([]byte) (int, error) {
+		close(begun)
+		<-failed
+		return 0, syscall.EPIPE
+	}
+	c := f.channel(nil)
+	written := background(func() error { return c.WriteMessage(testContext(t), []byte("x")) })
+	<-begun
+	closed := background(c.Close)
+	eventually(t, "Close has begun", c.isClosing)
+	close(failed)
+	if err := wait(t, written); err != ErrClosed {
+		t.Errorf("error is %v", err)
+	}
+	must(t, wait(t, closed))
+}

@@ -146,30 +146,6 @@ func TestNothingFollowsReset(t *testing.T) {
 	}
 }
 
-// A write that fails because of a reset that a read has met first is told of the
-// reset, as later ones are.
-func TestWritesAreToldOfTheResetThatReadsMet(t *testing.T) {
-	f := newFakeStream()
-	begun, ended := make(chan struct{}), make(chan struct{})
-	f.write = func([]byte) (int, error) {
-		close(begun)
-		<-ended
-		return 0, syscall.EPIPE
-	}
-	f.read = func([]byte) (int, error) { return 0, syscall.ECONNRESET }
-	c := f.channel(nil)
-	written := background(func() error { return c.WriteMessage(testContext(t), []byte("x")) })
-	<-begun
-	mustEndWith(t, c, EndReset, ErrReset)
-	close(ended)
-	for _, err := range []error{wait(t, written), c.WriteMessage(testContext(t), []byte("y"))} {
-		if !errors.Is(err, ErrReset) {
-			t.Errorf("error is %v", err)
-		}
-	}
-	must(t, c.Close())
-}
-
 // What is in a pipe stays there for the peer: Close waits for no end of what it
 // sends, as it does over TCP.
 func TestCloseOverPipesDoesNotWaitForTalkingPeer(t *testing.T) {
@@ -205,6 +181,9 @@ func TestCloseTellsWhatWasNotTaken(t *testing.T) {
 			err := wait(t, background(c.Close))
 			if errors.Is(err, ErrTimeout) != test.lost {
 				t.Errorf("Close returned %v", err)
+			}
+			if phase := c.state().phase; phase != phaseClosed {
+				t.Errorf("the session is in state %d", phase)
 			}
 			if calls := sprint(f.calls); calls != "[write close write close]" {
 				t.Error(calls)
@@ -285,8 +264,8 @@ func TestContextEndsAsDeadlineIsReset(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			f := newFakeStream()
 			ctx, cancel := context.WithCancel(context.Background())
-			rung := make(chan struct{})
-			var ring sync.Once
+			interrupted := make(chan struct{})
+			var once sync.Once
 			var mu sync.Mutex
 			changed := sync.NewCond(&mu)
 			isPast, isFirst, isArmed := true, true, true // there is a stale deadline
@@ -297,14 +276,14 @@ func TestContextEndsAsDeadlineIsReset(t *testing.T) {
 				mu.Unlock()
 				if wasArmed {
 					cancel()
-					<-rung
+					<-interrupted
 				}
 				mu.Lock()
 				isPast = deadline.Equal(past)
 				changed.Broadcast()
 				mu.Unlock()
 				if deadline.Equal(past) {
-					ring.Do(func() { close(rung) })
+					once.Do(func() { close(interrupted) })
 				}
 			}
 			call := func([]byte) (int, error) {

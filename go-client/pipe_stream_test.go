@@ -74,7 +74,7 @@ func TestPeerLeavesSilently(t *testing.T) {
 			})
 			for _, step := range order {
 				// Let the reader see each state by itself.
-				eventually(t, "the reader waits", func() bool { return len(c.reading) == 1 })
+				eventually(t, "the reader waits", func() bool { return len(c.reading.slot) == 1 })
 				step(p)
 			}
 			must(t, wait(t, ended))
@@ -118,7 +118,7 @@ func TestPeerIsFollowedByPasserBy(t *testing.T) {
 		mustEndWith(t, c, EndEOF, io.EOF)
 		return nil
 	})
-	eventually(t, "the reader waits", func() bool { return len(c.reading) == 1 })
+	eventually(t, "the reader waits", func() bool { return len(c.reading.slot) == 1 })
 	p.closeRead()
 	must(t, wait(t, ended))
 }
@@ -130,7 +130,7 @@ func TestCloseDuringFalseEnd(t *testing.T) {
 		_, err := c.ReadMessage(testContext(t))
 		return err
 	})
-	eventually(t, "the reader waits", func() bool { return len(c.reading) == 1 })
+	eventually(t, "the reader waits", func() bool { return len(c.reading.slot) == 1 })
 	must(t, c.Close())
 	if err := wait(t, reading); !errors.Is(err, ErrClosed) {
 		t.Fatalf("error is %v", err)

@@ -1,6 +1,7 @@
 package ipcchannel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -58,15 +59,12 @@ func (c *Channel) readMessage(ctx context.Context, dst []byte) ([]byte, error) {
 	if c.stream == nil {
 		return nil, ErrNotConnected
 	}
-	if err := c.takeTurn(ctx, c.reading, nil); err != nil {
-		if err == ErrClosed {
-			err = c.ended() // there may have been another end before Close
-		}
+	if err := c.reading.take(ctx, c.readError); err != nil {
 		return nil, err
 	}
-	defer func() { <-c.reading }()
+	defer c.reading.give()
 	for {
-		if err := c.ended(); err != nil {
+		if err := c.readError(); err != nil {
 			return nil, err
 		}
 		message, err := c.decoder.next(dst)
@@ -74,9 +72,9 @@ func (c *Channel) readMessage(ctx context.Context, dst []byte) ([]byte, error) {
 		case err == nil:
 			return message, nil
 		case err == errCloseFrame:
-			return nil, c.end(EndClean, io.EOF)
+			return nil, c.end(eventCloseFrame, io.EOF)
 		case err != errIncomplete:
-			return nil, c.end(EndTooLarge, err)
+			return nil, c.end(eventOverLimit, err)
 		}
 		if err := c.fill(ctx); err != nil {
 			return nil, err
@@ -86,19 +84,16 @@ func (c *Channel) readMessage(ctx context.Context, dst []byte) ([]byte, error) {
 
 // fill waits for input and gives it to the decoder.
 func (c *Channel) fill(ctx context.Context) error {
-	c.readAlarm.set(ctx)
+	c.reading.follow(ctx)
 	for {
-		if err := c.interruption(ctx); err != nil {
+		if err := cmp.Or(ctx.Err(), c.readError()); err != nil {
 			c.decoder.keep()
-			if err == ErrClosed {
-				err = c.ended()
-			}
 			return err
 		}
 		n, err := c.stream.Read(c.decoder.space())
 		if n > 0 {
 			c.decoder.filled(n)
-			c.heard = true
+			c.firstByteSeen = true
 			return nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -106,4 +101,28 @@ func (c *Channel) fill(ctx context.Context) error {
 		}
 		c.stream.SetReadDeadline(time.Time{})
 	}
+}
+
+// endOfInput ends the session for an error of the stream's Read.
+func (c *Channel) endOfInput(err error) error {
+	if !errors.Is(err, io.EOF) {
+		return c.end(eventResetOnRead, wrapError(CodeReset, err, "connection lost%s", c.unread()))
+	}
+	if c.stream.isDead() {
+		// The system reports a reset once only, and perhaps to a Write that returns
+		// just now.
+		c.inWrite.Lock()
+		defer c.inWrite.Unlock()
+	}
+	if err := c.decoder.finish(); err != nil {
+		return c.end(eventEndInsideFrame, err)
+	}
+	return c.end(eventEndAtBoundary, io.EOF)
+}
+
+// end notes an event that ends reading, and returns what reads return from now
+// on: the first end stays.
+func (c *Channel) end(e event, err error) error {
+	c.on(e, err)
+	return c.readError()
 }

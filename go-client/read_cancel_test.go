@@ -85,7 +85,7 @@ func TestCancelledReadReturnsAtOnce(t *testing.T) {
 				return err
 			}))
 		}
-		eventually(t, "a reader has the turn", func() bool { return len(c.reading) == 1 })
+		eventually(t, "a reader has the turn", func() bool { return len(c.reading.slot) == 1 })
 		cancel()
 		for _, r := range readers {
 			if err := wait(t, r); err != context.Canceled {

@@ -34,11 +34,11 @@ func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 			"message of %d bytes exceeds the limit of %d: set MaxMessageSize at both ends, or send it in parts",
 			len(message), c.limit)
 	}
-	if err := c.takeTurn(ctx, c.writing, c.refused); err != nil {
+	if err := c.writing.take(ctx, c.writeError); err != nil {
 		return err
 	}
-	if err := c.cannotSend(); err != nil {
-		<-c.writing
+	if err := c.writeError(); err != nil {
+		c.writing.give()
 		return err
 	}
 	c.out.load(message)
@@ -52,28 +52,18 @@ func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 		return err
 	}
 	c.out.drop()
-	<-c.writing
+	c.writing.give()
 	return err
-}
-
-// cannotSend returns why nothing can be sent any more, or nil.
-func (c *Channel) cannotSend() error {
-	if c.isClosing() {
-		return ErrClosed
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sendErr
 }
 
 // send sends what is left of the frame, unless it is interrupted.
 func (c *Channel) send(ctx context.Context) (interrupted bool, err error) {
-	c.writeAlarm.set(ctx)
+	c.writing.follow(ctx)
 	for {
 		if err := ctx.Err(); err != nil {
 			return true, err
 		}
-		if err := c.cannotSend(); err != nil {
+		if err := c.writeError(); err != nil {
 			return true, c.lostWithin(err)
 		}
 		if _, err := c.write(); err != nil {
@@ -127,15 +117,16 @@ func (c *Channel) write() (int, error) {
 func (c *Channel) sendRest() {
 	c.flush()
 	c.out.drop()
-	<-c.writing
+	c.writing.give()
 }
 
 // flush sends what is left of the frame. Only the end of the linger stops it,
-// and then nothing more can be sent, because the frame is torn.
+// and then nothing more can be sent, because the frame is not whole.
 func (c *Channel) flush() error {
 	peer := patience{limit: c.linger}
 	for len(c.out.next()) > 0 {
-		// In this order: if Close comes in between, its alarm rings after.
+		// In this order: if Close comes in between, it interrupts the Write after
+		// this deadline is set.
 		c.stream.SetWriteDeadline(time.Time{})
 		isLast := false
 		if c.isClosing() {
@@ -152,45 +143,30 @@ func (c *Channel) flush() error {
 			return err
 		}
 		if isLast && n == 0 {
-			c.cannotSendAfter(c.tookNothing())
-			return c.tookNothing()
+			err := c.tookNothing()
+			c.on(eventLingerOver, err)
+			return err
 		}
 	}
 	return nil
 }
 
-// sendFailed translates an error of the stream's Write, after which nothing
-// more can be sent. Input that has arrived is not touched.
+// sendFailed notes an error of the stream's Write, after which nothing more can
+// be sent, and returns what the write returns. Input that has arrived is not
+// touched.
 func (c *Channel) sendFailed(err error) error {
-	code, what := CodeReset, "connection lost"
+	e, code, what := eventResetOnWrite, CodeReset, "connection lost"
 	if isPeerGone(err) {
-		code, what = CodePeerGone, "the peer no longer reads"
-	} else {
-		c.mu.Lock()
-		c.wasReset = true
-		c.mu.Unlock()
+		e, code, what = eventPeerGoneOnWrite, CodePeerGone, "the peer no longer reads"
 	}
 	hint := c.out.within()
 	if hint == "" && (code == CodeReset || c.large.Load() > DefaultMaxMessageSize) {
 		hint = c.unread()
 	}
 	failure := wrapError(code, err, "%s%s", what, hint)
-	if known := c.cannotSendAfter(failure); known != failure {
+	c.on(e, failure)
+	if known := c.writeError(); known != failure { // which came first
 		return c.lostWithin(known)
 	}
 	return failure
-}
-
-// cannotSendAfter notes why nothing more can be sent, and returns why writes are
-// refused, which may have been so before.
-func (c *Channel) cannotSendAfter(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.sendErr == nil {
-		c.sendErr = err
-	}
-	if c.outErr == nil {
-		c.outErr = err
-	}
-	return c.sendErr
 }
