@@ -16,7 +16,7 @@
  * @property {number} unsent bytes of the output that the kernel has not taken
  * @property {() => Promise<boolean>} isTaken whether the peer certainly has all output
  * @property {() => void} shutdown ends our direction, as far as the transport can
- * @property {() => void} cut ends our direction inside a frame
+ * @property {() => void} abortWrite ends our direction inside a frame
  * @property {(wanted: boolean) => void} setReferenced whether it keeps the process alive
  * @property {() => Promise<void>} destroy resolves when the descriptors are closed
  */

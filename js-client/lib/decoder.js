@@ -2,14 +2,14 @@ import { Assembly } from './assembly.js';
 import { CLEAN, doesNotFit, EOF, tooLarge, truncated } from './end.js';
 import { HEADER_SIZE } from './frame.js';
 
-/** @typedef {import('./end.js').End} End */
+/** @typedef {import('./end.js').InputEnd} InputEnd */
 
 /**
  * Makes messages out of the bytes of one direction, in whatever chunks they arrive. No I/O.
  *
  * Each message is copied out of the chunk, once, to memory of its own. So the caller can read into one
- * buffer for ever, a message that the application keeps does not hold the whole chunk, and who transfers
- * one to a worker takes no other with it.
+ * buffer for ever, a message that the application keeps does not hold the whole chunk, and an application
+ * that transfers one to a worker takes no other with it.
  */
 export class Decoder {
   #limit;
@@ -18,7 +18,7 @@ export class Decoder {
   #length = 0;
   /** @type {Assembly | null} the payload that has begun to arrive */
   #assembly = null;
-  /** @type {End | null} */
+  /** @type {InputEnd | null} */
   #end = null;
 
   /** @param {number} maxMessageSize */
@@ -55,16 +55,16 @@ export class Decoder {
   /**
    * The end, if the stream ends here.
    *
-   * @returns {End}
+   * @returns {InputEnd}
    */
-  finish() {
-    this.#end ??= this.#cut();
+  endStream() {
+    this.#end ??= this.#endHere();
     this.#assembly = null;
     return this.#end;
   }
 
-  /** @returns {End} */
-  #cut() {
+  /** @returns {InputEnd} */
+  #endHere() {
     if (this.#headerSeen === 0) return EOF;
     if (this.#headerSeen < HEADER_SIZE) return truncated(this.#headerSeen, HEADER_SIZE, 'header');
     return truncated(this.#assembly?.seen ?? 0, this.#length, 'payload');

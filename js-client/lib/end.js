@@ -7,28 +7,30 @@ import { DEFAULT_MAX_MESSAGE_SIZE } from './options.js';
  * @typedef {Readonly<{lengthUnderWay: number, lastLarge: number}>} Output
  */
 
+/** @type {Output} */
+const NOTHING_LARGE = { lengthUnderWay: 0, lastLarge: 0 };
+const CLOSED = 'the channel was closed at this end: connect again for a new session';
+
 /**
  * How a session ended for its reader: the reason that `endReason` gives, and the error that a read
- * reports, or null where a read reports a plain end.
+ * reports, or null where a read reports an orderly end.
  *
  * @typedef {'clean' | 'eof' | 'truncated' | 'reset' | 'too_large' | 'local'} EndReason
  * @typedef {Readonly<{reason: EndReason, error: IPCChannelError | null}>} End
+ * @typedef {End & {reason: 'clean' | 'eof' | 'truncated' | 'too_large'}} InputEnd what the bytes give
  */
 
-/** @type {End} */
+/** @type {InputEnd} */
 export const CLEAN = Object.freeze({ reason: 'clean', error: null });
 
-/** @type {End} */
+/** @type {InputEnd} */
 export const EOF = Object.freeze({ reason: 'eof', error: null });
-
-/** @type {End} */
-export const LOCAL = Object.freeze({ reason: 'local', error: null });
 
 /**
  * @param {number} seen
  * @param {number} expected
  * @param {'header' | 'payload'} part
- * @returns {End}
+ * @returns {InputEnd}
  */
 export function truncated(seen, expected, part) {
   const message = `stream ended after ${seen} of the ${expected} ${part} bytes`;
@@ -38,7 +40,7 @@ export function truncated(seen, expected, part) {
 /**
  * @param {number} length
  * @param {number} limit
- * @returns {End}
+ * @returns {InputEnd}
  */
 export function tooLarge(length, limit) {
   const hint = 'set maxMessageSize at both ends if messages are to be so long';
@@ -49,7 +51,7 @@ export function tooLarge(length, limit) {
 /**
  * @param {number} length
  * @param {unknown} cause
- * @returns {End}
+ * @returns {InputEnd}
  */
 export function doesNotFit(length, cause) {
   const message = `frame of ${length} bytes does not fit into memory: set maxMessageSize lower`;
@@ -59,22 +61,28 @@ export function doesNotFit(length, cause) {
 /**
  * @param {unknown} cause
  * @param {Output} [output]
- * @returns {End}
  */
-export function reset(cause, output = { lengthUnderWay: 0, lastLarge: 0 }) {
+export function reset(cause, output = NOTHING_LARGE) {
   const isPeers = systemCode(cause) === 'ECONNRESET';
   const what = isPeers ? 'connection reset by the peer' : `the connection failed: ${cause}`;
-  const text = what + sizeHint(output, isPeers);
-  return { reason: 'reset', error: new IPCChannelError('reset', text, { cause }) };
+  return new IPCChannelError('reset', what + sizeHint(output, isPeers), { cause });
 }
 
 /**
  * @param {unknown} cause
- * @param {Output} output
+ * @param {Output} [output]
  */
-export function peerGone(cause, output) {
+export function peerGone(cause, output = NOTHING_LARGE) {
   const text = `the peer no longer reads${sizeHint(output, false)}`;
   return new IPCChannelError('peer-gone', text, { cause });
+}
+
+/**
+ * @param {string} [text]
+ * @param {unknown} [cause]
+ */
+export function closed(text = CLOSED, cause = undefined) {
+  return new IPCChannelError('closed', text, cause === undefined ? undefined : { cause });
 }
 
 /**

@@ -3,6 +3,7 @@ import { Queue } from './queue.js';
 
 /**
  * @typedef {import('./end.js').End} End
+ * @typedef {import('./session-state.js').SessionState} SessionState
  * @typedef {{
  *   resolve: (message: Buffer | null) => void,
  *   reject: (error: Error) => void,
@@ -16,19 +17,23 @@ const READ_AHEAD = 1024 * 1024;
 // A Buffer of one byte costs some 200 bytes of memory; tiny messages must count for what they are.
 const MESSAGE_OVERHEAD = 256;
 
-/** Messages that wait for a reader, or readers that wait for a message, and the end. */
+/** Messages that wait for a reader, or readers that wait for a message or for the end. */
 export class Inbox {
-  /** @type {Queue<Buffer>} */
-  #messages = new Queue();
+  #messages;
+  #state;
   /** @type {Queue<Reader>} */
   #readers = new Queue();
   #cost = 0;
-  /** @type {End | null} */
-  #end = null;
   #changed;
 
-  /** @param {() => void} changed called when a read begins or ceases to wait or a message was taken */
-  constructor(changed) {
+  /**
+   * @param {Queue<Buffer>} messages those that no reader has taken
+   * @param {SessionState} state
+   * @param {() => void} changed called when a read begins or ceases to wait or a message was taken
+   */
+  constructor(messages, state, changed) {
+    this.#messages = messages;
+    this.#state = state;
     this.#changed = changed;
   }
 
@@ -49,11 +54,6 @@ export class Inbox {
   /** How many readers wait for a message. */
   get readers() {
     return this.#readers.size;
-  }
-
-  /** The end, once every message before it was taken. */
-  get reachedEnd() {
-    return this.#messages.size === 0 ? this.#end : null;
   }
 
   /** @param {Buffer} message */
@@ -78,7 +78,7 @@ export class Inbox {
    * @param {AbortSignal | undefined} signal
    * @returns {Promise<Buffer | null>}
    */
-  async take(signal) {
+  async read(signal) {
     throwIfAborted(signal);
     const message = this.#messages.shift();
     if (message !== undefined) {
@@ -86,9 +86,10 @@ export class Inbox {
       this.#changed();
       return message;
     }
-    if (this.#end?.error) throw this.#end.error;
-    if (this.#end) return null;
-    return this.#wait(signal);
+    const { end } = this.#state;
+    if (end === null) return this.#wait(signal);
+    if (end.error !== null) throw end.error;
+    return null;
   }
 
   /**
@@ -97,7 +98,7 @@ export class Inbox {
    */
   #wait(signal) {
     return new Promise((resolve, reject) => {
-      // First, as a signal of somebody else's making may throw: no reader may be left behind then.
+      // First, since a signal that the caller implements may throw: no reader may be left behind then.
       const release = onAbort(signal, (error) => {
         this.#readers.delete(node);
         reject(error);
@@ -109,30 +110,22 @@ export class Inbox {
   }
 
   /**
-   * Nothing more will come. The first end counts.
+   * Gives every waiting reader the end.
    *
    * @param {End} end
    */
-  finish(end) {
-    this.#end ??= end;
+  wakeReaders({ error }) {
     for (let reader = this.#readers.shift(); reader; reader = this.#readers.shift()) {
       reader.release();
-      if (this.#end.error) reader.reject(this.#end.error);
-      else reader.resolve(null);
+      if (error === null) reader.resolve(null);
+      else reader.reject(error);
     }
     this.#changed();
   }
 
-  /**
-   * Our own close: what nobody has read is dropped. An end that the readers had not reached yet
-   * gives way to this one.
-   *
-   * @param {End} end
-   */
-  discard(end) {
-    if (this.reachedEnd === null) this.#end = end;
+  /** Drops the messages that no reader has taken. */
+  discard() {
     this.#messages.clear();
     this.#cost = 0;
-    this.finish(end);
   }
 }

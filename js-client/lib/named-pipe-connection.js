@@ -90,7 +90,7 @@ export class NamedPipeConnection {
   /** The close frame has said it; the descriptor stays, as it tells whether the peer still reads. */
   shutdown() {}
 
-  cut() {
+  abortWrite() {
     this.#writer?.destroy();
   }
 

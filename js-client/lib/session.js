@@ -1,58 +1,46 @@
 import { throwIfAborted } from './abort.js';
+import { Closing } from './closing.js';
 import { Decoder } from './decoder.js';
-import { LOCAL, peerGone, reset } from './end.js';
-import { IPCChannelError, systemCode } from './errors.js';
+import { peerGone, reset } from './end.js';
+import { systemCode } from './errors.js';
 import { payloadOf } from './frame.js';
 import { Inbox } from './inbox.js';
+import { ProcessReference } from './process-reference.js';
+import { Queue } from './queue.js';
 import { Sender } from './sender.js';
-import { startTimer } from './timer.js';
+import { SessionState } from './session-state.js';
 
 /**
  * @typedef {import('./connection.js').Connection} Connection
- * @typedef {import('./end.js').End} End
- * @typedef {import('./timer.js').Timer} Timer
+ * @typedef {import('./end.js').InputEnd} InputEnd
+ * @typedef {import('./errors.js').IPCChannelError} IPCChannelError
+ * @typedef {import('./session-state.js').Event} Event
  */
 
-// After the peer's close frame nothing should come; a peer that is about to end its stream does so
-// within this time. In milliseconds.
-const QUIET = 50;
-// How often close looks whether the kernel has taken any output, of which a batch may take several lingers.
-const LOOK = 20;
+/** @type {Readonly<Record<InputEnd['reason'], Event>>} */
+const EVENT_OF_END = {
+  clean: 'close-frame',
+  eof: 'end-at-boundary',
+  truncated: 'end-inside-frame',
+  too_large: 'over-limit',
+};
 
-/** One connected session over a byte stream. */
+/** One connected session over a byte stream. What happens to it, in which order, is up to its state. */
 export class Session {
   #connection;
   #maxMessageSize;
   #linger;
-  /** @type {Timer | null} runs while close waits, anew whenever the kernel takes output */
-  #lingering = null;
+  /** @type {Queue<Buffer>} */
+  #undelivered = new Queue();
+  #state = new SessionState(this.#undelivered);
+  #inbox = new Inbox(this.#undelivered, this.#state, () => this.#inboxChanged());
   #decoder;
-  #inbox;
   #sender;
+  #reference;
+  #closing;
   /** @type {Promise<void> | null} */
-  #closing = null;
-  #closed = false;
+  #closed = null;
   #paused = false;
-  #referenced = true;
-  #letGoSoon = false;
-  /** @type {End | null} the kernel reports a reset once only, to a read or to a write */
-  #resetSeen = null;
-  /** @type {() => void} */
-  #resolvePeerEnded = () => {};
-  /** @type {Promise<void>} */
-  #peerEnded = new Promise((resolve) => {
-    this.#resolvePeerEnded = resolve;
-  });
-  /** whether close waits for nothing but the peer */
-  #waiting = false;
-  /** @type {Timer | null} */
-  #quiet = null;
-  /** @type {() => void} */
-  #resolvePeerQuiet = () => {};
-  /** @type {Promise<void>} */
-  #peerQuiet = new Promise((resolve) => {
-    this.#resolvePeerQuiet = resolve;
-  });
 
   /**
    * @param {Connection} connection
@@ -63,32 +51,32 @@ export class Session {
     this.#maxMessageSize = maxMessageSize;
     this.#linger = linger;
     this.#decoder = new Decoder(maxMessageSize);
-    this.#inbox = new Inbox(() => this.#inboxChanged());
-    this.#sender = new Sender(
-      (bytes, done) =>
-        connection.write(bytes, (error) => {
-          this.#lingering?.restart();
-          done(error && this.#writeFailed(error));
-        }),
-      () => this.#updateReference(),
-      () => connection.cut(),
+    this.#closing = new Closing(connection, linger, () => this.#decoder.end?.reason === 'clean');
+    this.#reference = new ProcessReference(
+      () => this.#isBusy,
+      (wanted) => connection.setReferenced(wanted),
     );
+    this.#sender = new Sender(this.#state, {
+      write: (bytes, done) => this.#send(bytes, done),
+      changed: () => this.#reference.update(),
+      aborted: (error) => this.#frameAborted(error),
+    });
     connection.start({
-      onBytes: (chunk) => this.#takeBytes(chunk),
+      onBytes: (chunk) => this.#onBytes(chunk),
       onEnd: () => this.#streamEnded(),
       onError: (error) => this.#readFailed(error),
     });
-    this.#updateReference();
+    this.#reference.update();
   }
 
   get endReason() {
-    return this.#inbox.reachedEnd?.reason ?? null;
+    return this.#state.endReason;
   }
 
   /** What there is to know of the session, for people to read. */
   describe() {
     return {
-      state: this.#state,
+      state: this.#shownState,
       endReason: this.endReason,
       unreadMessages: this.#inbox.unread,
       waitingReads: this.#inbox.readers,
@@ -98,9 +86,8 @@ export class Session {
     };
   }
 
-  get #state() {
-    if (this.#closed) return 'closed';
-    if (this.#closing !== null) return 'closing';
+  get #shownState() {
+    if (this.#state.closeCalled) return this.#state.phase;
     return this.endReason === null ? 'connected' : 'ended';
   }
 
@@ -109,7 +96,7 @@ export class Session {
    * @returns {Promise<Buffer | null>}
    */
   read(signal) {
-    return this.#inbox.take(signal);
+    return this.#inbox.read(signal);
   }
 
   /**
@@ -120,12 +107,6 @@ export class Session {
   async write(message, signal) {
     const payload = payloadOf(message, this.#maxMessageSize);
     throwIfAborted(signal);
-    if (this.#closing !== null) throw closedError();
-    if (this.#sender.error !== null) throw this.#sender.error;
-    if (this.#sender.finishing) throw closedError('this end has finished sending');
-    const end = this.#decoder.end;
-    // A peer that breaks the limit may believe anything; one that cut its stream may still read.
-    if (end?.reason === 'too_large' && end.error !== null) throw end.error;
     await this.#sender.send(payload, signal);
   }
 
@@ -146,130 +127,108 @@ export class Session {
    * Sends the close frame and goes on reading. The stream itself ends with `close`: on a socket that is
    * shut down, the kernel no longer tells a reset from an end.
    */
-  finish() {
-    return this.#sender.finish();
+  sendCloseFrame() {
+    return this.#sender.sendCloseFrame();
   }
 
   /** @returns {Promise<void>} */
   close() {
-    this.#closing ??= this.#close();
-    this.#updateReference();
-    return this.#closing;
+    this.#closed ??= this.#close();
+    return this.#closed;
   }
 
   async #close() {
-    this.#inbox.discard(LOCAL);
+    this.#on('close');
+    this.#inbox.discard();
     // From here on input is thrown away, but it is read: a peer that is stuck in a write of its own
     // would never come to read our last messages.
     this.#resume();
-    const linger = startTimer(this.#linger);
-    this.#lingering = linger;
-    const watching = this.#watchOutput(linger);
-    await Promise.race([this.#sender.finish().catch(() => {}), linger.over]);
-    if (this.#connection.awaitsPeer) {
-      this.#connection.shutdown();
-      await this.#waitForPeer(linger.over);
-    }
-    this.#lingering = null;
-    clearInterval(watching);
-    linger.cancel();
-    this.#sender.fail(closedError());
+    const event = await this.#closing.wait(this.#sender.sendCloseFrame());
+    this.#sender.drop();
     await this.#connection.destroy();
-    this.#closed = true;
+    this.#on(event);
   }
 
   /**
-   * Lets the linger begin anew whenever the kernel has taken output.
+   * Follows the table of states, and settles the reads and writes whose wait is over.
    *
-   * @param {Timer} linger
+   * @param {Event} event
+   * @param {IPCChannelError | null} [error]
    */
-  #watchOutput(linger) {
-    let before = this.#connection.unsent;
-    return setInterval(() => {
-      const { unsent } = this.#connection;
-      if (unsent !== before) linger.restart();
-      before = unsent;
-    }, LOOK);
+  #on(event, error) {
+    if (!this.#state.on(event, error)) return;
+    this.#sender.followState();
+    const { end } = this.#state;
+    if (end !== null) this.#inbox.wakeReaders(end);
   }
 
-  /** @param {Promise<void>} lingerOver */
-  async #waitForPeer(lingerOver) {
-    this.#waiting = true;
-    this.#startQuiet();
-    await Promise.race([this.#peerEnded, this.#peerQuiet, lingerOver]);
-    this.#quiet?.cancel();
-    this.#quiet = null;
-  }
-
-  /** Begins to wait for silence, anew each time, once the peer has sent its close frame. */
-  #startQuiet() {
-    if (this.#decoder.end?.reason !== 'clean') return;
-    this.#quiet?.cancel();
-    const quiet = startTimer(QUIET);
-    this.#quiet = quiet;
-    void quiet.over.then(() => this.#onQuiet(quiet));
+  /** @param {InputEnd} end */
+  #inputEnded({ reason, error }) {
+    this.#on(EVENT_OF_END[reason], error);
   }
 
   /**
-   * Silence is reason to leave only if the peer has taken all output (SES-63).
-   *
-   * @param {Timer} quiet
+   * @param {Buffer} chunk
+   * @returns {boolean} whether to go on reading
    */
-  async #onQuiet(quiet) {
-    const isTaken = await this.#connection.isTaken();
-    if (this.#quiet !== quiet) return; // the peer has spoken meanwhile, or this is over
-    if (isTaken) this.#resolvePeerQuiet();
-    else this.#startQuiet();
-  }
-
-  /** @param {Buffer} chunk */
-  #takeBytes(chunk) {
-    if (this.#closing !== null) {
-      // Still decoded, to see the close frame; not kept.
-      this.#decoder.push(chunk, () => {});
-      if (this.#waiting) this.#startQuiet();
-      return true;
-    }
+  #onBytes(chunk) {
+    if (this.#state.closeCalled) return this.#drop(chunk);
     this.#decoder.push(chunk, (message) => this.#inbox.push(message));
-    const end = this.#decoder.end;
-    if (end !== null) this.#inbox.finish(end);
-    if (end?.reason === 'too_large' && end.error !== null) this.#sender.refuse(end.error);
-    this.#paused = end !== null || this.#inbox.full;
+    if (this.#decoder.end !== null) this.#inputEnded(this.#decoder.end);
+    this.#paused = this.#state.end !== null || this.#inbox.full;
     return !this.#paused;
   }
 
+  /**
+   * Still decodes it, to see the close frame.
+   *
+   * @param {Buffer} chunk
+   */
+  #drop(chunk) {
+    this.#decoder.push(chunk, () => {});
+    this.#closing.onInput();
+    return true;
+  }
+
   #streamEnded() {
-    this.#resolvePeerEnded();
-    this.#inbox.finish(this.#resetSeen ?? this.#decoder.finish());
+    this.#closing.onInputEnd();
+    this.#inputEnded(this.#decoder.endStream());
   }
 
   /** @param {Error} error */
   #readFailed(error) {
-    this.#resolvePeerEnded();
-    const end = this.#resetSeen ?? reset(error, this.#sender);
-    this.#inbox.finish(end);
-    if (systemCode(error) !== 'ECONNRESET') return; // of reading alone
-    this.#resetSeen = end;
-    this.#sender.fail(/** @type {Error} */ (end.error));
+    this.#closing.onInputEnd();
+    const event = systemCode(error) === 'ECONNRESET' ? 'reset-on-read' : 'read-failed';
+    this.#on(event, reset(error, this.#sender));
   }
 
   /**
-   * Messages that have arrived are still delivered: only the writing is over.
-   *
-   * @param {Error} error
-   * @returns {Error}
+   * @param {Buffer} bytes
+   * @param {() => void} done
    */
+  #send(bytes, done) {
+    this.#connection.write(bytes, (error) => {
+      this.#closing.onOutput();
+      if (error === null) done();
+      else this.#writeFailed(error);
+    });
+  }
+
+  /** @param {Error} error */
   #writeFailed(error) {
-    if (systemCode(error) !== 'ECONNRESET') {
-      return peerGone(error, this.#sender);
-    }
-    this.#resetSeen ??= reset(error, this.#sender);
-    return /** @type {Error} */ (this.#resetSeen.error);
+    if (systemCode(error) === 'ECONNRESET') this.#on('reset-on-write', reset(error, this.#sender));
+    else this.#on('peer-gone-on-write', peerGone(error, this.#sender));
+  }
+
+  /** @param {IPCChannelError} error */
+  #frameAborted(error) {
+    this.#on('frame-aborted', error);
+    this.#connection.abortWrite();
   }
 
   #inboxChanged() {
-    if (this.#paused && this.#inbox.hasRoom && this.#decoder.end === null) this.#resume();
-    this.#updateReference();
+    if (this.#paused && this.#inbox.hasRoom && this.#state.end === null) this.#resume();
+    this.#reference.update();
   }
 
   #resume() {
@@ -277,35 +236,9 @@ export class Session {
     this.#connection.resume();
   }
 
-  /**
-   * The process stays alive for a read that waits, for bytes on their way out and for a close, but
-   * not for a channel that is merely open.
-   */
-  #updateReference() {
-    if (this.#wantsReference) this.#setReferenced(true);
-    else if (this.#referenced && !this.#letGoSoon) {
-      // Not at once: in a loop over messages the next read comes in this very turn.
-      this.#letGoSoon = true;
-      setImmediate(() => {
-        this.#letGoSoon = false;
-        this.#setReferenced(this.#wantsReference);
-      });
-    }
+  /** Whether there is something to keep the process alive for. */
+  get #isBusy() {
+    const isClosing = this.#state.phase === 'closing';
+    return isClosing || this.#inbox.readers > 0 || this.#sender.busy;
   }
-
-  get #wantsReference() {
-    if (this.#closed) return false;
-    return this.#inbox.readers > 0 || this.#sender.busy || this.#closing !== null;
-  }
-
-  /** @param {boolean} wanted */
-  #setReferenced(wanted) {
-    if (wanted === this.#referenced) return;
-    this.#referenced = wanted;
-    this.#connection.setReferenced(wanted);
-  }
-}
-
-function closedError(text = 'the channel was closed at this end: connect again for a new session') {
-  return new IPCChannelError('closed', text);
 }

@@ -71,9 +71,10 @@ export class Socket extends net.Socket {
    */
   send(bytes, done) {
     this.write(bytes, (error) => {
-      // A destroyed socket may call back without an error although nothing was sent.
-      const cut = this.destroyed ? (this.errored ?? new Error('the socket was destroyed')) : null;
-      done(this.#writeError ?? error ?? cut);
+      // A destroyed socket may call back without an error although nothing was sent, or with one that
+      // does not tell why it was destroyed.
+      const lost = this.destroyed ? new Error('the socket was destroyed') : null;
+      done(this.#writeError ?? this.errored ?? error ?? lost);
     });
   }
 

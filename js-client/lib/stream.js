@@ -34,7 +34,7 @@ export function duplexOver(session) {
     },
     final(done) {
       // A peer that has gone needs no close frame; a message that it did not get has failed already.
-      session.finish().then(
+      session.sendCloseFrame().then(
         () => done(),
         () => done(),
       );

@@ -106,7 +106,7 @@ export class TCPConnection {
     this.#socket.end();
   }
 
-  cut() {
+  abortWrite() {
     this.#socket.end();
   }
 

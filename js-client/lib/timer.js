@@ -1,6 +1,6 @@
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** @typedef {{over: Promise<void>, restart: () => void, cancel: () => void}} Timer */
+/** @typedef {{over: Promise<void>, isOver: boolean, restart: () => void, cancel: () => void}} Timer */
 
 /**
  * A timer as a promise; one that is longer than Node's timers can be is never over.
@@ -10,10 +10,19 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  */
 export function startTimer(milliseconds) {
   /** @type {NodeJS.Timeout | undefined} */
-  let timer;
+  let handle;
+  const timer = {
+    isOver: false,
+    restart: () => handle?.refresh(),
+    cancel: () => clearTimeout(handle),
+  };
   /** @type {Promise<void>} */
   const over = new Promise((resolve) => {
-    if (milliseconds <= LONGEST_TIMER) timer = setTimeout(resolve, milliseconds);
+    if (milliseconds > LONGEST_TIMER) return;
+    handle = setTimeout(() => {
+      timer.isOver = true;
+      resolve();
+    }, milliseconds);
   });
-  return { over, restart: () => timer?.refresh(), cancel: () => clearTimeout(timer) };
+  return Object.assign(timer, { over });
 }

@@ -28,7 +28,7 @@ function decode(chunks) {
   /** @type {Buffer[]} */
   const messages = [];
   for (const chunk of chunks) decoder.push(chunk, (message) => messages.push(message));
-  return { messages, end: decoder.finish() };
+  return { messages, end: decoder.endStream() };
 }
 
 describe('decoder properties', () => {

@@ -22,7 +22,7 @@ function decode(chunks, limit = DEFAULT_LIMIT) {
     decoder.push(chunk, (message) => messages.push(message));
     chunk.fill(0xee); // what the caller does with its buffer afterwards is no concern of ours
   }
-  return { messages, end: decoder.finish() };
+  return { messages, end: decoder.endStream() };
 }
 
 /** @param {Buffer} wire */
@@ -93,7 +93,7 @@ describe('decoder', () => {
     // Address space that nothing was written to is no memory.
     const grown = process.memoryUsage.rss() - before;
     assert.ok(grown < 64 * MIB, `${grown} bytes for 20 MiB of 512`);
-    assert.equal(decoder.finish().reason, 'truncated');
+    assert.equal(decoder.endStream().reason, 'truncated');
     assert.equal(decoder.allocated, 0);
   });
 

@@ -1,20 +1,37 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { CLEAN, doesNotFit, EOF, LOCAL, peerGone, reset, tooLarge, truncated } from '../lib/end.js';
+import {
+  CLEAN,
+  closed,
+  doesNotFit,
+  EOF,
+  peerGone,
+  reset,
+  tooLarge,
+  truncated,
+} from '../lib/end.js';
 
 describe('ends', () => {
-  it('are plain or carry an error with a code of the table', () => {
-    for (const end of [CLEAN, EOF, LOCAL]) assert.equal(end.error, null);
-    const codes = [truncated(1, 4, 'header'), tooLarge(5, 4), doesNotFit(5, null), reset(null)].map(
+  it('are orderly or carry an error with a code of the table', () => {
+    for (const end of [CLEAN, EOF]) assert.equal(end.error, null);
+    const codes = [truncated(1, 4, 'header'), tooLarge(5, 4), doesNotFit(5, null)].map(
       ({ reason, error }) => [reason, error?.code],
     );
     assert.deepEqual(codes, [
       ['truncated', 'truncated'],
       ['too_large', 'too-large'],
       ['too_large', 'too-large'],
-      ['reset', 'reset'],
     ]);
+  });
+
+  it('have errors that keep their cause', () => {
+    const cause = new Error('why');
+    const errors = [reset(cause), peerGone(cause), closed('cut', cause)];
+    const codes = errors.map((error) => error.code);
+    assert.deepEqual(codes, ['reset', 'peer-gone', 'closed']);
+    for (const error of errors) assert.equal(error.cause, cause);
+    assert.equal('cause' in closed(), false);
   });
 });
 

@@ -2,78 +2,80 @@ import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { describe, it } from 'node:test';
 
-import { EOF, LOCAL, reset } from '../lib/end.js';
+import { reset } from '../lib/end.js';
 import { Inbox } from '../lib/inbox.js';
+import { Queue } from '../lib/queue.js';
+import { SessionState } from '../lib/session-state.js';
 import { CLOSE_FRAME, frame, pattern, TRANSPORTS } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
 
 const MIB = 1024 * 1024;
 
+function newInbox() {
+  /** @type {Queue<Buffer>} */
+  const messages = new Queue();
+  const state = new SessionState(messages);
+  const inbox = new Inbox(messages, state, () => {});
+  /** @type {(...event: Parameters<SessionState['on']>) => void} */
+  const end = (...event) => {
+    state.on(...event);
+    inbox.wakeReaders(/** @type {import('../lib/end.js').End} */ (state.end));
+  };
+  return { inbox, state, end };
+}
+
 describe('inbox', () => {
   it('gives messages in order, then the end, again and again', async () => {
-    const inbox = new Inbox(() => {});
+    const { inbox, state, end } = newInbox();
     inbox.push(Buffer.from('a'));
     inbox.push(Buffer.from('b'));
-    inbox.finish(EOF);
-    inbox.finish(LOCAL);
-    assert.equal(inbox.reachedEnd, null);
-    assert.equal(String(await inbox.take(undefined)), 'a');
-    assert.equal(String(await inbox.take(undefined)), 'b');
-    for (let again = 0; again < 3; again += 1) assert.equal(await inbox.take(undefined), null);
-    assert.equal(inbox.reachedEnd, EOF);
+    end('end-at-boundary');
+    end('close-frame');
+    assert.equal(state.endReason, null);
+    assert.equal(String(await inbox.read(undefined)), 'a');
+    assert.equal(String(await inbox.read(undefined)), 'b');
+    for (let again = 0; again < 3; again += 1) assert.equal(await inbox.read(undefined), null);
+    assert.equal(state.endReason, 'eof');
   });
 
   it('gives an error to every read that waits and to every later one', async () => {
-    const inbox = new Inbox(() => {});
-    const waiting = [inbox.take(undefined), inbox.take(undefined)];
-    inbox.finish(reset(new Error('why')));
-    for (const read of [...waiting, inbox.take(undefined)]) {
+    const { inbox, end } = newInbox();
+    const waiting = [inbox.read(undefined), inbox.read(undefined)];
+    end('reset-on-read', reset(new Error('why')));
+    for (const read of [...waiting, inbox.read(undefined)]) {
       await assert.rejects(read, { code: 'reset' });
     }
   });
 
   it('lets the signal of a read go that it has given the end', async () => {
-    const inbox = new Inbox(() => {});
+    const { inbox, end } = newInbox();
     const { signal } = new AbortController();
-    const read = inbox.take(signal);
+    const read = inbox.read(signal);
     assert.equal(getEventListeners(signal, 'abort').length, 1);
-    inbox.finish(EOF);
+    end('end-at-boundary');
     assert.equal(await read, null);
     assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 
   it('counts tiny messages for what they cost', () => {
-    const inbox = new Inbox(() => {});
+    const { inbox } = newInbox();
     let count = 0;
     for (; !inbox.full; count += 1) inbox.push(Buffer.from('x'));
     assert.ok(count < 5000, String(count));
+    inbox.discard();
+    assert.ok(inbox.hasRoom);
+    assert.equal(inbox.unread, 0);
   });
 
   it('leaves nothing behind when reads are aborted', async () => {
-    const inbox = new Inbox(() => {});
+    const { inbox } = newInbox();
     for (let round = 0; round < 1000; round += 1) {
       const controller = new AbortController();
-      const read = inbox.take(controller.signal);
+      const read = inbox.read(controller.signal);
       controller.abort();
       await assert.rejects(read, { name: 'AbortError', code: 'ABORT_ERR' });
     }
     assert.equal(inbox.readers, 0);
-  });
-
-  it('drops what nobody has read when we close, and that end counts', async () => {
-    const inbox = new Inbox(() => {});
-    inbox.push(Buffer.from('a'));
-    inbox.finish(EOF);
-    inbox.discard(LOCAL);
-    assert.equal(await inbox.take(undefined), null);
-    assert.equal(inbox.reachedEnd, LOCAL);
-  });
-
-  it('keeps an end that was reached before we close', () => {
-    const inbox = new Inbox(() => {});
-    inbox.finish(EOF);
-    inbox.discard(LOCAL);
-    assert.equal(inbox.reachedEnd, EOF);
   });
 });
 

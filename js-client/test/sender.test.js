@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { closed, peerGone, tooLarge } from '../lib/end.js';
+import { Queue } from '../lib/queue.js';
 import { Sender } from '../lib/sender.js';
+import { SessionState } from '../lib/session-state.js';
 import { CLOSE_FRAME, frame, pattern, TRANSPORTS } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
 
@@ -13,21 +16,22 @@ function manualSender() {
   const taken = [];
   /** @type {(() => void)[]} */
   const steps = [];
-  const sender = new Sender(
-    (bytes, done) => {
+  const state = new SessionState(new Queue());
+  const sender = new Sender(state, {
+    write: (bytes, done) => {
       taken.push(Buffer.from(bytes));
-      steps.push(() => done(null));
+      steps.push(done);
     },
-    () => {},
-    () => {},
-  );
+    changed: () => {},
+    aborted: () => {},
+  });
   const runAll = async () => {
     for (let step = steps.shift(); step; step = steps.shift()) {
       step();
       await turn();
     }
   };
-  return { sender, taken, steps, runAll, wire: () => Buffer.concat(taken) };
+  return { state, sender, taken, steps, runAll, wire: () => Buffer.concat(taken) };
 }
 
 describe('sender', () => {
@@ -86,33 +90,62 @@ describe('sender', () => {
   it('sends one close frame, however often it is asked', async () => {
     const { sender, runAll, wire } = manualSender();
     void sender.send(Buffer.from('last'));
-    const finished = [sender.finish(), sender.finish()];
+    const finished = [sender.sendCloseFrame(), sender.sendCloseFrame()];
     await runAll();
     await Promise.all(finished);
     assert.deepEqual(wire(), Buffer.concat([frame('last'), CLOSE_FRAME]));
   });
 
   it('refuses writes that wait, but not the frame that has begun nor the close frame', async () => {
-    const { sender, taken, steps, runAll, wire } = manualSender();
+    const { state, sender, taken, steps, runAll, wire } = manualSender();
     const messages = [Buffer.from('first'), pattern(70_000), Buffer.from('behind')];
     const writes = messages.map((message) => sender.send(message));
-    const refused = writes.slice(1).map((write) => assert.rejects(write, /over the limit/));
-    const finished = sender.finish();
+    const refused = writes.slice(1).map((write) => assert.rejects(write, { code: 'too-large' }));
+    const finished = sender.sendCloseFrame();
     steps.shift()?.();
     assert.equal(taken.length, 2, 'a part of the second frame is out');
-    sender.refuse(new Error('over the limit'));
+    state.on('over-limit', tooLarge(5, 4).error);
+    sender.followState();
     await runAll();
     await Promise.all([...refused, finished]);
     assert.deepEqual(wire(), Buffer.concat([frame('first'), frame(messages[1]), CLOSE_FRAME]));
   });
 
-  it('gives its failure to every write that waits and to every later one', async () => {
-    const { sender } = manualSender();
+  it('gives a failure to every write that waits and to every later one', async () => {
+    const { state, sender, taken, steps } = manualSender();
     const waiting = [sender.send(Buffer.alloc(200_000)), sender.send(Buffer.from('x'))];
-    sender.fail(new Error('over'));
-    for (const write of [...waiting, sender.send(Buffer.from('y'))]) {
-      await assert.rejects(write, /over/);
+    state.on('peer-gone-on-write', peerGone(new Error('why')));
+    sender.followState();
+    steps.shift()?.(); // too late
+    for (const write of [...waiting, sender.send(Buffer.from('y')), sender.sendCloseFrame()]) {
+      await assert.rejects(write, { code: 'peer-gone' });
     }
+    assert.equal(taken.length, 1);
+    assert.equal(sender.busy, false);
+  });
+
+  it('sends what was accepted before the close, and gives up as closed', async () => {
+    const { state, sender, steps, taken } = manualSender();
+    const writes = ['a', 'b', 'c'].map((text) => sender.send(Buffer.from(text)));
+    state.on('close');
+    sender.followState();
+    await assert.rejects(sender.send(Buffer.from('later')), { code: 'closed' });
+    const finished = sender.sendCloseFrame();
+    steps.shift()?.();
+    await writes[0];
+    assert.deepEqual(taken[1], Buffer.concat([frame('b'), frame('c'), CLOSE_FRAME]));
+    sender.drop();
+    for (const write of [writes[1], writes[2], finished]) {
+      await assert.rejects(write, { code: 'closed', message: closed().message });
+    }
+  });
+
+  it('refuses messages behind the close frame', async () => {
+    const { sender, runAll } = manualSender();
+    const finished = sender.sendCloseFrame();
+    await assert.rejects(sender.send(Buffer.from('later')), /finished sending/);
+    await runAll();
+    await finished;
   });
 });
 

@@ -254,6 +254,34 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       assert.equal(channel.endReason, 'clean');
     });
 
+    // Covers SES-6.
+    it('ends as local if a message is undelivered, whatever came behind it', async (t) => {
+      const { channel, peer } = await meet(t);
+      const [read] = [channel.read()];
+      await peer.send(Buffer.concat([frame('first'), frame('second'), CLOSE_FRAME]));
+      assert.equal(String(await read), 'first');
+      await peer.endWriting();
+      await turn();
+      assert.equal(channel.endReason, null);
+      const closing = channel.close();
+      assert.equal(channel.endReason, 'local');
+      assert.equal(await channel.read(), null);
+      await closing;
+      assert.equal(channel.endReason, 'local');
+    });
+
+    // Covers SES-33.
+    it('gives a write that waits closed, even if the peer goes meanwhile', async (t) => {
+      const { channel, peer } = await meet(t, { linger: Infinity });
+      const write = channel.write(Buffer.alloc(32 * MIB));
+      const closing = channel.close();
+      const refused = assert.rejects(write, { code: 'closed' });
+      await peer.read(1000);
+      await peer.destroy();
+      await Promise.all([refused, closing]);
+      assert.equal(channel.endReason, 'local');
+    });
+
     it('frees every descriptor, 200 times', async (t) => {
       const before = await openDescriptors();
       for (let round = 0; round < 200; round += 1) {

@@ -1,0 +1,121 @@
+import { startTimer } from './timer.js';
+
+/**
+ * @typedef {import('./connection.js').Connection} Connection
+ * @typedef {import('./timer.js').Timer} Timer
+ */
+
+// After the peer's close frame nothing should come; a peer that is about to end its stream does so
+// within this time. In milliseconds.
+const QUIET = 50;
+// How often close looks whether the kernel has taken any output, of which a batch may take several lingers.
+const LOOK = 20;
+
+/** What a close waits for: that the output is sent and, over TCP, the input drained; or the linger. */
+export class Closing {
+  #connection;
+  #linger;
+  #peerHasClosed;
+  /** @type {Timer | null} the linger of a close that waits, anew whenever the kernel takes output */
+  #lingering = null;
+  /** @type {Timer | null} the silence that close waits for */
+  #quiet = null;
+  /** @type {(() => void) | null} set while close drains the input */
+  #resolveQuiet = null;
+  /** @type {() => void} */
+  #resolveInputEnded = () => {};
+  /** @type {Promise<void>} */
+  #inputEnded = new Promise((resolve) => {
+    this.#resolveInputEnded = resolve;
+  });
+
+  /**
+   * @param {Connection} connection
+   * @param {number} linger in milliseconds
+   * @param {() => boolean} peerHasClosed whether the peer's close frame has come
+   */
+  constructor(connection, linger, peerHasClosed) {
+    this.#connection = connection;
+    this.#linger = linger;
+    this.#peerHasClosed = peerHasClosed;
+  }
+
+  /** The kernel has taken output. */
+  onOutput() {
+    this.#lingering?.restart();
+  }
+
+  /** Input has come, and was dropped. Silence counts only after the peer's close frame. */
+  onInput() {
+    if (this.#resolveQuiet === null || !this.#peerHasClosed()) return;
+    this.#quiet?.cancel();
+    const quiet = startTimer(QUIET);
+    this.#quiet = quiet;
+    void quiet.over.then(() => this.#onQuiet(quiet));
+  }
+
+  /**
+   * Silence is reason to leave only if the peer's kernel has acknowledged all output (SES-63).
+   *
+   * @param {Timer} quiet
+   */
+  async #onQuiet(quiet) {
+    const isTaken = await this.#connection.isTaken();
+    if (this.#quiet !== quiet) return; // the peer has spoken meanwhile, or the drain is over
+    if (isTaken) this.#resolveQuiet?.();
+    else this.onInput();
+  }
+
+  /** The peer will send nothing more; perhaps long before the close. */
+  onInputEnd() {
+    this.#resolveInputEnded();
+  }
+
+  /**
+   * @param {Promise<void>} sent settles when the kernel has all output, or can be given no more
+   * @returns {Promise<'all-sent' | 'linger-over'>}
+   */
+  async wait(sent) {
+    const linger = startTimer(this.#linger);
+    const watching = this.#watchOutput(linger);
+    this.#lingering = linger;
+    await Promise.race([sent.catch(() => {}), linger.over]);
+    if (this.#connection.awaitsPeer) await this.#drain(linger);
+    this.#lingering = null;
+    clearInterval(watching);
+    linger.cancel();
+    return linger.isOver ? 'linger-over' : 'all-sent';
+  }
+
+  /**
+   * Lets the linger begin anew whenever the kernel has taken output.
+   *
+   * @param {Timer} linger
+   */
+  #watchOutput(linger) {
+    let before = this.#connection.unsent;
+    return setInterval(() => {
+      const { unsent } = this.#connection;
+      if (unsent !== before) linger.restart();
+      before = unsent;
+    }, LOOK);
+  }
+
+  /**
+   * Waits for the peer's end, or for its silence.
+   *
+   * @param {Timer} linger
+   */
+  async #drain(linger) {
+    this.#connection.shutdown();
+    /** @type {Promise<void>} */
+    const quiet = new Promise((resolve) => {
+      this.#resolveQuiet = resolve;
+    });
+    this.onInput();
+    await Promise.race([this.#inputEnded, quiet, linger.over]);
+    this.#resolveQuiet = null;
+    this.#quiet?.cancel();
+    this.#quiet = null;
+  }
+}
