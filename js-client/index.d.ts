@@ -20,7 +20,7 @@ export type EndReason = 'clean' | 'eof' | 'truncated' | 'reset' | 'too_large' | 
 
 export interface Options {
   /**
-   * How long to wait for the server, in milliseconds. Default 10000. 0 means one try, which over FIFOs
+   * How long to wait for the server, in milliseconds. Default 10000. 0 means one try, which over named pipes
    * finds only a server that holds both; Infinity means no limit.
    */
   timeout?: number | undefined;

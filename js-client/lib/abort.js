@@ -62,8 +62,8 @@ function reasonOf(signal) {
 }
 
 /**
- * As Node does with a listener that throws: a signal of somebody else's making must not end our work
- * half way, where messages could get lost.
+ * As Node does with a listener that throws: a signal that the caller implements must not end our
+ * work half way, where messages could get lost.
  *
  * @param {unknown} error
  */

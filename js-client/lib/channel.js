@@ -1,9 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { inspect } from 'node:util';
-
+import { duplexOver } from './duplex.js';
 import { signalOf } from './options.js';
 import { Session } from './session.js';
-import { duplexOver } from './stream.js';
 
 /** A connected channel; `connect` and `connectFromEnv` make it. */
 export class Channel {
@@ -82,8 +81,8 @@ export class Channel {
   }
 
   /**
-   * The messages up to the end. Leaving the loop early leaves the channel open: one may still want to
-   * answer.
+   * The messages up to the end. Leaving the loop early leaves the channel open: the application may
+   * still want to answer.
    *
    * @returns {AsyncIterableIterator<Buffer>}
    */

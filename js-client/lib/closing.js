@@ -1,7 +1,7 @@
 import { startTimer } from './timer.js';
 
 /**
- * @typedef {import('./connection.js').Connection} Connection
+ * @typedef {import('./stream.js').Stream} Stream
  * @typedef {import('./timer.js').Timer} Timer
  */
 
@@ -13,7 +13,7 @@ const LOOK = 20;
 
 /** What a close waits for: that the output is sent and, over TCP, the input drained; or the linger. */
 export class Closing {
-  #connection;
+  #stream;
   #linger;
   #peerHasClosed;
   /** @type {Timer | null} the linger of a close that waits, anew whenever the kernel takes output */
@@ -30,12 +30,12 @@ export class Closing {
   });
 
   /**
-   * @param {Connection} connection
+   * @param {Stream} stream
    * @param {number} linger in milliseconds
    * @param {() => boolean} peerHasClosed whether the peer's close frame has come
    */
-  constructor(connection, linger, peerHasClosed) {
-    this.#connection = connection;
+  constructor(stream, linger, peerHasClosed) {
+    this.#stream = stream;
     this.#linger = linger;
     this.#peerHasClosed = peerHasClosed;
   }
@@ -60,9 +60,9 @@ export class Closing {
    * @param {Timer} quiet
    */
   async #onQuiet(quiet) {
-    const isTaken = await this.#connection.isTaken();
+    const isAcknowledged = await this.#stream.isAcknowledged();
     if (this.#quiet !== quiet) return; // the peer has spoken meanwhile, or the drain is over
-    if (isTaken) this.#resolveQuiet?.();
+    if (isAcknowledged) this.#resolveQuiet?.();
     else this.onInput();
   }
 
@@ -80,7 +80,7 @@ export class Closing {
     const watching = this.#watchOutput(linger);
     this.#lingering = linger;
     await Promise.race([sent.catch(() => {}), linger.over]);
-    if (this.#connection.awaitsPeer) await this.#drain(linger);
+    if (this.#stream.awaitsPeer) await this.#drain(linger);
     this.#lingering = null;
     clearInterval(watching);
     linger.cancel();
@@ -93,9 +93,9 @@ export class Closing {
    * @param {Timer} linger
    */
   #watchOutput(linger) {
-    let before = this.#connection.unsent;
+    let before = this.#stream.unsent;
     return setInterval(() => {
-      const { unsent } = this.#connection;
+      const { unsent } = this.#stream;
       if (unsent !== before) linger.restart();
       before = unsent;
     }, LOOK);
@@ -107,7 +107,7 @@ export class Closing {
    * @param {Timer} linger
    */
   async #drain(linger) {
-    this.#connection.shutdown();
+    this.#stream.shutdown();
     /** @type {Promise<void>} */
     const quiet = new Promise((resolve) => {
       this.#resolveQuiet = resolve;

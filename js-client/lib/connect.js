@@ -39,10 +39,10 @@ async function meet(inPath, outPath, { timeout, signal, maxMessageSize, linger }
   const rendezvous = parseRendezvous(inPath, outPath);
   throwIfAborted(signal);
   const deadline = new Deadline(timeout);
-  const connection =
+  const stream =
     rendezvous.transport === 'tcp'
       ? await connectTCP(rendezvous, deadline, signal)
       : await connectNamedPipe(rendezvous, deadline, signal);
-  const session = new Session(connection, { maxMessageSize, linger });
+  const session = new Session(stream, { maxMessageSize, linger });
   return new Channel(session, rendezvous);
 }

@@ -1,25 +1,25 @@
 import { IPCChannelError } from './errors.js';
+import { NamedPipeStream } from './named-pipe-stream.js';
 import {
   closeEnd,
   hasReader,
   inodeAt,
   isReadByServer,
-  openFifo,
+  openPipe,
   readNow,
   sameInode,
-} from './fifo.js';
-import { NamedPipeConnection } from './named-pipe-connection.js';
+} from './pipe-end.js';
 import { Missed, retry } from './retry.js';
 
 /**
- * @typedef {import('./fifo.js').FifoEnd} FifoEnd
- * @typedef {import('./fifo.js').Inode} Inode
+ * @typedef {import('./pipe-end.js').PipeEnd} PipeEnd
+ * @typedef {import('./pipe-end.js').Inode} Inode
  * @typedef {import('./rendezvous.js').NamedPipeRendezvous} NamedPipeRendezvous
  */
 
 // What is taken out of the pipe while we still wait for its server: the capacity that an ordinary
 // user can give a pipe.
-const MOST_LEFTOVERS = 1024 * 1024;
+const MAX_INITIAL_DATA = 1024 * 1024;
 
 // A look at the locks of the whole system costs more than a try.
 const MS_BETWEEN_LOOKS_AT_LOCKS = 100;
@@ -27,35 +27,35 @@ const MS_BETWEEN_LOOKS_AT_LOCKS = 100;
 const CROSSED = "inPath is to be the server's out path, and outPath its in path";
 
 /**
- * Meets the server at two FIFOs that it creates.
+ * Meets the server at two named pipes that it creates.
  *
  * @param {NamedPipeRendezvous} rendezvous
  * @param {import('./retry.js').Deadline} deadline
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<NamedPipeConnection>}
+ * @returns {Promise<NamedPipeStream>}
  */
 export async function connectNamedPipe(rendezvous, deadline, signal) {
   if (process.platform === 'win32') {
     throw new IPCChannelError('bad-rendezvous', 'Windows has no named pipes of this kind: use TCP');
   }
-  const meeting = new Meeting(rendezvous);
+  const connector = new PipeConnector(rendezvous);
   try {
-    return await retry((last) => meeting.attempt(last), deadline, signal);
+    return await retry((last) => connector.attempt(last), deadline, signal);
   } finally {
-    meeting.close();
+    connector.close();
   }
 }
 
 /** The attempts of one connect, and what stays open between them. */
-class Meeting {
+class PipeConnector {
   #inPath;
   #outPath;
-  /** @type {FifoEnd | null} kept open from try to try, so that a server can open its end and write */
+  /** @type {PipeEnd | null} kept open from try to try, so that a server can open its end and write */
   #in = null;
-  /** @type {FifoEnd | null} */
+  /** @type {PipeEnd | null} */
   #out = null;
   /** @type {Buffer[]} */
-  #leftovers = [];
+  #initialData = [];
   #inEnded = false;
   #nextLookAtLocks = 0;
 
@@ -67,7 +67,7 @@ class Meeting {
 
   /**
    * @param {boolean} last
-   * @returns {NamedPipeConnection | Missed}
+   * @returns {NamedPipeStream | Missed}
    */
   attempt(last) {
     this.#open();
@@ -78,7 +78,7 @@ class Meeting {
         ? this.#whyUnread()
         : `nobody has both pipes open, ${this.#outPath} to read and ${this.#inPath} to write`,
     );
-    if (!this.#isElsewhere()) return missed;
+    if (!this.#pathReplaced()) return missed;
     // The server may have come, written and left, with its names, meanwhile.
     if (this.#seesServer(last)) return this.#handOver();
     this.close();
@@ -96,7 +96,7 @@ class Meeting {
     if (this.#out !== null) closeEnd(this.#out);
     this.#in = null;
     this.#out = null;
-    this.#leftovers = [];
+    this.#initialData = [];
     this.#inEnded = false;
   }
 
@@ -107,12 +107,12 @@ class Meeting {
     const outInode = inodeAt(this.#outPath);
     if (inInode === null || outInode === null) return;
     this.#refuseSame(inInode, outInode);
-    this.#in ??= openFifo(this.#inPath, 'read');
+    this.#in ??= openPipe(this.#inPath, 'read');
     if (this.#in === null) return;
     this.#refuseSwapped(this.#in);
-    if (this.#isElsewhere()) return;
-    this.#takeLeftovers();
-    if (!this.#inEnded) this.#out = openFifo(this.#outPath, 'write');
+    if (this.#pathReplaced()) return;
+    this.#takeInitialData();
+    if (!this.#inEnded) this.#out = openPipe(this.#outPath, 'write');
   }
 
   /**
@@ -121,11 +121,11 @@ class Meeting {
    */
   #refuseSame(inInode, outInode) {
     if (!sameInode(inInode, outInode)) return;
-    const text = `${this.#inPath} and ${this.#outPath} are the same FIFO`;
+    const text = `${this.#inPath} and ${this.#outPath} are the same named pipe`;
     throw new IPCChannelError('bad-rendezvous', text);
   }
 
-  /** @param {FifoEnd} inEnd */
+  /** @param {PipeEnd} inEnd */
   #refuseSwapped(inEnd) {
     const now = performance.now();
     if (now < this.#nextLookAtLocks) return;
@@ -137,16 +137,16 @@ class Meeting {
   }
 
   /**
-   * Whether the server holds both of its ends, or came, wrote and left. Whoever reads is looked for
-   * first: a server that writes and leaves in between has left its bytes.
+   * Whether the server holds both of its ends, or came, wrote and left. Looks for the
+   * reader first: a server that writes and leaves in between has left its bytes.
    *
    * @param {boolean} last
    */
   #seesServer(last) {
     const isRead = this.#isRead();
-    const hasWriter = this.#takeLeftovers();
-    // Once more: one passer-by may have read, and left before another one wrote.
-    if (this.#leftovers.length === 0) return isRead && hasWriter && this.#isRead();
+    const hasWriter = this.#takeInitialData();
+    // Once more: one stray opener may have read, and left before another one wrote.
+    if (this.#initialData.length === 0) return isRead && hasWriter && this.#isRead();
     // Bytes and a writer that does not read: odd, but at the deadline better handed over than lost.
     return this.#out !== null || this.#inEnded || last;
   }
@@ -155,45 +155,45 @@ class Meeting {
     return this.#out !== null && hasReader(this.#out, this.#outPath) === true;
   }
 
-  /** Whether the server has replaced the FIFO that we hold for its next session, or has gone. */
-  #isElsewhere() {
+  /** Whether the server has replaced the named pipe that we hold for its next session, or has gone. */
+  #pathReplaced() {
     const inode = inodeAt(this.#inPath);
-    return inode === null || !sameInode(inode, /** @type {FifoEnd} */ (this.#in).inode);
+    return inode === null || !sameInode(inode, /** @type {PipeEnd} */ (this.#in).inode);
   }
 
   /**
    * Reads what is there.
    *
-   * @returns {boolean} whether somebody has the FIFO open for writing
+   * @returns {boolean} whether a process has the named pipe open for writing
    */
-  #takeLeftovers() {
-    const { fd } = /** @type {FifoEnd} */ (this.#in);
-    let total = this.#leftovers.reduce((sum, part) => sum + part.length, 0);
+  #takeInitialData() {
+    const { fd } = /** @type {PipeEnd} */ (this.#in);
+    let total = this.#initialData.reduce((sum, part) => sum + part.length, 0);
     for (;;) {
       // When there is no room for more, the next byte still tells whether it is the end.
-      const isFull = total >= MOST_LEFTOVERS;
+      const isFull = total >= MAX_INITIAL_DATA;
       const buffer = Buffer.allocUnsafe(isFull ? 1 : 64 * 1024);
       const count = readNow(fd, buffer);
       if (count === 0) this.#inEnded = total > 0;
       if (!count) return count === null;
-      this.#leftovers.push(buffer.subarray(0, count));
+      this.#initialData.push(buffer.subarray(0, count));
       total += count;
       if (isFull) return true;
     }
   }
 
   #handOver() {
-    const inEnd = /** @type {FifoEnd} */ (this.#in);
-    const connection = new NamedPipeConnection({
+    const inEnd = /** @type {PipeEnd} */ (this.#in);
+    const stream = new NamedPipeStream({
       inPath: this.#inPath,
       outPath: this.#outPath,
       inEnd,
       outEnd: this.#out,
-      leftovers: Buffer.concat(this.#leftovers),
+      initialData: Buffer.concat(this.#initialData),
       inEnded: this.#inEnded,
     });
     this.#in = null;
     this.#out = null;
-    return connection;
+    return stream;
   }
 }

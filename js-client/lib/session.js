@@ -11,7 +11,7 @@ import { Sender } from './sender.js';
 import { SessionState } from './session-state.js';
 
 /**
- * @typedef {import('./connection.js').Connection} Connection
+ * @typedef {import('./stream.js').Stream} Stream
  * @typedef {import('./end.js').InputEnd} InputEnd
  * @typedef {import('./errors.js').IPCChannelError} IPCChannelError
  * @typedef {import('./session-state.js').Event} Event
@@ -27,7 +27,7 @@ const EVENT_OF_END = {
 
 /** One connected session over a byte stream. What happens to it, in which order, is up to its state. */
 export class Session {
-  #connection;
+  #stream;
   #maxMessageSize;
   #linger;
   /** @type {Queue<Buffer>} */
@@ -43,25 +43,25 @@ export class Session {
   #paused = false;
 
   /**
-   * @param {Connection} connection
+   * @param {Stream} stream
    * @param {{maxMessageSize: number, linger: number}} options
    */
-  constructor(connection, { maxMessageSize, linger }) {
-    this.#connection = connection;
+  constructor(stream, { maxMessageSize, linger }) {
+    this.#stream = stream;
     this.#maxMessageSize = maxMessageSize;
     this.#linger = linger;
     this.#decoder = new Decoder(maxMessageSize);
-    this.#closing = new Closing(connection, linger, () => this.#decoder.end?.reason === 'clean');
+    this.#closing = new Closing(stream, linger, () => this.#decoder.end?.reason === 'clean');
     this.#reference = new ProcessReference(
       () => this.#isBusy,
-      (wanted) => connection.setReferenced(wanted),
+      (wanted) => stream.setReferenced(wanted),
     );
     this.#sender = new Sender(this.#state, {
       write: (bytes, done) => this.#send(bytes, done),
       changed: () => this.#reference.update(),
       aborted: (error) => this.#frameAborted(error),
     });
-    connection.start({
+    stream.start({
       onBytes: (chunk) => this.#onBytes(chunk),
       onEnd: () => this.#streamEnded(),
       onError: (error) => this.#readFailed(error),
@@ -145,7 +145,7 @@ export class Session {
     this.#resume();
     const event = await this.#closing.wait(this.#sender.sendCloseFrame());
     this.#sender.drop();
-    await this.#connection.destroy();
+    await this.#stream.destroy();
     this.#on(event);
   }
 
@@ -207,7 +207,7 @@ export class Session {
    * @param {() => void} done
    */
   #send(bytes, done) {
-    this.#connection.write(bytes, (error) => {
+    this.#stream.write(bytes, (error) => {
       this.#closing.onOutput();
       if (error === null) done();
       else this.#writeFailed(error);
@@ -223,7 +223,7 @@ export class Session {
   /** @param {IPCChannelError} error */
   #frameAborted(error) {
     this.#on('frame-aborted', error);
-    this.#connection.abortWrite();
+    this.#stream.abortWrite();
   }
 
   #inboxChanged() {
@@ -233,7 +233,7 @@ export class Session {
 
   #resume() {
     this.#paused = false;
-    this.#connection.resume();
+    this.#stream.resume();
   }
 
   /** Whether there is something to keep the process alive for. */

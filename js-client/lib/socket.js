@@ -11,10 +11,10 @@ const ONLY_WHEN_ESTABLISHED = new Set(['ECONNRESET', 'EPIPE']);
  * A net.Socket that outlives a failed write and an early reset, and reads into one buffer.
  *
  * Node destroys a socket whose write fails, and with it the messages that have already arrived. Here
- * the stream machinery never hears of the failure; it is reported to whoever wrote.
+ * the stream machinery never hears of the failure; it is reported to the caller of `send`.
  *
  * A server may let us in, write and reset before this process looks again. Node calls that a connect
- * that failed, and destroys the socket with all that has arrived. But a port where nobody listens
+ * that failed, and destroys the socket with all that has arrived. But a port where no server listens
  * refuses the connection; only one that was established can be reset (RDV-43).
  */
 export class Socket extends net.Socket {

@@ -1,49 +1,24 @@
-import { Duplex } from 'node:stream';
-
-/** @typedef {import('./session.js').Session} Session */
-
 /**
- * A session as a Duplex in object mode, one message a chunk. Ending it sends the close frame and
- * leaves the other direction open; when both have ended, or on destroy, the session is closed.
+ * What a session needs of a transport. This file holds types only.
  *
- * @param {Session} session
- * @returns {Duplex}
+ * @typedef {object} Handler
+ * @property {(chunk: Buffer) => boolean} onBytes takes bytes that are valid during the call only;
+ *   false stops reading until `resume`
+ * @property {() => void} onEnd the peer will send nothing more
+ * @property {(error: Error) => void} onError reading failed
+ *
+ * @typedef {object} Stream
+ * @property {boolean} awaitsPeer whether close must wait for the peer's end in order to lose nothing
+ * @property {(handler: Handler) => void} start begins to read
+ * @property {() => void} resume
+ * @property {(bytes: Buffer, done: (error: Error | null) => void) => void} write one at a time;
+ *   calls back once the kernel has the bytes
+ * @property {number} unsent bytes of the output that the kernel has not taken
+ * @property {() => Promise<boolean>} isAcknowledged whether the peer's kernel certainly has all output
+ * @property {() => void} shutdown ends our direction, as far as the transport can
+ * @property {() => void} abortWrite ends our direction inside a frame
+ * @property {(wanted: boolean) => void} setReferenced whether it keeps the process alive
+ * @property {() => Promise<void>} destroy resolves when the descriptors are closed
  */
-export function duplexOver(session) {
-  return new Duplex({
-    objectMode: true,
-    // The session reads ahead by bytes; a second queue that counts messages would only blur that.
-    readableHighWaterMark: 1,
-    read() {
-      // A listener for 'data' that throws does so in push: without an end the stream would stand still.
-      session
-        .read(undefined)
-        .then((message) => void this.push(message))
-        .catch((error) => void this.destroy(error));
-    },
-    write(message, _encoding, done) {
-      session.write(message, undefined).then(() => done(), done);
-    },
-    writev(chunks, done) {
-      const writes = [];
-      for (const { chunk } of chunks) {
-        writes.push(session.write(chunk, undefined));
-        if (!session.canSend(chunk)) break; // nothing may follow a message that is refused
-      }
-      Promise.all(writes).then(() => done(), done);
-    },
-    final(done) {
-      // A peer that has gone needs no close frame; a message that it did not get has failed already.
-      session.sendCloseFrame().then(
-        () => done(),
-        () => done(),
-      );
-    },
-    destroy(error, done) {
-      const closing = session.close();
-      // An error must not wait for a peer that takes nothing.
-      if (error) done(error);
-      else closing.then(() => done(null), done);
-    },
-  });
-}
+
+export {};

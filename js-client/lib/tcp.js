@@ -1,14 +1,14 @@
 import { onAbort } from './abort.js';
 import { IPCChannelError, systemCode } from './errors.js';
 import { Missed, retry } from './retry.js';
-import { TCPConnection } from './tcp-connection.js';
+import { TCPStream } from './tcp-stream.js';
 
 /** @typedef {import('./retry.js').Deadline} Deadline */
 
 // A try that is under way at the deadline of a connect with timeout 0 still gets this long:
 // on loopback the kernel answers at once, but the answer comes through the event loop.
-const LEAST_PATIENCE = 20;
-const MOST_PATIENCE = 2 ** 31 - 1;
+const LEAST_TIMEOUT = 20;
+const LONGEST_TIMEOUT = 2 ** 31 - 1;
 // No waiting will help.
 const NEVER = new Set(['EAFNOSUPPORT', 'ENETUNREACH', 'EACCES', 'EPERM']);
 // The process or the user has run out of something: not for us to wait out.
@@ -20,7 +20,7 @@ const OUT_OF = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'
  * @param {{host: string, port: number}} address
  * @param {Deadline} deadline
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<TCPConnection>}
+ * @returns {Promise<TCPStream>}
  */
 export function connectTCP(address, deadline, signal) {
   return retry(() => attempt(address, deadline, signal), deadline, signal);
@@ -30,21 +30,21 @@ export function connectTCP(address, deadline, signal) {
  * @param {{host: string, port: number}} address
  * @param {Deadline} deadline
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<TCPConnection | Missed>}
+ * @returns {Promise<TCPStream | Missed>}
  */
 async function attempt(address, deadline, signal) {
-  const connection = new TCPConnection();
+  const stream = new TCPStream();
   let expired = false;
-  const release = onAbort(signal, () => void connection.destroy());
-  const cancel = after(Math.max(deadline.remaining, LEAST_PATIENCE), () => {
+  const release = onAbort(signal, () => void stream.destroy());
+  const cancel = after(Math.max(deadline.remaining, LEAST_TIMEOUT), () => {
     expired = true;
-    void connection.destroy();
+    void stream.destroy();
   });
   const where = `${address.host}:${address.port}`;
   let missed = new Missed(`${where} was free, and the socket met itself`);
   try {
-    await connection.open(address);
-    if (!connection.toItself) return connection;
+    await stream.open(address);
+    if (!stream.toItself) return stream;
   } catch (error) {
     refuse(error, address);
     const why = systemCode(error) ?? 'no answer';
@@ -56,7 +56,7 @@ async function attempt(address, deadline, signal) {
     release();
     cancel();
   }
-  await connection.destroy();
+  await stream.destroy();
   if (expired) throw deadline.missed(missed);
   return missed;
 }
@@ -76,7 +76,7 @@ function after(milliseconds, action) {
       immediate = setImmediate(action);
     },
     // Node's timers count whole milliseconds and may be early by one.
-    Math.min(Math.ceil(milliseconds) + 1, MOST_PATIENCE),
+    Math.min(Math.ceil(milliseconds) + 1, LONGEST_TIMEOUT),
   );
   return () => {
     clearTimeout(timer);

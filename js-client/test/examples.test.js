@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { makeFifos, openToRead } from '../testing/fifos.js';
+import { makePipes, openToRead } from '../testing/pipes.js';
 import { startHelper } from '../testing/process.js';
 import { CLOSE_FRAME, frame, listen, Peer, pattern, pipePeer } from '../testing/rig.js';
 import { until } from '../testing/wait.js';
@@ -10,13 +10,13 @@ import { until } from '../testing/wait.js';
 /** @typedef {import('node:test').TestContext} TestContext */
 
 /**
- * Starts a helper over FIFOs.
+ * Starts a helper over named pipes.
  *
  * @param {TestContext} t
  * @param {string} file
  */
 async function overPipes(t, file) {
-  const paths = makeFifos(t);
+  const paths = makePipes(t);
   const readFd = openToRead(paths.outPath);
   const helper = startHelper(t, file, paths);
   /** @type {Peer | undefined} */

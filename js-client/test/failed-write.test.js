@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, it } from 'node:test';
 
-import { makeFifos, openToRead } from '../testing/fifos.js';
+import { makePipes, openToRead } from '../testing/pipes.js';
 import {
   frame,
   meetAt,
@@ -73,7 +73,7 @@ describe('after a write over named pipes that failed', () => {
     ['of many system calls', 5 * MIB],
   ])) {
     it(`nothing more is sent, of a frame ${what}`, async (t) => {
-      const paths = makeFifos(t);
+      const paths = makePipes(t);
       const { channel, peer } = await meetAt(paths);
       // The frame does not fit into the pipe, so that it is out in part.
       const write = channel.write(pattern(size));

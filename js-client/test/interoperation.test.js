@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { makeFifos } from '../testing/fifos.js';
+import { makePipes } from '../testing/pipes.js';
 import { pattern } from '../testing/rig.js';
 
 const SERVER = `
@@ -69,7 +69,7 @@ describe('multiprocessing.connection', () => {
   });
 
   it('over named pipes', async (t) => {
-    const paths = makeFifos(t);
+    const paths = makePipes(t);
     const { ended } = startServer(t, 'pipes', paths.inPath, paths.outPath);
     await check(await connect({ ...paths, timeout: 60_000 }), ended);
   });

@@ -7,14 +7,14 @@ import { connect } from '../index.js';
 import {
   isRead,
   makeAt,
-  makeFifos,
+  makePipes,
   openToRead,
   openToWrite,
   remove,
   replace,
   resize,
   untilRead,
-} from '../testing/fifos.js';
+} from '../testing/pipes.js';
 import { frame, pipePeer, readToEnd } from '../testing/rig.js';
 import { turn, until } from '../testing/wait.js';
 
@@ -24,7 +24,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   for (const next of [false, true]) {
     const when = next ? ', with the next session at its names' : '';
     it(`delivers what a server left that came, wrote and went before${when}`, async (t) => {
-      const paths = makeFifos(t);
+      const paths = makePipes(t);
       const connecting = connect({ ...paths, timeout: 60_000 });
       await turn(); // has opened its read end by now
       const writeFd = openToWrite(paths.inPath);
@@ -52,7 +52,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   }
 
   it('delivers a full pipe whose writer has left', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
     const writer = openToWrite(inPath);
@@ -68,7 +68,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   it('does not write to the next session while it holds the pipe of the last', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
     const old = openToWrite(inPath);
@@ -86,7 +86,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   it('takes nobody for a reader whom it cannot see', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const reader = openToRead(outPath);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await untilRead(inPath);
@@ -110,7 +110,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   it('hands over at the deadline what it has taken out of the pipe', async (t) => {
-    const paths = makeFifos(t);
+    const paths = makePipes(t);
     const connecting = connect({ ...paths, timeout: 1000 });
     await turn();
     const writeFd = openToWrite(paths.inPath);
@@ -124,8 +124,8 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
-  it('follows the names when the server replaces its FIFOs', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+  it('follows the names when the server replaces its named pipes', async (t) => {
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
     remove({ inPath, outPath });
@@ -143,7 +143,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
 
   it('does not join a session whose names have changed', async (t) => {
     // Only `in` is replaced; `out` still has a reader, so that both opens succeed.
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
     fs.renameSync(inPath, `${inPath}.old`);
@@ -160,7 +160,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   it('takes nobody for the server who only reads, or has only read', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 100 });
     const refused = assert.rejects(connecting, { code: 'timeout', message: /both pipes open/ });
     const reader = openToRead(outPath);
@@ -172,8 +172,8 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     fs.closeSync(writer);
   });
 
-  it('meets the server after a passer-by at each pipe', async (t) => {
-    const paths = makeFifos(t);
+  it('meets the server after a stray opener at each pipe', async (t) => {
+    const paths = makePipes(t);
     const meeting = connect({ ...paths, timeout: 60_000 });
     await turn();
     fs.closeSync(openToRead(paths.outPath));
@@ -187,7 +187,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   it('delivers what a server left that came and went between two looks', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const reader = openToRead(outPath);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn(); // has opened both by now, and looks at the name of one of them from time to time
@@ -207,7 +207,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   it('lets go of a pipe whose name has gone', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
     fs.renameSync(inPath, `${inPath}.old`);
@@ -222,7 +222,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   it('brings nothing of an old pipe along', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
     const old = openToWrite(inPath);

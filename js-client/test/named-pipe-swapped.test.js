@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { makeFifos, openToRead, untilRead } from '../testing/fifos.js';
+import { makePipes, openToRead, untilRead } from '../testing/pipes.js';
 import { openDescriptors } from '../testing/rig.js';
 import { until } from '../testing/wait.js';
 
@@ -18,14 +18,14 @@ sys.stdin.read()
 `;
 
 /**
- * Opens a FIFO in another process to read, with a lock, as a server does.
+ * Opens a named pipe in another process to read, with a lock, as a server does.
  *
  * @param {import('node:test').TestContext} t
- * @param {string} fifo
+ * @param {string} pipe
  * @param {'LOCK_EX' | 'LOCK_SH'} kind
  */
-async function readWithLock(t, fifo, kind) {
-  const child = spawn('python3', ['-c', LOCK, fifo, kind], { stdio: ['pipe', 'pipe', 'inherit'] });
+async function readWithLock(t, pipe, kind) {
+  const child = spawn('python3', ['-c', LOCK, pipe, kind], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.after(() => child.stdin.end());
   let said = '';
   child.stdout.on('data', (text) => (said += text));
@@ -36,7 +36,7 @@ const isLinux = process.platform === 'linux';
 
 describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux tells' }, () => {
   it('is refused at once', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_EX');
     const before = await openDescriptors();
     await assert.rejects(connect({ inPath, outPath, timeout: Infinity }), {
@@ -48,7 +48,7 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
   });
 
   it('is refused when the server comes later', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: Infinity });
     const refused = assert.rejects(connecting, { code: 'bad-rendezvous' });
     await untilRead(inPath);
@@ -57,7 +57,7 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
   });
 
   it('is not what another reader, or its lock, shows', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_SH');
     const reader = openToRead(inPath);
     await assert.rejects(connect({ inPath, outPath, timeout: 150 }), {
@@ -69,7 +69,7 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
   });
 
   it('cannot be told without a list of locks', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_EX');
     t.mock.method(fs, 'readFileSync', () => {
       throw Object.assign(new Error('no /proc'), { code: 'ENOENT' });

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { makeFifos, openToRead, resize, untilRead } from '../testing/fifos.js';
+import { makePipes, openToRead, resize, untilRead } from '../testing/pipes.js';
 import { startCode } from '../testing/process.js';
 import { frame, meetAt, openDescriptors, pipePeer } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
@@ -24,7 +24,7 @@ describe('connecting over named pipes', () => {
   for (const order of ['rw', 'wr']) {
     for (const first of ['client', 'server']) {
       it(`meets a server that blocks, opens ${order}, with the ${first} first`, async (t) => {
-        const paths = makeFifos(t);
+        const paths = makePipes(t);
         const serve = () => startCode(t, BLOCKING_SERVER, order, paths.inPath, paths.outPath);
         if (first === 'server') serve();
         const connecting = connect({ ...paths, timeout: 60_000 });
@@ -43,11 +43,11 @@ describe('connecting over named pipes', () => {
   }
 
   it('waits for paths that do not exist yet', async (t) => {
-    const paths = makeFifos(t);
-    for (const fifo of Object.values(paths)) fs.renameSync(fifo, `${fifo}.later`);
+    const paths = makePipes(t);
+    for (const pipe of Object.values(paths)) fs.renameSync(pipe, `${pipe}.later`);
     const connecting = connect({ ...paths, timeout: 60_000 });
     await turn();
-    for (const fifo of Object.values(paths)) fs.renameSync(`${fifo}.later`, fifo);
+    for (const pipe of Object.values(paths)) fs.renameSync(`${pipe}.later`, pipe);
     const readFd = openToRead(paths.outPath);
     await untilRead(paths.inPath);
     const peer = pipePeer(paths, readFd);
@@ -60,7 +60,7 @@ describe('connecting over named pipes', () => {
 
   for (const timeout of [0, 30]) {
     it(`gives up after ${timeout} ms, leaves nothing open, and can be called again`, async (t) => {
-      const paths = makeFifos(t);
+      const paths = makePipes(t);
       const before = await openDescriptors();
       const start = performance.now();
       await assert.rejects(connect({ ...paths, timeout }), {
@@ -79,7 +79,7 @@ describe('connecting over named pipes', () => {
   }
 
   it('leaves nothing open when it is aborted', async (t) => {
-    const paths = makeFifos(t);
+    const paths = makePipes(t);
     const before = await openDescriptors();
     const controller = new AbortController();
     const connecting = connect({ ...paths, signal: controller.signal });
@@ -94,7 +94,7 @@ describe('connecting over named pipes', () => {
   });
 
   it('refuses what can never work, at once, and touches nothing', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const directory = path.dirname(inPath);
     const file = path.join(directory, 'file');
     fs.writeFileSync(file, 'precious');
@@ -114,14 +114,14 @@ describe('connecting over named pipes', () => {
     }
     await assert.rejects(connect({ inPath, outPath: hard, timeout: Infinity }), {
       code: 'bad-rendezvous',
-      message: /the same FIFO/,
+      message: /the same named pipe/,
     });
     assert.equal(fs.readFileSync(file, 'utf8'), 'precious');
     assert.equal(await openDescriptors(), before);
   });
 
-  it('refuses the FIFO of another user', { skip: process.geteuid?.() !== 0 }, async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+  it('refuses the named pipe of another user', { skip: process.geteuid?.() !== 0 }, async (t) => {
+    const { inPath, outPath } = makePipes(t);
     fs.chownSync(outPath, 12345, 12345);
     await assert.rejects(connect({ inPath, outPath }), {
       code: 'bad-rendezvous',
@@ -132,7 +132,7 @@ describe('connecting over named pipes', () => {
   it('serves five channels at once without a thread of the pool', async (t) => {
     const meetings = await Promise.all(
       Array.from({ length: 5 }, async () => {
-        const { channel, peer } = await meetAt(makeFifos(t));
+        const { channel, peer } = await meetAt(makePipes(t));
         return { channel, peer, read: channel.read() };
       }),
     );
@@ -147,7 +147,7 @@ describe('connecting over named pipes', () => {
 
   it('passes a large message through a pipe that holds 4 KiB', async (t) => {
     // Linux gives new pipes so little once a user has many; here the peer asks for it.
-    const paths = makeFifos(t);
+    const paths = makePipes(t);
     const readFd = openToRead(paths.outPath);
     resize(readFd, 4096);
     const { channel, peer } = await meetAt(paths, {}, readFd);

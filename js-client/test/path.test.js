@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 import { connect } from '../index.js';
 import { exactPath, isLossy } from '../lib/path.js';
-import { makeFifos } from '../testing/fifos.js';
+import { makePipes } from '../testing/pipes.js';
 import { frame } from '../testing/rig.js';
 import { until } from '../testing/wait.js';
 
@@ -43,14 +43,14 @@ const CONNECTS = {
 /**
  * Opens an end of a pipe as soon as that is possible.
  *
- * @param {Buffer} fifo
+ * @param {Buffer} pipe
  * @param {number} access
  */
-async function open(fifo, access) {
+async function open(pipe, access) {
   let fd = -1;
   const tryToOpen = () => {
     try {
-      fd = fs.openSync(fifo, access | O_NONBLOCK);
+      fd = fs.openSync(pipe, access | O_NONBLOCK);
     } catch {
       return false;
     }
@@ -63,7 +63,7 @@ async function open(fifo, access) {
 describe('a path that is not UTF-8', () => {
   for (const [name, code] of Object.entries(CONNECTS)) {
     it(`is met by ${name}`, { skip: process.platform !== 'linux' }, async (t) => {
-      const directory = path.dirname(makeFifos(t).inPath);
+      const directory = path.dirname(makePipes(t).inPath);
       const child = spawn('sh', ['-c', START, 'sh', directory, process.execPath, code + ECHO], {
         stdio: ['ignore', 'inherit', 'inherit'],
       });
@@ -84,7 +84,7 @@ describe('a path that is not UTF-8', () => {
   }
 
   it('is refused at once where its bytes are lost', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     for (const lost of ['\ufffd', '\ud800', '\udcfc', 'x\udc80y']) {
       for (const paths of [
         { inPath: inPath + lost, outPath },
@@ -96,7 +96,7 @@ describe('a path that is not UTF-8', () => {
   });
 
   it('is not taken for one with U+FFFD in its name that exists', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     fs.renameSync(inPath, `${inPath}\ufffd`);
     const paths = { inPath: `${inPath}\ufffd`, outPath };
     await assert.rejects(connect({ ...paths, timeout: 10 }), { code: 'timeout' });

@@ -108,16 +108,17 @@ describe('session state', () => {
     assert.deepEqual([unwritable.read(), unwritable.end_reason()], ['reset', 'reset']);
   });
 
-  for (const before of /** @type {Event[][]} */ ([
-    [],
-    ['close-frame'],
-    ['over-limit'],
-    ['close'],
+  for (const [before, phase] of /** @type {[Event[], string][]} */ ([
+    [[], 'unwritable'],
+    [['close-frame'], 'over'],
+    [['over-limit'], 'over'],
+    [['close'], 'closing'],
   ])) {
-    it(`sends nothing behind a frame that was aborted after ${before}`, () => {
+    it(`sends nothing behind a frame that was aborted after ${before[0] ?? 'nothing'}`, () => {
       const model = stateAfter(...before);
       const end = [model.read(), model.end_reason()];
       model.event('frame-aborted');
+      assert.equal(model.state.phase, phase);
       assert.equal(model.output(), 'dropped');
       assert.equal(model.write(), before[0] === 'over-limit' ? 'too-large' : 'closed');
       assert.deepEqual([model.read(), model.end_reason()], end);

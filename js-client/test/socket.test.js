@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { closeEnd, openFifo } from '../lib/fifo.js';
+import { closeEnd, openPipe } from '../lib/pipe-end.js';
 import { Socket } from '../lib/socket.js';
-import { makeFifos } from '../testing/fifos.js';
+import { makePipes } from '../testing/pipes.js';
 
-/** @typedef {import('../lib/fifo.js').FifoEnd} FifoEnd */
+/** @typedef {import('../lib/pipe-end.js').PipeEnd} PipeEnd */
 
 describe('socket', () => {
   it('reports a failed write to its writer and is not destroyed by it', async (t) => {
-    const { inPath } = makeFifos(t);
-    const reader = /** @type {FifoEnd} */ (openFifo(inPath, 'read'));
-    const writer = /** @type {FifoEnd} */ (openFifo(inPath, 'write'));
+    const { inPath } = makePipes(t);
+    const reader = /** @type {PipeEnd} */ (openPipe(inPath, 'read'));
+    const writer = /** @type {PipeEnd} */ (openPipe(inPath, 'write'));
     const socket = new Socket({ fd: writer.fd, readable: false, writable: true }, () => false);
     socket.on('error', (error) => assert.fail(error));
     const send = () => new Promise((resolve) => socket.send(Buffer.from('x'), resolve));
@@ -25,9 +25,9 @@ describe('socket', () => {
   });
 
   it('does not call a write a success that was cut off', async (t) => {
-    const { inPath } = makeFifos(t);
-    const reader = /** @type {FifoEnd} */ (openFifo(inPath, 'read'));
-    const writer = /** @type {FifoEnd} */ (openFifo(inPath, 'write'));
+    const { inPath } = makePipes(t);
+    const reader = /** @type {PipeEnd} */ (openPipe(inPath, 'read'));
+    const writer = /** @type {PipeEnd} */ (openPipe(inPath, 'write'));
     const socket = new Socket({ fd: writer.fd, readable: false, writable: true }, () => false);
     const sent = new Promise((resolve) => socket.send(Buffer.alloc(1_000_000), resolve));
     socket.destroy();

@@ -1,11 +1,11 @@
 // What the tests share: rendezvous of both kinds and raw peers, which speak bytes and know nothing of
-// frames. Real FIFOs, real sockets.
+// frames. Real named pipes, real sockets.
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 
 import { connect } from '../index.js';
-import { makeFifos, openToRead, openToWrite } from './fifos.js';
+import { makePipes, openToRead, openToWrite } from './pipes.js';
 import { turn } from './wait.js';
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -136,9 +136,9 @@ export class Peer {
 }
 
 /**
- * The server's end of two FIFOs. Call it when the client has opened its own ends.
+ * The server's end of two named pipes. Call it when the client has opened its own ends.
  *
- * @param {import('./fifos.js').Paths} paths as the client sees them
+ * @param {import('./pipes.js').Paths} paths as the client sees them
  * @param {number} [readFd] the server's read end if it is open already
  */
 export function pipePeer({ inPath, outPath }, readFd = openToRead(outPath)) {
@@ -155,9 +155,9 @@ export function pipePeer({ inPath, outPath }, readFd = openToRead(outPath)) {
  */
 
 /**
- * A channel and the server's end of its FIFOs.
+ * A channel and the server's end of its named pipes.
  *
- * @param {import('./fifos.js').Paths} paths as the client sees them
+ * @param {import('./pipes.js').Paths} paths as the client sees them
  * @param {object} [options]
  * @param {number} [readFd] the server's read end if it is open already
  * @returns {Promise<Meeting>}
@@ -175,7 +175,7 @@ export async function meetAt({ inPath, outPath }, options, readFd = openToRead(o
  * @returns {Promise<Meeting>}
  */
 export async function meetOverPipes(t, options) {
-  return freeAfter(t, await meetAt(makeFifos(t), options));
+  return freeAfter(t, await meetAt(makePipes(t), options));
 }
 
 /** @type {Set<net.Server>} */

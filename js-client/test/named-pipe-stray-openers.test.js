@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { makeFifos, openToRead, openToWrite, untilRead } from '../testing/fifos.js';
+import { makePipes, openToRead, openToWrite, untilRead } from '../testing/pipes.js';
 import { openDescriptors, pipePeer } from '../testing/rig.js';
 import { turn, until } from '../testing/wait.js';
 
@@ -38,12 +38,12 @@ function afterLooks(t, count, happens) {
   return { looks: () => looks };
 }
 
-describe('passers-by at named pipes', () => {
+describe('stray openers at named pipes', () => {
   for (const first of ['reads', 'writes']) {
     for (const count of [1, 2]) {
       const title = `are no server when one ${first} and leaves as the other comes, look ${count}`;
       it(title, { skip: process.platform !== 'linux' }, async (t) => {
-        const { inPath, outPath } = makeFifos(t);
+        const { inPath, outPath } = makePipes(t);
         let held = openToRead(outPath);
         const connecting = connect({ inPath, outPath, timeout: 60_000 });
         await untilRead(inPath);
@@ -74,7 +74,7 @@ describe('passers-by at named pipes', () => {
 
   for (const how of ['timeout', 'abort']) {
     it(`leaves nothing open at a ${how}, though somebody reads`, async (t) => {
-      const { inPath, outPath } = makeFifos(t);
+      const { inPath, outPath } = makePipes(t);
       const reader = openToRead(outPath);
       const before = await openDescriptors();
       const controller = new AbortController();
@@ -110,5 +110,5 @@ function untilWritten(reader) {
     } catch {
       return true; // EAGAIN: somebody may write
     }
-  }, 'somebody opens a FIFO to write');
+  }, 'somebody opens a named pipe to write');
 }

@@ -4,19 +4,19 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { makeFifos, openToRead, openToWrite } from '../testing/fifos.js';
+import { makePipes, openToRead, openToWrite } from '../testing/pipes.js';
 import { startCode } from '../testing/process.js';
 import { CLOSE_FRAME, frame, meetOverPipes } from '../testing/rig.js';
 import { turn, until } from '../testing/wait.js';
 
 /**
- * A channel whose server has opened its read end and nothing else: it took a passer-by for the
+ * A channel whose server has opened its read end and nothing else: it took a stray opener for the
  * server's write end.
  *
  * @param {import('node:test').TestContext} t
  */
 async function halfMet(t) {
-  const paths = makeFifos(t);
+  const paths = makePipes(t);
   const readFd = openToRead(paths.outPath);
   const connecting = connect({ ...paths, timeout: 60_000 });
   await turn();
@@ -27,9 +27,9 @@ async function halfMet(t) {
   return { ...paths, readFd, channel };
 }
 
-/** @param {string} fifo */
-function passBy(fifo) {
-  fs.closeSync(openToWrite(fifo));
+/** @param {string} pipe */
+function openStray(pipe) {
+  fs.closeSync(openToWrite(pipe));
 }
 
 describe('a session over named pipes', () => {
@@ -46,11 +46,11 @@ describe('a session over named pipes', () => {
     fs.closeSync(readFd);
   });
 
-  it('survives passers-by before the first byte', async (t) => {
+  it('survives stray openers before the first byte', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     const read = channel.read();
     for (let count = 0; count < 5; count += 1) {
-      passBy(inPath);
+      openStray(inPath);
       await new Promise((resolve) => setTimeout(resolve, 5));
       assert.equal(channel.endReason, null);
     }
@@ -74,7 +74,7 @@ describe('a session over named pipes', () => {
   it('sees the end of a server whose write end went first', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     const read = channel.read();
-    passBy(inPath);
+    openStray(inPath);
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(channel.endReason, null);
     fs.closeSync(readFd); // no event tells of this
@@ -82,9 +82,9 @@ describe('a session over named pipes', () => {
     assert.equal(channel.endReason, 'eof');
   });
 
-  it('takes the last words of a server that came after a passer-by', async (t) => {
+  it('takes the last words of a server that came after a stray opener', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
-    passBy(inPath);
+    openStray(inPath);
     await new Promise((resolve) => setTimeout(resolve, 20));
     await turn(); // the event loop comes to its timers before its sockets from here
     const writeFd = openToWrite(inPath);
@@ -118,11 +118,11 @@ describe('a session over named pipes', () => {
   });
 
   it('takes nobody for gone who came as it looked', async (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     const readFd = openToRead(outPath);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
-    const passer = openToWrite(inPath);
+    const strayOpener = openToWrite(inPath);
     const channel = await connecting;
     t.after(() => channel.close());
     let server = -1;
@@ -134,7 +134,7 @@ describe('a session over named pipes', () => {
     });
     const read = channel.read();
     fs.closeSync(readFd);
-    fs.closeSync(passer);
+    fs.closeSync(strayOpener);
     await until(() => server >= 0, 'a look whether somebody reads');
     const reader = openToRead(outPath);
     fs.writeSync(server, frame('half').subarray(6));
@@ -208,7 +208,7 @@ describe('a session over named pipes', () => {
     ],
   ])) {
     it(`sees a server that is killed ${what}`, async (t) => {
-      const paths = makeFifos(t);
+      const paths = makePipes(t);
       const code = `
         import fs from 'node:fs';
         const [inPath, outPath, hex] = process.argv.slice(1);
@@ -236,7 +236,7 @@ describe('a session over named pipes', () => {
  * @param {string} code what it does with `channel`
  */
 async function programWithChannel(t, code) {
-  const { inPath, outPath } = makeFifos(t);
+  const { inPath, outPath } = makePipes(t);
   const readFd = openToRead(outPath);
   const program = startCode(
     t,

@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { TCPConnection } from '../lib/tcp-connection.js';
-import { makeFifos } from '../testing/fifos.js';
+import { TCPStream } from '../lib/tcp-stream.js';
+import { makePipes } from '../testing/pipes.js';
 import { startCode } from '../testing/process.js';
 import { CLOSE_FRAME, frame, listen, meetOverTCP, pattern, readToEnd } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
@@ -149,12 +149,12 @@ describe('a server that resets before this process looks', () => {
  * @param {string} message
  */
 async function resettingServer(t, how, message) {
-  const { inPath: fifo } = makeFifos(t);
+  const { inPath: pipe } = makePipes(t);
   const code = `
     import fs from 'node:fs';
     import net from 'node:net';
-    const [fifo, how, hex] = process.argv.slice(1);
-    const told = fs.openSync(fifo, 'w');
+    const [pipe, how, hex] = process.argv.slice(1);
+    const told = fs.openSync(pipe, 'w');
     const server = net.createServer({ allowHalfOpen: true }, async (socket) => {
       const bytes = Buffer.from(hex, 'hex');
       if (bytes.length > 0) await new Promise((done) => socket.write(bytes, done));
@@ -165,12 +165,12 @@ async function resettingServer(t, how, message) {
     server.listen(0, '127.0.0.1', () => console.log(server.address().port));
   `;
   const wire = message === '' ? '' : frame(message).toString('hex');
-  const { child, said } = startCode(t, code, fifo, how, wire);
+  const { child, said } = startCode(t, code, pipe, how, wire);
   let address = '';
   child.stdout.on('data', (text) => {
     address += String(text).trim();
   });
-  const fd = fs.openSync(fifo, 'r');
+  const fd = fs.openSync(pipe, 'r');
   t.after(() => fs.closeSync(fd));
   await said('\n');
   return { address, untilReset: () => fs.readSync(fd, Buffer.alloc(1)) };
@@ -187,7 +187,7 @@ describe('a TCP connection', () => {
         server.close();
         await once(server, 'close');
       }
-      const connection = new TCPConnection();
+      const connection = new TCPStream();
       t.after(() => connection.destroy());
       // `localPort` makes happen what happens by chance otherwise.
       const address = { host: '127.0.0.1', port, localAddress, localPort: port };

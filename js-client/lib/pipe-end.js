@@ -6,24 +6,24 @@ import { whyNotOurs } from './user.js';
 
 const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
 
-// No thread-pool thread may ever wait in open() or read() of a FIFO: four of them starve the whole
-// process, and process.exit() hangs. So every call here is synchronous and cannot block.
+// No thread-pool thread may ever wait in open() or read() of a named pipe: four of them starve the
+// whole process, and process.exit() hangs. So every call here is synchronous and cannot block.
 
 /**
- * An open end of a FIFO and the inode it leads to.
+ * An open end of a named pipe and the inode it leads to.
  *
  * @typedef {import('./path.js').Path} Path
- * @typedef {{fd: number, inode: Inode}} FifoEnd
+ * @typedef {{fd: number, inode: Inode}} PipeEnd
  * @typedef {{dev: bigint, ino: bigint}} Inode
  */
 
-// The path may still come into being (or come back), or nobody reads at the other end yet.
+// The path may still come into being (or come back), or no process reads at the other end yet.
 const NOT_YET = new Set(['ENOENT', 'ENXIO']);
 const NEVER = new Set(['ENOTDIR', 'ELOOP', 'EACCES', 'EPERM', 'ENAMETOOLONG']);
 
 /**
- * The inode of the FIFO at `path`, or null if there is nothing yet. Anything but a FIFO of our own
- * user is refused.
+ * The inode of the named pipe at `path`, or null if there is nothing yet. Anything but a named pipe of
+ * our own user is refused.
  *
  * @param {Path} path
  * @returns {Inode | null}
@@ -37,13 +37,13 @@ export function inodeAt(path) {
 }
 
 /**
- * Opens an end of the FIFO at `path`, or gives null if that is not possible yet.
+ * Opens an end of the named pipe at `path`, or gives null if that is not possible yet.
  *
  * @param {Path} path
  * @param {'read' | 'write'} end
- * @returns {FifoEnd | null}
+ * @returns {PipeEnd | null}
  */
-export function openFifo(path, end) {
+export function openPipe(path, end) {
   const access = end === 'read' ? O_RDONLY : O_WRONLY;
   return unlessNotYet(path, () => {
     const fd = fs.openSync(path, access | O_NONBLOCK | O_NOFOLLOW);
@@ -60,21 +60,21 @@ export function openFifo(path, end) {
 }
 
 /**
- * Opens the FIFO behind an open read end once more, whatever has become of its name.
+ * Opens the named pipe behind an open read end once more, whatever has become of its name.
  *
- * @param {FifoEnd} end
+ * @param {PipeEnd} end
  * @param {Path} path
- * @returns {FifoEnd | null} null if it cannot be found any more
+ * @returns {PipeEnd | null} null if it cannot be found any more
  */
 export function reopenToRead(end, path) {
   return unlessNotYet(path, () => ({ fd: openAgain(end, path, O_RDONLY), inode: end.inode }));
 }
 
 /**
- * Whether anybody has the FIFO behind an open write end open for reading. Opening it for writing tells;
- * so would a write, but it would leave bytes.
+ * Whether a process has the named pipe behind an open write end open for reading. Opening it for writing
+ * tells; so would a write, but it would leave bytes.
  *
- * @param {FifoEnd} end
+ * @param {PipeEnd} end
  * @param {Path} path
  * @returns {boolean | null} null if it cannot be told
  */
@@ -89,7 +89,7 @@ export function hasReader(end, path) {
 }
 
 /**
- * @param {FifoEnd} end
+ * @param {PipeEnd} end
  * @param {Path} path
  * @param {number} access
  */
@@ -105,10 +105,10 @@ function openAgain(end, path, access) {
 }
 
 /**
- * Whether a server has locked the FIFO behind an open end: it locks the one that it reads itself, so
+ * Whether a server has locked the named pipe behind an open end: it locks the one that it reads itself, so
  * that a client told to read from there notices. Node has no flock(), but Linux lists the locks.
  *
- * @param {FifoEnd} end
+ * @param {PipeEnd} end
  */
 export function isReadByServer({ inode }) {
   let locks;
@@ -146,7 +146,7 @@ export function readNow(fd, buffer) {
   }
 }
 
-/** @param {FifoEnd} end */
+/** @param {PipeEnd} end */
 export function closeEnd(end) {
   fs.closeSync(end.fd);
 }
@@ -164,8 +164,8 @@ export function sameInode(one, other) {
  * @param {fs.BigIntStats} stat
  */
 function check(path, stat) {
-  if (stat.isSymbolicLink()) throw bad(`${path} is a symbolic link, not a FIFO`);
-  if (!stat.isFIFO()) throw bad(`${path} is not a FIFO`);
+  if (stat.isSymbolicLink()) throw bad(`${path} is a symbolic link, not a named pipe`);
+  if (!stat.isFIFO()) throw bad(`${path} is not a named pipe`);
   const why = whyNotOurs(stat.uid);
   if (why !== null) throw bad(`${path} ${why}`);
 }

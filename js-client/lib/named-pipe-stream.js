@@ -1,31 +1,31 @@
-import { closeEnd, hasReader, readNow, reopenToRead } from './fifo.js';
+import { closeEnd, hasReader, readNow, reopenToRead } from './pipe-end.js';
 import { Socket } from './socket.js';
 
 /**
- * @typedef {import('./fifo.js').FifoEnd} FifoEnd
- * @typedef {import('./connection.js').Connection} Connection
- * @typedef {import('./connection.js').Handler} Handler
+ * @typedef {import('./pipe-end.js').PipeEnd} PipeEnd
+ * @typedef {import('./stream.js').Stream} Stream
+ * @typedef {import('./stream.js').Handler} Handler
  *
  * @typedef {object} OpenPipes
  * @property {import('./path.js').Path} inPath
  * @property {import('./path.js').Path} outPath
- * @property {FifoEnd} inEnd
- * @property {FifoEnd | null} outEnd null if nobody reads there any more
- * @property {Buffer} leftovers what was read from `inEnd` before
- * @property {boolean} inEnded whether nothing can follow the leftovers
+ * @property {PipeEnd} inEnd
+ * @property {PipeEnd | null} outEnd null if the peer no longer reads there
+ * @property {Buffer} initialData what was read from `inEnd` before
+ * @property {boolean} inEnded whether nothing can follow the initial data
  */
 
-// How often, at most, we look whether a peer that has not sent a byte is still there, after somebody
-// has opened and closed the pipe that we read from. In milliseconds.
+// The longest time between two looks whether a peer that has not sent a byte is still there, after a
+// stray opener has closed the pipe that we read from. In milliseconds.
 const LONGEST_LOOK = 100;
 
 /**
- * The two FIFOs of a session as a byte stream.
+ * The two named pipes of a session as a byte stream.
  *
- * @implements {Connection}
+ * @implements {Stream}
  */
-export class NamedPipeConnection {
-  /** What is in a FIFO stays there for the peer when we close. */
+export class NamedPipeStream {
+  /** What is in a named pipe stays there for the peer when we close. */
   awaitsPeer = false;
 
   #pipes;
@@ -36,7 +36,7 @@ export class NamedPipeConnection {
   #writer = null;
   /** @type {Handler | null} */
   #handler = null;
-  #sawByte = false;
+  #firstByteSeen = false;
   #referenced = true;
   #destroyed = false;
   #ended = false;
@@ -55,8 +55,8 @@ export class NamedPipeConnection {
   /** @param {Handler} handler */
   start(handler) {
     this.#handler = handler;
-    const { leftovers, inEnded } = this.#pipes;
-    if (leftovers.length > 0) this.#take(leftovers);
+    const { initialData, inEnded } = this.#pipes;
+    if (initialData.length > 0) this.#take(initialData);
     if (inEnded) {
       closeEnd(this.#in);
       this.#end();
@@ -75,15 +75,19 @@ export class NamedPipeConnection {
    */
   write(bytes, done) {
     if (this.#writer !== null) this.#writer.send(bytes, done);
-    else process.nextTick(done, Object.assign(new Error('nobody reads'), { code: 'EPIPE' }));
+    else
+      process.nextTick(
+        done,
+        Object.assign(new Error('the peer no longer reads'), { code: 'EPIPE' }),
+      );
   }
 
   get unsent() {
     return this.#writer?.unsent ?? 0;
   }
 
-  /** Only the peer reads what is in a pipe: the kernel does not tell of it. */
-  async isTaken() {
+  /** Of a pipe the kernel does not say whether the peer has read what is in it. */
+  async isAcknowledged() {
     return false;
   }
 
@@ -98,7 +102,7 @@ export class NamedPipeConnection {
   setReferenced(wanted) {
     this.#referenced = wanted;
     for (const socket of [this.#reader, this.#writer]) {
-      // One that has ended would wait for a connection, once more each time.
+      // A socket that has ended would wait for a connection, once more each time.
       if (socket === null || socket.destroyed) continue;
       if (wanted) socket.ref();
       else socket.unref();
@@ -128,18 +132,18 @@ export class NamedPipeConnection {
 
   /** @param {Buffer} chunk */
   #take(chunk) {
-    this.#sawByte = true;
+    this.#firstByteSeen = true;
     return this.#handler?.onBytes(chunk) ?? false;
   }
 
   /**
-   * Every writer of the FIFO that we read has gone. Before the first byte that says little: anybody
-   * may have opened and closed it. Then the peer has left only if it no longer reads either.
+   * Every writer of the named pipe that we read has gone. Before the first byte that says little: a
+   * stray opener may have opened and closed it. Then the peer has left only if it no longer reads either.
    */
   #streamEnded() {
     if (this.#destroyed) return;
     clearTimeout(this.#look);
-    const gone = this.#sawByte || (this.#peerGone() && this.#takeRest());
+    const gone = this.#firstByteSeen || (this.#peerGone() && this.#takeRest());
     try {
       if (gone || !this.#reopenIn()) this.#end();
       else this.#lookAfter(1);
@@ -180,7 +184,7 @@ export class NamedPipeConnection {
     return hasReader(outEnd, outPath) === false;
   }
 
-  /** Opens the FIFO anew before the old descriptor goes: what a writer puts in meanwhile stays. */
+  /** Opens the named pipe anew before the old descriptor goes: what a writer puts in meanwhile stays. */
   #reopenIn() {
     const again = reopenToRead(this.#in, this.#pipes.inPath);
     if (again === null) return false;
@@ -190,8 +194,8 @@ export class NamedPipeConnection {
   }
 
   /**
-   * After a passer-by no further end of stream need come: a dying peer closes one end after the
-   * other, and if the end that we read from went first, it looked like a passer-by.
+   * After a stray opener no further end of stream need come: a dying peer closes one end after the
+   * other, and if the end that we read from went first, it looked like a stray opener.
    *
    * @param {number} delay
    */
@@ -203,7 +207,7 @@ export class NamedPipeConnection {
 
   /** @param {number} delay */
   #lookForPeer(delay) {
-    if (this.#destroyed || this.#ended || this.#sawByte) return;
+    if (this.#destroyed || this.#ended || this.#firstByteSeen) return;
     if (this.#peerGone()) this.#takeLastWords();
     else this.#lookAfter(Math.min(delay * 2, LONGEST_LOOK));
   }

@@ -11,11 +11,11 @@ const { O_RDONLY, O_WRONLY, O_NONBLOCK } = fs.constants;
 /** @typedef {{inPath: string, outPath: string}} Paths as the client sees them */
 
 /**
- * A new directory with two FIFOs in it.
+ * A new directory with two named pipes in it.
  *
  * @param {import('node:test').TestContext} t
  */
-export function makeFifos(t) {
+export function makePipes(t) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'ipc-channel-test-'));
   t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
   const paths = { inPath: path.join(directory, 'in'), outPath: path.join(directory, 'out') };
@@ -40,33 +40,33 @@ export function replace(paths) {
   makeAt(paths.inPath, paths.outPath);
 }
 
-/** @param {string} fifo */
-export function openToRead(fifo) {
-  return fs.openSync(fifo, O_RDONLY | O_NONBLOCK);
+/** @param {string} pipe */
+export function openToRead(pipe) {
+  return fs.openSync(pipe, O_RDONLY | O_NONBLOCK);
 }
 
 /**
  * Fails when nobody reads.
  *
- * @param {string} fifo
+ * @param {string} pipe
  */
-export function openToWrite(fifo) {
-  return fs.openSync(fifo, O_WRONLY | O_NONBLOCK);
+export function openToWrite(pipe) {
+  return fs.openSync(pipe, O_WRONLY | O_NONBLOCK);
 }
 
-/** @param {string} fifo */
-export function isRead(fifo) {
+/** @param {string} pipe */
+export function isRead(pipe) {
   try {
-    fs.closeSync(openToWrite(fifo));
+    fs.closeSync(openToWrite(pipe));
     return true;
   } catch {
     return false;
   }
 }
 
-/** @param {string} fifo */
-export function untilRead(fifo) {
-  return until(() => isRead(fifo), 'somebody reads a FIFO');
+/** @param {string} pipe */
+export function untilRead(pipe) {
+  return until(() => isRead(pipe), 'somebody reads a named pipe');
 }
 
 /**

@@ -7,28 +7,28 @@ import {
   closeEnd,
   hasReader,
   inodeAt,
-  openFifo,
+  openPipe,
   readNow,
   reopenToRead,
   sameInode,
-} from '../lib/fifo.js';
-import { makeFifos } from '../testing/fifos.js';
+} from '../lib/pipe-end.js';
+import { makePipes } from '../testing/pipes.js';
 import { openDescriptors } from '../testing/rig.js';
 
-/** @typedef {import('../lib/fifo.js').FifoEnd} FifoEnd */
+/** @typedef {import('../lib/pipe-end.js').PipeEnd} PipeEnd */
 
 /**
  * @param {string} path
  * @param {'read' | 'write'} end
  */
 function mustOpen(path, end) {
-  return /** @type {FifoEnd} */ (openFifo(path, end));
+  return /** @type {PipeEnd} */ (openPipe(path, end));
 }
 
-describe('fifo', () => {
+describe('pipe', () => {
   it('opens to write only where somebody reads', (t) => {
-    const { inPath } = makeFifos(t);
-    assert.equal(openFifo(inPath, 'write'), null);
+    const { inPath } = makePipes(t);
+    assert.equal(openPipe(inPath, 'write'), null);
     const reader = mustOpen(inPath, 'read');
     const writer = mustOpen(inPath, 'write');
     assert.ok(sameInode(reader.inode, writer.inode));
@@ -38,21 +38,21 @@ describe('fifo', () => {
     closeEnd(writer);
   });
 
-  it('finds the FIFO again when its name has gone', {
+  it('finds the named pipe again when its name has gone', {
     skip: !fs.existsSync('/proc/self/fd'),
   }, (t) => {
-    const { inPath } = makeFifos(t);
+    const { inPath } = makePipes(t);
     const reader = mustOpen(inPath, 'read');
     fs.rmSync(inPath);
     assert.equal(inodeAt(inPath), null);
-    const again = /** @type {FifoEnd} */ (reopenToRead(reader, inPath));
+    const again = /** @type {PipeEnd} */ (reopenToRead(reader, inPath));
     assert.equal(fs.fstatSync(again.fd).ino, fs.fstatSync(reader.fd).ino);
     closeEnd(again);
     closeEnd(reader);
   });
 
-  it('refuses what took the place of a FIFO as it was opened', async (t) => {
-    const { inPath } = makeFifos(t);
+  it('refuses what took the place of a named pipe as it was opened', async (t) => {
+    const { inPath } = makePipes(t);
     const before = await openDescriptors();
     const open = t.mock.method(fs, 'openSync', (/** @type {any[]} */ ...args) => {
       open.mock.restore();
@@ -60,22 +60,22 @@ describe('fifo', () => {
       fs.writeFileSync(inPath, 'precious');
       return Reflect.apply(fs.openSync, fs, args);
     });
-    assert.throws(() => openFifo(inPath, 'read'), {
+    assert.throws(() => openPipe(inPath, 'read'), {
       code: 'bad-rendezvous',
-      message: /not a FIFO/,
+      message: /not a named pipe/,
     });
     assert.equal(await openDescriptors(), before);
     assert.equal(fs.readFileSync(inPath, 'utf8'), 'precious');
   });
 
   it('tells what can never be from what may come', (t) => {
-    const directory = path.dirname(makeFifos(t).inPath);
+    const directory = path.dirname(makePipes(t).inPath);
     assert.equal(inodeAt(`${directory}/missing`), null);
     assert.throws(() => inodeAt(`${directory}/${'x'.repeat(300)}`), { code: 'bad-rendezvous' });
   });
 
   it('knows nothing of a reader without a descriptor to look', (t) => {
-    const { inPath } = makeFifos(t);
+    const { inPath } = makePipes(t);
     const reader = mustOpen(inPath, 'read');
     const writer = mustOpen(inPath, 'write');
     const open = t.mock.method(fs, 'openSync', () => {
@@ -89,7 +89,7 @@ describe('fifo', () => {
   });
 
   it('tells nothing there from nothing left', (t) => {
-    const { inPath } = makeFifos(t);
+    const { inPath } = makePipes(t);
     const buffer = Buffer.alloc(10);
     const reader = mustOpen(inPath, 'read');
     assert.equal(readNow(reader.fd, buffer), 0);
@@ -103,10 +103,10 @@ describe('fifo', () => {
   });
 
   it('never waits and never follows a link', (t) => {
-    const { inPath, outPath } = makeFifos(t);
+    const { inPath, outPath } = makePipes(t);
     fs.rmSync(outPath);
     fs.symlinkSync(inPath, outPath);
-    for (const look of [() => inodeAt(outPath), () => openFifo(outPath, 'read')]) {
+    for (const look of [() => inodeAt(outPath), () => openPipe(outPath, 'read')]) {
       assert.throws(look, { code: 'bad-rendezvous' });
     }
   });

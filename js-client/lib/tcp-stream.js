@@ -3,16 +3,16 @@ import { Socket } from './socket.js';
 import { unacknowledged } from './tcp-table.js';
 
 /**
- * @typedef {import('./connection.js').Connection} Connection
- * @typedef {import('./connection.js').Handler} Handler
+ * @typedef {import('./stream.js').Stream} Stream
+ * @typedef {import('./stream.js').Handler} Handler
  */
 
 /**
  * A TCP connection as a byte stream.
  *
- * @implements {Connection}
+ * @implements {Stream}
  */
-export class TCPConnection {
+export class TCPStream {
   /** Closing a socket with unread input makes the kernel reset it, and drop our last messages. */
   awaitsPeer = true;
 
@@ -98,7 +98,7 @@ export class TCPConnection {
     return this.#socket.unsent;
   }
 
-  async isTaken() {
+  async isAcknowledged() {
     return (await unacknowledged(this.#socket)) === 0;
   }
 
