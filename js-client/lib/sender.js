@@ -222,7 +222,6 @@ export class Sender {
   }
 
   #written() {
-    if (!this.#busy) return; // dropped meanwhile
     const frames = this.#inBatch;
     this.#inBatch = [];
     this.#busy = false;

@@ -104,8 +104,10 @@ describe('session state', () => {
     const model = stateAfter('read-failed');
     assert.deepEqual([model.read(), model.end_reason()], ['reset', 'reset']);
     assert.deepEqual([model.write(), model.output()], ['sends', 'sent']);
+    assert.equal(model.state.phase, 'ended');
     const unwritable = stateAfter('peer-gone-on-write', 'read-failed');
     assert.deepEqual([unwritable.read(), unwritable.end_reason()], ['reset', 'reset']);
+    assert.equal(unwritable.state.phase, 'over');
   });
 
   for (const [before, phase] of /** @type {[Event[], string][]} */ ([
@@ -132,6 +134,7 @@ describe('session state', () => {
       'read-failed',
     ])) {
       const { state } = stateAfter('reset-on-write', event);
+      assert.equal(state.phase, 'over');
       assert.deepEqual(state.end, { reason: 'reset', error: ERRORS['reset-on-write'] });
     }
   });

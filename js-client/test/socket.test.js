@@ -35,4 +35,17 @@ describe('socket', () => {
     await socket.freed;
     closeEnd(reader);
   });
+
+  it('gives a write the reset that destroyed it before', async (t) => {
+    const { inPath } = makePipes(t);
+    const reader = /** @type {PipeEnd} */ (openPipe(inPath, 'read'));
+    const writer = /** @type {PipeEnd} */ (openPipe(inPath, 'write'));
+    const socket = new Socket({ fd: writer.fd, readable: false, writable: true }, () => false);
+    socket.on('error', () => {});
+    socket.destroy(Object.assign(new Error('reset by the peer'), { code: 'ECONNRESET' }));
+    const error = await new Promise((resolve) => socket.send(Buffer.from('x'), resolve));
+    assert.equal(error.code, 'ECONNRESET');
+    await socket.freed;
+    closeEnd(reader);
+  });
 });
