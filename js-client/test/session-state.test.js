@@ -127,6 +127,12 @@ describe('session state', () => {
     });
   }
 
+  it('is closing until all is freed, also after a failed write', () => {
+    for (const event of /** @type {Event[]} */ (['reset-on-write', 'peer-gone-on-write'])) {
+      assert.equal(stateAfter('close', event).state.phase, 'closing');
+    }
+  });
+
   it('gives reads the reset that a write met', () => {
     for (const event of /** @type {Event[]} */ ([
       'end-at-boundary',
