@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import dispositions
 from helper_programs import IGNORES, connected
 from raw import PATIENCE
 from test_helper_group import lives
@@ -119,6 +120,7 @@ def test_interrupt_in_a_terminal(transport: Any, group: bool) -> None:
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
+        preexec_fn=dispositions.restore,
     ) as started:
         os.close(terminal)
         seen = b""

@@ -20,13 +20,24 @@ from pathlib import Path
 from surroundings.catalog import SURROUNDINGS, Surrounding
 
 ROOT = Path(__file__).parents[2]
-# test_interrupts.py raises where no signal handler could, also between the last step of
-# a block and the release of its lock: it wants an interpreter of its own.
-SLOW = {
-    "test_help.py",
-    "test_interrupts.py",
-    "test_requirements.py",
-    "test_session_model.py",
+# Not fast, or the same wherever they run. test_interrupts.py also raises where no signal
+# handler could, such as between the last step of a block and the release of its lock: it
+# wants an interpreter of its own.
+LEFT_OUT = {
+    f"test_{name}.py"
+    for name in (
+        *("cancellation", "helper_cancel", "helper_interrupt", "interrupts"),
+        *("client_readmes", "framing", "help", "layers", "readme", "registry"),
+        *("rendezvous", "requirements", "session_model", "session_state", "waiter"),
+    )
+}
+# What a session does once it is connected: only some surroundings can change that.
+SESSIONS = {
+    f"test_{name}.py"
+    for name in (
+        *("browser_bytes", "channel", "clock", "close", "endpoint", "faults", "loops"),
+        *("messages_of_errors", "receiver", "sender", "stream", "streams", "tcp_socket"),
+    )
 }
 SINGLE = ("tests/benchmarks/test_pairs.py::test_nothing_is_left_of_a_run_that_is_ended",)
 UNWANTED = (
@@ -62,12 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tests", nargs="+", help="files instead of the fast ones")
     options = parser.parse_args(arguments)
     wanted = [one for one in SURROUNDINGS if is_wanted(one, options.names)]
-    tests = options.tests or fast_tests()
     with tempfile.TemporaryDirectory(prefix="surroundings-") as name:
         os.chmod(name, 0o755)  # for the ordinary user
         directory = Path(name)
         with ThreadPoolExecutor(options.jobs) as pool:
-            results = pool.map(lambda one: run(one, directory, tests), wanted)
+            results = pool.map(
+                lambda one: run(one, directory, options.tests or fast_tests(one)), wanted
+            )
             good = [report(*result) for result in zip(wanted, results, strict=True)]
     print(f"{sum(good)} of {len(wanted)} surroundings are good")
     return int(not good or not all(good))
@@ -77,9 +89,10 @@ def is_wanted(one: Surrounding, names: Sequence[str]) -> bool:
     return not names or any(name in one.name for name in names)
 
 
-def fast_tests() -> list[str]:
+def fast_tests(one: Surrounding) -> list[str]:
     paths = sorted((ROOT / "tests").glob("test_*.py"))
-    fast = [str(path.relative_to(ROOT)) for path in paths if path.name not in SLOW]
+    left_out = LEFT_OUT if one.changes_sessions else LEFT_OUT | SESSIONS
+    fast = [str(path.relative_to(ROOT)) for path in paths if path.name not in left_out]
     return [*fast, *SINGLE]
 
 

@@ -42,6 +42,8 @@ class Surrounding:
     """Name of the directory for temporary files, and for the copy."""
     user: int | None = None
     """Another user, to whom that directory belongs."""
+    changes_sessions: bool = False
+    """Whether it can change what a session does once it is connected."""
     copy: bool = False
     """Whether the tests run from a copy of the tree in that directory."""
     hindrance: Callable[[], str | None] = _possible
@@ -56,7 +58,11 @@ SURROUNDINGS = (
     Surrounding("nohup", before=lambda _: ["nohup"]),
     Surrounding("a job in the background", before=lambda _: _BACKGROUND),
     Surrounding("no terminal, stdin closed", change=stage.leave_the_terminal),
-    Surrounding("SIGPIPE at its default", options=("-p", "surroundings.sigpipe")),
+    Surrounding(
+        "SIGPIPE at its default",
+        options=("-p", "surroundings.sigpipe"),
+        changes_sessions=True,
+    ),
     Surrounding("SIGPIPE ignored", change=stage.ignore(signal.SIGPIPE)),
     Surrounding("SIGCHLD ignored", change=stage.ignore(signal.SIGCHLD)),
     Surrounding("signals blocked", change=stage.block_signals),
@@ -65,7 +71,7 @@ SURROUNDINGS = (
     Surrounding("umask 077", change=stage.umask(0o077)),
     Surrounding("a path with spaces", place="a path with späces", copy=True),
     Surrounding("a long TMPDIR", place="long-" * 40),
-    Surrounding("few descriptors", change=stage.few_descriptors(64)),
+    Surrounding("few descriptors", change=stage.few_descriptors(64), changes_sessions=True),
     Surrounding("the C locale", env=_ASCII),
     Surrounding("Python's development mode", env={"PYTHONDEVMODE": "1"}),
     Surrounding("no HOME, no TMPDIR", env={"HOME": None, "TMPDIR": None}),
@@ -78,6 +84,7 @@ SURROUNDINGS = (
     ),
     Surrounding(
         "no quota of pipe buffers left",
+        changes_sessions=True,
         before=as_user(_POOR_USER, sys.executable, _HOG),
         user=_POOR_USER,
         copy=True,
