@@ -74,21 +74,21 @@ func (c *Channel) sendClose() error {
 // the last case it returns a timeout if there is anything left to take.
 func (c *Channel) drain(outputEnded <-chan struct{}) error {
 	scrap := make([]byte, readAhead)
-	peer := patience{limit: c.linger}
+	linger := lingerTimer{limit: c.linger}
 	lastInput := time.Now()
 	for {
 		now := time.Now()
 		deadline := now.Add(quiet)
 		if isClosed(outputEnded) {
 			unsent := c.stream.unsent()
-			isOver := peer.isOver(now, unsent)
+			isOver := linger.isOver(now, unsent)
 			if isOver && (unsent > 0 || !c.isAccepted()) {
 				return c.tookNothing()
 			}
 			if isOver || unsent == 0 && now.Sub(lastInput) >= quiet && c.isAccepted() {
 				return nil
 			}
-			deadline = earlier(deadline, peer.until)
+			deadline = earlier(deadline, linger.until)
 		}
 		c.stream.SetReadDeadline(deadline)
 		n, err := c.stream.Read(scrap)
@@ -108,20 +108,20 @@ func (c *Channel) tookNothing() error {
 	return newError(CodeTimeout, "the peer took no output for %v: raise Linger if it needs longer", c.linger)
 }
 
-// patience is the wait for a peer that has output to take. It counts anew
-// whenever some has been taken.
-type patience struct {
+// lingerTimer measures for how long the peer has taken no output. It starts again
+// whenever the peer has taken some.
+type lingerTimer struct {
 	limit time.Duration
 	until time.Time // when it is over, unless more is taken
 	left  int       // what had not been taken when last looked at
 }
 
-// isOver reports whether the patience is over now that left has not been taken.
-func (p *patience) isOver(now time.Time, left int) bool {
-	if p.until.IsZero() || left != p.left {
-		p.until, p.left = now.Add(p.limit), left
+// isOver reports whether the linger is over, if left has not been taken yet.
+func (l *lingerTimer) isOver(now time.Time, left int) bool {
+	if l.until.IsZero() || left != l.left {
+		l.until, l.left = now.Add(l.limit), left
 	}
-	return !now.Before(p.until)
+	return !now.Before(l.until)
 }
 
 func isClosed(c <-chan struct{}) bool {

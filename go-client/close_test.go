@@ -190,9 +190,9 @@ func TestCloseWaitsUntilPeerHasAll(t *testing.T) {
 	must(t, wait(t, closed))
 }
 
-func TestPatience(t *testing.T) {
+func TestLingerTimer(t *testing.T) {
 	now := time.Now()
-	p := patience{limit: time.Second}
+	linger := lingerTimer{limit: time.Second}
 	for _, look := range []struct {
 		after time.Duration
 		left  int
@@ -202,7 +202,7 @@ func TestPatience(t *testing.T) {
 		{1949 * time.Millisecond, 9, false}, {1950 * time.Millisecond, 9, true},
 		{1950 * time.Millisecond, 8, false}, {2950 * time.Millisecond, 8, true},
 	} {
-		if over := p.isOver(now.Add(look.after), look.left); over != look.over {
+		if over := linger.isOver(now.Add(look.after), look.left); over != look.over {
 			t.Fatalf("isOver is %v after %v with %d left", over, look.after, look.left)
 		}
 	}

@@ -56,7 +56,7 @@ func (d *decoder) next(dst []byte) ([]byte, error) {
 	if d.large.missing() > 0 {
 		return nil, errIncomplete
 	}
-	return d.large.take(dst), nil
+	return d.large.message(dst), nil
 }
 
 func (d *decoder) nextSmall(dst []byte, size int) ([]byte, error) {
@@ -116,9 +116,9 @@ func (d *decoder) filled(n int) {
 // its lender stops waiting.
 func (d *decoder) keep() { d.large.keep() }
 
-// finish returns the error of a stream that ends here, or nil if it ends
+// endStream returns the error of a stream that ends here, or nil if it ends
 // between two frames.
-func (d *decoder) finish() error {
+func (d *decoder) endStream() error {
 	if d.large.size > 0 {
 		return newError(CodeTruncated, "stream ended after %d of the %d payload bytes", d.large.have(), d.large.size)
 	}

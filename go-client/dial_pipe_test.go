@@ -202,3 +202,16 @@ func TestSwappedPathsServerComesLater(t *testing.T) { // RDV-35
 		t.Fatalf("error is %v", err)
 	}
 }
+
+func TestEmptyDirectoryStaysEmpty(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Dial(testContext(t), filepath.Join(dir, "in"), filepath.Join(dir, "out"), &Options{Timeout: -1})
+	if !errors.Is(err, ErrTimeout) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	if len(entries) != 0 {
+		t.Fatal(entries)
+	}
+}

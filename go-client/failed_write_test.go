@@ -193,3 +193,20 @@ func TestOwnCloseComesBeforeTheFailureOfAWrite(t *testing.T) {
 	}
 	must(t, wait(t, closed))
 }
+
+// The kernel reports a reset only once: if that was to a write, reads give the error of
+// that write, and so the size of the message that may be why. Covers SES-3.
+func TestReadsAreToldOfTheResetThatAWriteMet(t *testing.T) {
+	f := newFakeStream()
+	c := f.channel(nil)
+	must(t, c.WriteMessage(testContext(t), pattern(100_000, 1)))
+	f.write = func([]byte) (int, error) { return 0, syscall.ECONNRESET }
+	failure := c.WriteMessage(testContext(t), []byte("x"))
+	if !strings.Contains(failure.Error(), "message of 100000 bytes") {
+		t.Errorf("a write gives %v", failure)
+	}
+	if _, err := c.ReadMessage(testContext(t)); err != failure || c.EndReason() != EndReset {
+		t.Errorf("a read gives %v, and the end reason is %q", err, c.EndReason())
+	}
+	must(t, c.Close())
+}

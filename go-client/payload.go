@@ -46,9 +46,9 @@ func (p *payload) move() {
 	p.data, p.lent = append(make([]byte, 0, room), p.data...), false
 }
 
-// take returns the whole payload, in the memory of dst if that is large enough,
+// message returns the whole payload, in the memory of dst if that is large enough,
 // and makes p ready for the next one.
-func (p *payload) take(dst []byte) []byte {
+func (p *payload) message(dst []byte) []byte {
 	message := p.data
 	if !p.lent && cap(dst) >= p.size {
 		message = append(dst[:0], message...)

@@ -13,17 +13,17 @@ import (
 	"testing"
 )
 
-// testPipeDial returns a Dial at two pipes, in and out, and lets go of them at the end.
-func testPipeDial(t *testing.T) (d *pipeDial, in, out string) {
+// testPipeConnector returns a connector at two pipes, in and out, and lets go of them at the end.
+func testPipeConnector(t *testing.T) (d *pipeConnector, in, out string) {
 	t.Helper()
 	checkLeaks(t)
 	in, out = makePipes(t)
-	d = newPipeDial(in, out)
+	d = newPipeConnector(in, out)
 	t.Cleanup(d.release)
 	return d, in, out
 }
 
-func mustNotYet(t *testing.T, d *pipeDial) {
+func mustNotYet(t *testing.T, d *pipeConnector) {
 	t.Helper()
 	if err := d.try(); !errors.Is(err, errNotYet) {
 		t.Fatalf("error is %v", err)
@@ -31,14 +31,14 @@ func mustNotYet(t *testing.T, d *pipeDial) {
 }
 
 // mustOpenAfterTry opens in for writing once a try has opened it for reading.
-func mustOpenAfterTry(t *testing.T, d *pipeDial) int {
+func mustOpenAfterTry(t *testing.T, d *pipeConnector) int {
 	t.Helper()
 	mustNotYet(t, d)
 	return mustOpen(t, d.inPath, syscall.O_WRONLY|syscall.O_NONBLOCK)
 }
 
 // mustConnect makes a channel of what a try has connected.
-func mustConnect(t *testing.T, d *pipeDial) *Channel {
+func mustConnect(t *testing.T, d *pipeConnector) *Channel {
 	t.Helper()
 	s, err := d.stream()
 	must(t, err)
@@ -59,7 +59,7 @@ func TestServerCameAndLeft(t *testing.T) {
 		t.Run(sprint("pipes removed ", removed), func(t *testing.T) {
 			checkLeaks(t)
 			in, out := makePipes(t)
-			d := newPipeDial(in, out)
+			d := newPipeConnector(in, out)
 			mustNotYet(t, d)
 			p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: mustOpen(t, in, syscall.O_WRONLY)}
 			p.mustWrite(frameOf([]byte("took you long")), make([]byte, 4))
@@ -81,7 +81,7 @@ func TestServerCameAndLeft(t *testing.T) {
 
 // A server that replaces its pipes is met at the new ones.
 func TestReplacedPipes(t *testing.T) {
-	d, in, out := testPipeDial(t)
+	d, in, out := testPipeConnector(t)
 	mustNotYet(t, d)
 	replacePipe(t, in)
 	replacePipe(t, out)
@@ -95,7 +95,7 @@ func TestReplacedPipes(t *testing.T) {
 
 // A look whether somebody writes may find bytes, which must not be lost.
 func TestLookFindsFirstByte(t *testing.T) {
-	d, in, out := testPipeDial(t)
+	d, in, out := testPipeConnector(t)
 	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
 	mustNotYet(t, d)
 	p.w = mustOpen(t, in, syscall.O_WRONLY)
@@ -116,7 +116,7 @@ func TestLookFindsFirstByte(t *testing.T) {
 // A byte that was found in looking is one of the stream, whatever follows.
 func TestOnlyTheFirstByte(t *testing.T) {
 	in, out := makePipes(t)
-	d := newPipeDial(in, out)
+	d := newPipeConnector(in, out)
 	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
 	defer func() { p.close() }()
 	p.w = mustOpenAfterTry(t, d)
@@ -130,9 +130,9 @@ func TestOnlyTheFirstByte(t *testing.T) {
 	must(t, c.Close())
 }
 
-// Two passers-by, one at each pipe, are not a server: who reads has left.
-func TestPassersByAtBothPipes(t *testing.T) {
-	d, in, out := testPipeDial(t)
+// Two stray openers, one at each pipe, are not a server: the reader has left.
+func TestStrayOpenersAtBothPipes(t *testing.T) {
+	d, in, out := testPipeConnector(t)
 	reader := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
 	mustNotYet(t, d)
 	syscall.Close(reader)
@@ -142,12 +142,12 @@ func TestPassersByAtBothPipes(t *testing.T) {
 }
 
 // Whoever reads what we write, and leaves, is no server that has come and gone.
-func TestPasserByBeforeServer(t *testing.T) {
-	d, in, out := testPipeDial(t)
+func TestStrayOpenerBeforeServer(t *testing.T) {
+	d, in, out := testPipeConnector(t)
 	for range 2 {
-		passer := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
+		stray := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
 		mustNotYet(t, d)
-		syscall.Close(passer)
+		syscall.Close(stray)
 		mustNotYet(t, d)
 		syscall.Close(mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK))
 		mustNotYet(t, d)
@@ -168,7 +168,7 @@ func TestServerComesAndLeavesInATry(t *testing.T) {
 			if when == afterOut { // which is looked at if it could be opened
 				r = openR()
 			}
-			d := newPipeDial(in, out)
+			d := newPipeConnector(in, out)
 			d.between = func(now moment) {
 				if now != when {
 					return
@@ -226,7 +226,7 @@ func TestReplacedWhileOpening(t *testing.T) {
 				}
 			}
 			defer closeServer()
-			d := newPipeDial(in, out)
+			d := newPipeConnector(in, out)
 			defer d.release()
 			d.between = func(now moment) {
 				if now != afterUnseen {
@@ -268,8 +268,8 @@ func TestReplacedWhileOpening(t *testing.T) {
 
 // A server may write before it opens what it reads: it is met when it has both.
 func TestServerWritesFirst(t *testing.T) {
-	d, in, out := testPipeDial(t)
-	syscall.Close(mustOpenAfterTry(t, d)) // a passer-by: nothing but a hang-up is left
+	d, in, out := testPipeConnector(t)
+	syscall.Close(mustOpenAfterTry(t, d)) // a stray opener: nothing but a hang-up is left
 	mustNotYet(t, d)
 	p := &peer{t: t, r: -1, w: mustOpen(t, in, syscall.O_WRONLY)}
 	defer func() { p.close() }()
@@ -284,7 +284,7 @@ func TestServerWritesFirst(t *testing.T) {
 
 // What an old server has written is not read beside the output to a new one.
 func TestOldInputIsNotPaired(t *testing.T) {
-	d, in, out := testPipeDial(t)
+	d, in, out := testPipeConnector(t)
 	old := mustOpenAfterTry(t, d)
 	defer syscall.Close(old)
 	_, err := syscall.Write(old, frameOf([]byte("old")))

@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// pipeDial is one Dial over named pipes. What is open stays open from one try to
+// pipeConnector makes one Dial over named pipes. What is open stays open from one try to
 // the next: the server can open its ends only while it is.
-type pipeDial struct {
+type pipeConnector struct {
 	inPath, outPath string
 	in, out         int    // descriptors, -1 if not open
-	early           []byte // what was read on finding that somebody writes
+	initialData     []byte // what was read when looking for a writer
 
 	// For tests: called between two system calls, where a server may act.
 	between func(moment)
@@ -31,8 +31,8 @@ const (
 	afterUnseen  moment = "after the server was not seen"
 )
 
-func newPipeDial(inPath, outPath string) *pipeDial {
-	return &pipeDial{inPath: inPath, outPath: outPath, in: -1, out: -1, between: func(moment) {}}
+func newPipeConnector(inPath, outPath string) *pipeConnector {
+	return &pipeConnector{inPath: inPath, outPath: outPath, in: -1, out: -1, between: func(moment) {}}
 }
 
 // errNotYet is the error of a try that may succeed when it is made again.
@@ -40,7 +40,7 @@ var errNotYet = errors.New("the other end is not open")
 
 // dialPipes connects to a server that may not have created the pipes yet.
 func dialPipes(ctx context.Context, inPath, outPath string, wait *pacing) (stream, error) {
-	d := newPipeDial(inPath, outPath)
+	d := newPipeConnector(inPath, outPath)
 	defer d.release()
 	for {
 		err := d.try()
@@ -57,7 +57,7 @@ func dialPipes(ctx context.Context, inPath, outPath string, wait *pacing) (strea
 }
 
 // try makes one try. It returns nil when connected.
-func (d *pipeDial) try() error {
+func (d *pipeConnector) try() error {
 	err := d.open()
 	if err != nil && !errors.Is(err, errNotYet) {
 		return err
@@ -73,7 +73,7 @@ func (d *pipeDial) try() error {
 		err = fmt.Errorf("%w: nobody writes to %q", errNotYet, d.inPath)
 	}
 	d.between(afterUnseen)
-	if d.isElsewhere() {
+	if d.isPathReplaced() {
 		// The server may have come, written and left, with its names, meanwhile.
 		if d.seesServer() {
 			return nil
@@ -84,7 +84,7 @@ func (d *pipeDial) try() error {
 }
 
 // open opens what is not open yet.
-func (d *pipeDial) open() error {
+func (d *pipeConnector) open() error {
 	if d.in >= 0 && (d.out >= 0 || d.seesServer()) {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (d *pipeDial) open() error {
 		return newError(CodeBadRendezvous, "in %q and out %q are swapped: the server reads from %q; pass its out path as in, and its in path as out",
 			d.inPath, d.outPath, d.inPath)
 	}
-	if d.isElsewhere() {
+	if d.isPathReplaced() {
 		return fmt.Errorf("%w: %q was replaced", errNotYet, d.inPath)
 	}
 	d.out, err = openPipe(d.outPath, syscall.O_WRONLY)
@@ -111,7 +111,7 @@ func (d *pipeDial) open() error {
 }
 
 // check refuses paths that can never work.
-func (d *pipeDial) check() error {
+func (d *pipeConnector) check() error {
 	var in, out syscall.Stat_t
 	inErr, outErr := lookAt(d.inPath, &in), lookAt(d.outPath, &out)
 	for _, err := range []error{inErr, outErr} {
@@ -131,30 +131,30 @@ func (d *pipeDial) check() error {
 // seesServer reports whether the server holds both of its ends, or came, wrote
 // and left. Whoever reads out is looked for first: a server that writes and
 // leaves in between has left its bytes.
-func (d *pipeDial) seesServer() bool {
+func (d *pipeConnector) seesServer() bool {
 	if d.out < 0 {
 		const both = pollIn | pollHup
 		return poll(d.in, pollIn)&both == both
 	}
 	isRead := !readersGone(d.out)
 	d.between(afterOut)
-	if len(d.early) > 0 || poll(d.in, pollIn)&pollIn != 0 {
+	if len(d.initialData) > 0 || poll(d.in, pollIn)&pollIn != 0 {
 		return true
 	}
 	if !isRead || !d.hasWriter() {
 		return false
 	}
 	d.between(afterIn)
-	// Once more: one passer-by may have read, and left before another one wrote.
-	return len(d.early) > 0 || !readersGone(d.out)
+	// Once more: one stray opener may have read, and left before another one wrote.
+	return len(d.initialData) > 0 || !readersGone(d.out)
 }
 
 // hasWriter reports whether somebody has in open for writing, or has written.
 // Only a read tells.
-func (d *pipeDial) hasWriter() bool {
+func (d *pipeConnector) hasWriter() bool {
 	var first [1]byte
 	n, err := readFD(d.in, first[:])
-	d.early = append(d.early, first[:n]...)
+	d.initialData = append(d.initialData, first[:n]...)
 	return n > 0 || err == syscall.EAGAIN
 }
 
@@ -168,9 +168,9 @@ func isReadByServer(fd int) bool {
 	return err == syscall.EWOULDBLOCK // anything else: a file system without locks
 }
 
-// isElsewhere reports whether in is not what its path leads to any more: the
+// isPathReplaced reports whether the path of in leads to something else by now: the
 // server has replaced its pipes for its next session, or has gone.
-func (d *pipeDial) isElsewhere() bool {
+func (d *pipeConnector) isPathReplaced() bool {
 	var held, now syscall.Stat_t
 	if err := ignoringEINTR(func() error { return syscall.Fstat(d.in, &held) }); err != nil {
 		return true
@@ -179,21 +179,21 @@ func (d *pipeDial) isElsewhere() bool {
 }
 
 // stream turns the descriptors into a stream, which owns them from now on.
-func (d *pipeDial) stream() (stream, error) {
-	in, out, early := d.in, d.out, d.early
-	d.in, d.out, d.early = -1, -1, nil
-	return newPipeStream(in, d.inPath, out, d.outPath, early)
+func (d *pipeConnector) stream() (stream, error) {
+	in, out, initialData := d.in, d.out, d.initialData
+	d.in, d.out, d.initialData = -1, -1, nil
+	return newPipeStream(in, d.inPath, out, d.outPath, initialData)
 }
 
 // release closes what is open.
-func (d *pipeDial) release() {
+func (d *pipeConnector) release() {
 	if d.in >= 0 {
 		syscall.Close(d.in)
 	}
 	if d.out >= 0 {
 		syscall.Close(d.out)
 	}
-	d.in, d.out, d.early = -1, -1, nil
+	d.in, d.out, d.initialData = -1, -1, nil
 }
 
 // lookAt fills in st for a path that must be a named pipe of our own user.

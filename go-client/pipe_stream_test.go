@@ -12,26 +12,26 @@ import (
 )
 
 // openSilent returns a channel whose peer has its reading end open and its
-// writing end not: the channel took a passer-by for the peer's.
+// writing end not: the channel took a stray opener's for the peer's.
 func openSilent(t *testing.T) (c *Channel, p *peer, in string) {
 	t.Helper()
 	in, out := makePipes(t)
 	p = &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
 	t.Cleanup(func() { p.close() })
-	passer := -1
+	stray := -1
 	passing := background(func() (err error) {
-		passer, err = syscall.Open(in, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+		stray, err = syscall.Open(in, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
 		return err
 	})
 	c = mustDial(t, in, out, nil)
 	must(t, wait(t, passing))
-	syscall.Close(passer)
+	syscall.Close(stray)
 	return c, p, in
 }
 
 // Somebody who opens and closes the pipe is not the end of the session, and
 // costs nothing but a look.
-func TestPasserBy(t *testing.T) {
+func TestStrayOpener(t *testing.T) {
 	checkLeaks(t)
 	c, p, in := openSilent(t)
 	s := c.stream.(*pipeStream)
@@ -41,15 +41,15 @@ func TestPasserBy(t *testing.T) {
 		mustRead(t, c, []byte("at last"))
 		return nil
 	})
-	const passers = 20
-	for range passers {
+	const strays = 20
+	for range strays {
 		syscall.Close(mustOpen(t, in, syscall.O_WRONLY))
 	}
 	p.w = mustOpen(t, in, syscall.O_WRONLY)
 	p.mustWrite(frameOf([]byte("at last")), make([]byte, 4))
 	must(t, wait(t, got))
 	mustEndWith(t, c, EndClean, io.EOF)
-	if tries > 4*passers {
+	if tries > 4*strays {
 		t.Fatalf("%d tries to read: a busy loop", tries)
 	}
 }
@@ -107,7 +107,7 @@ func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 
 // The poller reports an error of a full pipe once; by then somebody else may read
 // it, and leave again.
-func TestPeerIsFollowedByPasserBy(t *testing.T) {
+func TestPeerIsFollowedByStrayOpener(t *testing.T) {
 	checkLeaks(t)
 	c, p, _ := openSilent(t)
 	out := c.stream.(*pipeStream).out.Name()

@@ -40,17 +40,17 @@ type pipeStream struct {
 	n        int
 	err      error
 
-	early    []byte      // input that was read before
-	started  bool        // whether a byte has arrived
-	watching sync.Once   // starts watchPeer
-	peerGone atomic.Bool // whether the peer has closed its end of out
-	closed   atomic.Bool
+	initialData   []byte      // input that was read while connecting
+	firstByteSeen bool        // whether a byte has arrived
+	watching      sync.Once   // starts watchPeer
+	peerGone      atomic.Bool // whether the peer has closed its end of out
+	closed        atomic.Bool
 }
 
-// newPipeStream takes over the descriptors; out is -1 if there is none. What was
-// read of the input before is early.
-func newPipeStream(in int, inPath string, out int, outPath string, early []byte) (*pipeStream, error) {
-	s := &pipeStream{in: os.NewFile(uintptr(in), inPath), early: early, recheck: recheck, read: readFD}
+// newPipeStream takes over the descriptors; out is -1 if there is none. initialData
+// is the input that was read while connecting.
+func newPipeStream(in int, inPath string, out int, outPath string, initialData []byte) (*pipeStream, error) {
+	s := &pipeStream{in: os.NewFile(uintptr(in), inPath), initialData: initialData, recheck: recheck, read: readFD}
 	s.readOnce = s.tryRead
 	if out >= 0 {
 		s.out = os.NewFile(uintptr(out), outPath)
@@ -82,10 +82,10 @@ func (s *pipeStream) prepare() (err error) {
 // Read does not use os.File.Read, which takes a pipe that nobody has opened for
 // writing yet for one at its end.
 func (s *pipeStream) Read(p []byte) (int, error) {
-	if len(s.early) > 0 {
-		n := copy(p, s.early)
-		s.early = s.early[n:]
-		s.begin()
+	if len(s.initialData) > 0 {
+		n := copy(p, s.initialData)
+		s.initialData = s.initialData[n:]
+		s.noteFirstByte()
 		return n, nil
 	}
 	s.dst = p
@@ -101,32 +101,32 @@ func (s *pipeStream) Read(p []byte) (int, error) {
 // that comes while it runs is reported too, so none is missed.
 func (s *pipeStream) tryRead(fd uintptr) bool {
 	s.n, s.err = s.read(int(fd), s.dst)
-	if s.n == 0 && s.err == nil && !s.started && s.sawPeerLeave() {
+	if s.n == 0 && s.err == nil && !s.firstByteSeen && s.sawPeerLeave() {
 		// The peer may have come, written and left since the read.
 		s.n, s.err = s.read(int(fd), s.dst)
 	}
 	switch {
 	case s.n > 0:
-		s.begin()
+		s.noteFirstByte()
 		return true
 	case s.err == syscall.EAGAIN:
 		return false
 	case s.err != nil:
 		return true
-	case s.started || s.peerGone.Load():
+	case s.firstByteSeen || s.peerGone.Load():
 		s.err = io.EOF
 		return true
 	}
-	// Nobody has the pipe open for writing: the peer is on its way, or somebody
-	// else has opened and closed it. Neither is the end of our session.
+	// No process has the pipe open for writing: the peer is on its way, or a stray
+	// opener has come and gone. Neither is the end of our session.
 	s.watching.Do(func() { go s.watchPeer() })
 	return false
 }
 
-// begin notes that a byte has arrived: from now on an end is an end.
-func (s *pipeStream) begin() {
-	if !s.started {
-		s.started = true
+// noteFirstByte: from the first byte on, an end of the stream is that of the peer.
+func (s *pipeStream) noteFirstByte() {
+	if !s.firstByteSeen {
+		s.firstByteSeen = true
 		if s.out != nil {
 			s.out.SetReadDeadline(past) // ends watchPeer
 		}
@@ -161,8 +161,8 @@ func (s *pipeStream) watchPeer() {
 		if s.closed.Load() || errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		// The poller has seen an error that has passed, since somebody else reads
-		// now, and it waits for none any more.
+		// The poller has seen an error that has passed, since a stray opener
+		// reads now, and it waits for none any more.
 		time.Sleep(longestLook)
 	}
 }

@@ -114,7 +114,7 @@ func (c *Channel) endOfInput(err error) error {
 		c.inWrite.Lock()
 		defer c.inWrite.Unlock()
 	}
-	if err := c.decoder.finish(); err != nil {
+	if err := c.decoder.endStream(); err != nil {
 		return c.end(eventEndInsideFrame, err)
 	}
 	return c.end(eventEndAtBoundary, io.EOF)

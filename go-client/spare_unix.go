@@ -20,12 +20,12 @@ func newSpare(dialer *net.Dialer) *spare {
 	s := &spare{fd: -1}
 	dialer.Control = func(_, _ string, conn syscall.RawConn) error {
 		s.close()
-		return conn.Control(s.take)
+		return conn.Control(s.keepCopy)
 	}
 	return s
 }
 
-func (s *spare) take(fd uintptr) {
+func (s *spare) keepCopy(fd uintptr) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	if copied, err := syscall.Dup(int(fd)); err == nil {
@@ -57,7 +57,7 @@ func (s *spare) rescue(err error) *tcpStream {
 	}
 	rescued := &tcpStream{TCPConn: conn.(*net.TCPConn)}
 	if wasReset {
-		rescued.early = err // the system tells it once only
+		rescued.resetOnConnect = err // the kernel reports a reset only once
 	}
 	return rescued
 }

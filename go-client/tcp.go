@@ -20,7 +20,7 @@ const handshakeGrace = time.Second
 // questions already.
 type tcpStream struct {
 	*net.TCPConn
-	early error // the reset that was told instead of the connection
+	resetOnConnect error // the reset that connect(2) reported instead of success
 }
 
 // dialTCP connects to a server that may not listen yet. The dialer needs no
@@ -81,8 +81,8 @@ func connectOnce(ctx context.Context, dialer *net.Dialer, addr netip.AddrPort) (
 
 func (s *tcpStream) Read(p []byte) (int, error) {
 	n, err := s.TCPConn.Read(p)
-	if err == io.EOF && s.early != nil {
-		err = s.early
+	if err == io.EOF && s.resetOnConnect != nil {
+		err = s.resetOnConnect
 	}
 	return n, err
 }

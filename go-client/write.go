@@ -123,7 +123,7 @@ func (c *Channel) sendRest() {
 // flush sends what is left of the frame. Only the end of the linger stops it,
 // and then nothing more can be sent, because the frame is not whole.
 func (c *Channel) flush() error {
-	peer := patience{limit: c.linger}
+	linger := lingerTimer{limit: c.linger}
 	for len(c.out.next()) > 0 {
 		// In this order: if Close comes in between, it interrupts the Write after
 		// this deadline is set.
@@ -131,11 +131,11 @@ func (c *Channel) flush() error {
 		isLast := false
 		if c.isClosing() {
 			now := time.Now()
-			isLast = peer.isOver(now, c.out.left()+c.stream.unsent())
+			isLast = linger.isOver(now, c.out.left()+c.stream.unsent())
 			if isLast { // one more try: it may be this process that stood still
 				c.stream.SetWriteDeadline(now.Add(leastLinger))
 			} else {
-				c.stream.SetWriteDeadline(earlier(now.Add(quiet), peer.until))
+				c.stream.SetWriteDeadline(earlier(now.Add(quiet), linger.until))
 			}
 		}
 		n, err := c.write()

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// A server holds both pipes at one moment. Of two that pass by, one may leave as the
+// A server holds both pipes at one moment. Of two stray openers one may leave as the
 // other comes, between any two looks of a try.
-func TestPassersByChangePlacesInATry(t *testing.T) { // RDV-28
+func TestStrayOpenersChangePlacesInATry(t *testing.T) { // RDV-28
 	for _, first := range []string{"reads", "writes"} {
 		for _, when := range []moment{afterOpening, afterOut, afterIn, afterUnseen} {
 			t.Run(sprint(first, " ", when), func(t *testing.T) {
-				d, in, out := testPipeDial(t)
+				d, in, out := testPipeConnector(t)
 				openR := func() int { return mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK) }
 				openW := func() int { return mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK) }
 				held := openR()

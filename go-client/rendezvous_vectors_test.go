@@ -1,0 +1,65 @@
+//go:build linux || darwin
+
+package ipcchannel
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestRendezvousVectors(t *testing.T) {
+	var cases []struct {
+		ID, Note, In, Out, Transport, Host string
+		Covers                             []string
+		Port                               uint16
+		Error                              Code
+	}
+	loadVectors(t, "rendezvous.json", &cases)
+	for _, v := range cases {
+		t.Run(v.ID, func(t *testing.T) {
+			where, err := parseRendezvous(v.In, v.Out)
+			var e *Error
+			switch {
+			case v.Error != "":
+				if !errors.As(err, &e) || e.Code != v.Error {
+					t.Fatalf("error is %v", err)
+				}
+			case err != nil:
+				t.Fatal(err)
+			case v.Transport == "tcp":
+				if where.addr.Addr().String() != v.Host || where.addr.Port() != v.Port {
+					t.Fatalf("address is %v", where.addr)
+				}
+			case where.isTCP() || where.in != v.In || where.out != v.Out:
+				t.Fatalf("endpoint is %+v", where)
+			}
+		})
+	}
+}
+
+func TestEnvironmentVectors(t *testing.T) {
+	var cases []struct {
+		ID, Note, In, Out, Names string
+		Covers                   []string
+		Env                      map[string]string
+		Error                    Code
+	}
+	loadVectors(t, "environment.json", &cases)
+	for _, v := range cases {
+		t.Run(v.ID, func(t *testing.T) {
+			in, out, err := envRendezvous(func(name string) (string, bool) {
+				value, set := v.Env[name]
+				return value, set
+			})
+			if in != v.In || out != v.Out {
+				t.Errorf("rendezvous is %q, %q", in, out)
+			}
+			if v.Error == "" {
+				must(t, err)
+			} else if !errors.Is(err, &Error{Code: v.Error}) || !strings.Contains(err.Error(), v.Names) {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
