@@ -21,8 +21,8 @@ const CLOSING = ['closing', 'local'];
  * The states of a session (spec/session.md, "The states in full"). An event without a row leaves the
  * state as it is.
  *
- * Two events are not in the specification's table. `read-failed` is an error other than a reset, which
- * on a named pipe leaves the other pipe as it was. `frame-aborted` is a frame that the kernel has in
+ * The page describes two of these events below its table. `read-failed` is an error other than a reset,
+ * which on a named pipe leaves the other pipe as it was. `frame-aborted` is a frame that the kernel has in
  * part, and whose rest is lost because the caller transferred the memory of the message.
  *
  * @type {Readonly<Record<Phase, Readonly<Partial<Record<Event, Row>>>>>}
