@@ -211,10 +211,11 @@ def conformance(session: nox.Session) -> None:
     session.log(f"side by side: {page}")
     if not session.posargs:
         echoes = helper_options(session, "echo")
+        ours = options_of("testee", client_commands(session, "./cmd/testee", "testee.js"))
         tools = ("--go", provide_go(session), "--node", provide_node(session))
         for tool in filterfalse(shutil.which, ("cc", "javac", "cargo")):
             session.warn(f"no {tool} here: the skeleton that needs it is NOT TESTED")
-        session.run("pytest", "-n", "auto", "tests/conformance", *echoes, *tools)
+        session.run("pytest", "-n", "auto", "tests/conformance", *echoes, *ours, *tools)
 
 
 @nox.session(reuse_venv=True)

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from typing import Any
 
 import pytest
 
 import vectors
-from ipc_channel.errors import (
-    ChannelClosedError,
-    FrameTooLargeError,
-    IPCChannelError,
-    PeerGoneError,
-    ResetError,
-    SessionInterruptedError,
-    TruncatedError,
-)
+from conformance.session_model import ERRORS, Model
+from ipc_channel.errors import PeerGoneError, TruncatedError
 from ipc_channel.protocol.session_state import TABLE, Event, Phase, SessionState
 
 PAGE = (vectors.DIRECTORY.parent / "session.md").read_text("utf-8")
-ERRORS: dict[Event, IPCChannelError] = {
-    Event.END_INSIDE_FRAME: TruncatedError("header", b"\0", 4),
-    Event.RESET_ON_READ: ResetError("met by a read"),
-    Event.RESET_ON_WRITE: PeerGoneError("met by a write"),
-    Event.PEER_GONE_ON_WRITE: PeerGoneError("met by a write"),
-    Event.OVER_LIMIT: FrameTooLargeError("too large"),
-    Event.CLOSE: ChannelClosedError("closed"),
-    Event.INTERRUPTION: SessionInterruptedError("interrupted"),
-}
 # What the decoder and the receiver see to is not in the table: after an end nothing is
 # decoded, and the errors of a reset are made where it is met.
 NAMES = {
@@ -55,45 +38,13 @@ FROM_THE_PEER = (
 )
 
 
-class Model:
-    """A session without I/O: the state, and the queue of messages beside it."""
-
-    def __init__(self) -> None:
-        self.messages: deque[bytes] = deque()
-        self.state = SessionState(self.messages)
-
-    def on_event(self, name: str) -> None:
-        event = Event(name)
-        if event is Event.FRAME and self.state.end is None:
-            self.messages.append(b"a message")
-        self.state.on(event, ERRORS.get(event))
-        if event is Event.CLOSE:
-            self.messages.clear()
-
-    def read(self) -> str:
-        if self.messages:
-            self.messages.popleft()
-            return "message"
-        if self.state.read_error is not None:
-            return self.state.read_error.code
-        if self.state.end is None:
-            return "waits"
-        return "local" if self.state.end == "local" else "end"
-
-    def write(self) -> str:
-        return "sends" if self.state.write_error is None else self.state.refusal().code
-
-    def output(self) -> str:
-        return "sent" if self.state.sends and not self.state.closed else "dropped"
-
-
 @pytest.mark.parametrize("case", vectors.load("session"), ids=lambda case: case["id"])
 def test_vectors(case: dict[str, Any]) -> None:
     model = Model()
     for step in case["steps"]:
         ((kind, value),) = step.items()
         if kind == "event":
-            model.on_event(value)
+            model.on_event(Event(value))
         elif kind == "end_reason":
             assert model.state.end_reason == value
         else:
