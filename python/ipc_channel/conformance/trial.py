@@ -123,10 +123,11 @@ class Trial(Dialogue):
     def _patient(self, options: dict[str, Any]) -> dict[str, Any]:
         """Let the testee linger as long as a slow machine may take, unless told otherwise.
 
-        With None an option is not told at all.
+        With None an option is not told at all, nor is a linger to one that cannot.
         """
-        can_linger = self.greeting is not None and "linger" in self.greeting.can
-        told = ({"linger": self.patience / 2} if can_linger else {}) | options
+        told = {"linger": self.patience / 2} | options
+        if self.greeting is None or "linger" not in self.greeting.can:
+            told["linger"] = None
         return {key: value for key, value in told.items() if value is not None}
 
     async def meet(self, **options: Any) -> Wire:

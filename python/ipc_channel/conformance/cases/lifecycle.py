@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import time
@@ -133,7 +132,9 @@ async def unread_messages(t: Trial) -> None:
 @case("lifecycle/close/peer-that-goes-on-writing", "SES-34", needs="concurrent")
 async def peer_writes(t: Trial) -> None:
     """A peer that is stuck in a write of its own still gets everything."""
-    peer = await t.meet()
+    # Until the peer's write is over the testee's own output does not move, so that the
+    # linger goes on; how long that takes is the machine's business.
+    peer = await t.meet(linger=3 * t.patience)
     size = 3_000_000
     writing = t.begin("write", **write(size))
     stuck = t.spawn(peer.send(frame(bytes(_LARGE))))
@@ -173,33 +174,6 @@ async def stuck_peer(t: Trial) -> None:
         "a part of it and nothing else",
         f"{len(got)} bytes",
     )
-
-
-@case("lifecycle/close/linger-counts-anew", "SES-51", needs="concurrent linger")
-async def linger_counts_anew(t: Trial) -> None:
-    """A peer that reads steadily gets everything, although that takes longer than the linger."""
-    peer = await t.meet(linger=1)
-    writing = t.begin("write", **write(_LARGE))
-    header = await peer.receive(4)
-    closing = t.begin("close")
-    rest = int.from_bytes(header, "big")
-    got = bytearray()
-    while len(got) < rest:
-        part = await peer.receive(min(2**21, rest - len(got)))
-        if not part:
-            break
-        got += part
-        await asyncio.sleep(0.2)
-    t.expect(
-        got == payload(_LARGE),
-        "what a peer got that read 2 MiB every 0.2 s, with a linger of 1 s",
-        f"all {_LARGE} bytes of the message",
-        f"{len(got)} bytes, which are {'' if payload(_LARGE).startswith(got) else 'not '}its first",
-    )
-    await peer.expect_close()
-    peer.close()
-    await t.answer(writing)
-    t.check_ok(await t.answer(closing), "close")
 
 
 @case("lifecycle/close/wakes-a-reader", "SES-33", needs="concurrent")

@@ -151,3 +151,47 @@ async def any_progress(t: Trial) -> None:
                 "done",
             )
     t.skip("this machine is too slow to read steadily")
+
+
+@case("lifecycle/close/linger-counts-anew", "SES-51", needs="concurrent linger")
+async def linger_counts_anew(t: Trial) -> None:
+    """A peer that reads steadily gets everything, although that takes longer than the linger."""
+    linger = 1.0
+    while (missed := await _read_steadily(t, linger)) is not None:
+        got, longest = missed
+        t.expect(
+            longest > linger / 2 and linger < t.patience,
+            f"what a peer got that read 2 MiB every {linger / 5} s, with a linger of {linger} s",
+            f"all {_LARGE} bytes of the message",
+            f"{got} bytes, the slowest step took {longest:.2f} s",
+        )
+        linger *= 2  # it was not steady on a machine as busy as this one
+
+
+async def _read_steadily(t: Trial, linger: float) -> tuple[int, float] | None:
+    """Read a large message in steps of a fifth of the linger, while the testee closes.
+
+    Returns how much came if it was not all, and the seconds of the slowest step.
+    """
+    t.renew()
+    peer = await t.meet(linger=linger)
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    closing = t.begin("close")
+    size = int.from_bytes(header, "big")
+    got, longest = bytearray(), 0.0
+    while len(got) < size:
+        start = time.monotonic()
+        part = await peer.receive(min(2**21, size - len(got)))
+        if not part:
+            break
+        got += part
+        await asyncio.sleep(linger / 5)
+        longest = max(longest, time.monotonic() - start)
+    is_whole = got == payload(_LARGE)
+    if is_whole:
+        await peer.expect_close()
+    peer.close()
+    await t.answer(writing)
+    t.check_ok(await t.answer(closing), "close")
+    return None if is_whole else (len(got), longest)
