@@ -107,6 +107,22 @@ async def test_a_peer_that_refuses_a_size_with_a_close_frame(
         assert isinstance(writing.exception(), ChannelClosedError)
 
 
+async def test_a_peer_that_dies_is_not_taken_for_one_that_refuses(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(linger=0) as (ours, peer):
+        peer.send(frame(b"heard"))
+        writing = asyncio.create_task(ours.write(bytes(30 * 2**20)))
+        await asyncio.to_thread(peer.recv, 4)
+        assert await ours.read() == b"heard"
+        peer.end_writing()
+        assert await ours.read() is None
+        assert "was on its way" not in caplog.text
+        await ours.close()
+        await asyncio.wait({writing})
+        assert isinstance(writing.exception(), ChannelClosedError)
+
+
 @pytest.mark.parametrize("transport", ["tcp"])  # a named pipe cannot be reset
 @pytest.mark.parametrize(
     ("size", "what"),

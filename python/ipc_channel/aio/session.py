@@ -225,7 +225,9 @@ class Session:
         self.receiver.inbox.wake_all()
         if not had_ended:
             self._tell_stream()
-            self._log_end(self.sender.on_peer_end() if event in _ORDERLY else 0)
+            unfinished = self.sender.on_peer_end() if event in _ORDERLY else 0
+            # A peer that refuses a message closes (SES-37); one that was killed does not.
+            self._log_end(unfinished if event is Event.CLOSE_FRAME else 0)
 
     def _tell_stream(self) -> None:
         """Tell the stream of the end, which may be told more than once."""
