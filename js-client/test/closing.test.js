@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
 
 import { connect } from '../index.js';
+import { Closing } from '../lib/closing.js';
 import { startCode } from '../testing/process.js';
 import { CLOSE_FRAME, frame, meetOverTCP, pattern, TRANSPORTS } from '../testing/rig.js';
 import { until } from '../testing/wait.js';
@@ -15,6 +16,26 @@ const MIB = 1024 * 1024;
 const SILENCE = 200;
 
 const silence = () => new Promise((resolve) => setTimeout(resolve, SILENCE));
+
+/**
+ * A stream whose peer is silent, and has acknowledged all output at the given look.
+ *
+ * @param {number} look
+ * @returns {any}
+ */
+function streamAcknowledgedAt(look) {
+  const stream = {
+    looks: 0,
+    awaitsPeer: true,
+    unsent: 0,
+    shutdown() {},
+    async isAcknowledged() {
+      stream.looks += 1;
+      return stream.looks >= look;
+    },
+  };
+  return stream;
+}
 
 /**
  * @param {Promise<void>} closing
@@ -128,5 +149,19 @@ describe('close over TCP', () => {
     child.kill('SIGCONT');
     await closing;
     assert.match((await ended).output, /got 00000002686900000000\n/);
+  });
+});
+
+describe('what close waits for', () => {
+  it('is, with a silent peer, that its kernel has acknowledged all output', async () => {
+    const stream = streamAcknowledgedAt(3);
+    const closing = new Closing(stream, Infinity, () => true);
+    assert.equal(await closing.wait(Promise.resolve()), 'all-sent');
+    assert.equal(stream.looks, 3);
+  });
+
+  it('is the linger, with a silent peer that never acknowledges all output', async () => {
+    const closing = new Closing(streamAcknowledgedAt(Infinity), 120, () => true);
+    assert.equal(await closing.wait(Promise.resolve()), 'linger-over');
   });
 });
