@@ -26,7 +26,7 @@ from flood import PATIENCE, Flood, Interrupt, ThreadedWire, Wire, message, run
 from injector import PACKAGE, Injector
 
 # Where a message has left the session, and is about to be in the hands of who reads.
-HANDING_OVER = ("Receiver.take", "Receiver.read", "Endpoint.read")
+HANDING_OVER = ("Inbox.read_nowait", "Inbox.read", "Endpoint.read")
 # A callback that the loop has taken off its queue is lost if the exception strikes just
 # there. No code of ours could know of it.
 FORGOTTEN = ("BaseEventLoop.", "Handle.")
@@ -101,6 +101,7 @@ def every_opcode(transport: str, kind: str) -> list[int]:
     return sorted(first.values())
 
 
+@pytest.mark.timeout(600)  # a minute where nothing else runs
 @pytest.mark.parametrize("kind", ["write", "read", "close"])
 def test_at_every_opcode(transport: str, kind: str) -> None:
     dues = every_opcode(transport, kind)

@@ -58,9 +58,13 @@ def deliver(waiter: Waiter) -> bool:
 
 
 def _look_again(waiter: Waiter, callbacks: _Callbacks) -> None:
-    """Have the loop see in its next turn whether the task was woken."""
+    """Have the loop see in its next turn whether the task was woken.
+
+    Twice, for the reason that :class:`NextTurn` gives.
+    """
     if waiter.done():
-        waiter.get_loop().call_soon(_rouse, waiter, callbacks)
+        for _ in range(2):
+            waiter.get_loop().call_soon(_rouse, waiter, callbacks)
 
 
 def _rouse(waiter: Waiter, callbacks: _Callbacks) -> None:
