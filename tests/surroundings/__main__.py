@@ -28,15 +28,23 @@ LEFT_OUT = {
     for name in (
         *("cancellation", "helper_cancel", "helper_interrupt", "interrupts"),
         *("client_readmes", "framing", "help", "layers", "readme", "registry"),
-        *("rendezvous", "requirements", "session_model", "session_state", "waiter"),
+        *(
+            "rendezvous",
+            "requirements",
+            "session_model",
+            "session_state",
+            "umask",
+            "waiter",
+        ),
     )
 }
 # What a session does once it is connected: only some surroundings can change that.
 SESSIONS = {
     f"test_{name}.py"
     for name in (
-        *("browser_bytes", "channel", "clock", "close", "endpoint", "faults", "loops"),
-        *("messages_of_errors", "receiver", "sender", "stream", "streams", "tcp_socket"),
+        *("browser_bytes", "channel", "clock", "close", "connect_races", "endpoint"),
+        *("faults", "loops", "messages_of_errors", "passers_by", "peer_user", "receiver"),
+        *("sender", "stream", "streams", "swapped_pipes", "tcp_listener", "tcp_socket"),
     )
 }
 SINGLE = ("tests/benchmarks/test_pairs.py::test_nothing_is_left_of_a_run_that_is_ended",)

@@ -77,6 +77,7 @@ SURROUNDINGS = (
     Surrounding("no HOME, no TMPDIR", env={"HOME": None, "TMPDIR": None}),
     Surrounding(
         "an ordinary user",
+        changes_sessions=True,
         before=as_user(_USER),
         user=_USER,
         copy=True,
