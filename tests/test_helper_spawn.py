@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -94,6 +96,25 @@ async def test_nothing_is_inherited_where_descriptors_are_not_listed(
     assert shown is not None
     files = eval(shown)[1]
     assert not [fd for fd in files if fd > 2 and fd != max(files)], "but for the listing"
+
+
+async def test_a_descriptor_beyond_the_limit_is_not_inherited(transport: Any) -> None:
+    """The C library refuses to close its number; the service has it as it was."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    inherited = os.memfd_create("inherited")
+    beyond = fcntl.fcntl(inherited, fcntl.F_DUPFD, min(soft - 1, 400))
+    os.close(inherited)
+    channel = make_ipc_channel(transport=transport)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (beyond, hard))
+    try:
+        async with Helper(connected(SHOW), channel):
+            shown = await channel.read()
+        assert os.get_inheritable(beyond)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(beyond)
+    assert shown is not None
+    assert beyond not in eval(shown)[1]
 
 
 @pytest.mark.parametrize("name", ["-", "-P", "a b", "$x'", "..", "link/.."])

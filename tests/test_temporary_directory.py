@@ -255,3 +255,30 @@ def test_a_file_system_that_takes_nothing(code: str, tmp_path: Path) -> None:
         pytest.skip("NOT TESTED: mounting a file system needs root")
     run(IN_A_SMALL_FILE_SYSTEM + code, tmp_path, "unshare", "--mount")
     shutil.rmtree(tmp_path)
+
+
+NO_DESCRIPTOR = """
+import asyncio, os, resource, sys
+from ipc_channel import make_ipc_channel
+
+async def main():
+    channel = make_ipc_channel(transport="named_pipe")
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+    await channel.close()
+    print(os.path.exists(os.path.dirname(channel.in_path)))
+
+asyncio.run(main())
+"""
+
+
+def test_close_removes_the_directory_without_a_free_descriptor() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_DESCRIPTOR],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")

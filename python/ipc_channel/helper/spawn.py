@@ -20,6 +20,8 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ipc_channel import fork
+
 # What the shell does for posix_spawn, which knows no working directory.
 _IN_DIRECTORY = 'cd -P -- "$0" && exec "$@"'
 _MOST_DESCRIPTORS = 2**16  # that are looked at where the system does not list them
@@ -58,15 +60,17 @@ def spawn(
     if cwd is not None:
         command = _in_directory(command, env, cwd)
     options: dict[str, Any] = {"setpgroup": 0} if own_group else {}
-    start = functools.partial(
-        os.posix_spawn,
-        file_actions=list(_file_actions()),
-        setsigmask=(),
-        setsigdef=[*_ignored(), *_IGNORED_BY_PYTHON],
-        **options,
-    )
-    # All of it is one call: behind each, handlers run, and what it returns may be lost.
-    started.extend(map(start, [_find(command[0], env)], [list(command)], [env]))
+    program = _find(command[0], env)
+    with _none_beyond_limit() as closed:
+        start = functools.partial(
+            os.posix_spawn,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), *closed],
+            setsigmask=(),
+            setsigdef=[*_ignored(), *_IGNORED_BY_PYTHON],
+            **options,
+        )
+        # All of it is one call: behind each, handlers run, and what it returns may be lost.
+        started.extend(map(start, [program], [list(command)], [env]))
 
 
 def _in_directory(
@@ -112,13 +116,39 @@ def _find(program: str, env: Mapping[str, str]) -> str:
     return found
 
 
-def _file_actions() -> Iterator[tuple[Any, ...]]:
-    """Empty the standard input, and keep every other descriptor from the process."""
-    yield os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0
+@contextlib.contextmanager
+def _none_beyond_limit() -> Iterator[list[tuple[int, int]]]:
+    """Give the actions that close inheritable descriptors in the process.
+
+    Those at or above RLIMIT_NOFILE, which was lowered after they had been opened, are
+    close-on-exec meanwhile, as the C library refuses to close such numbers. The numbers
+    are not used again meanwhile: the kernel gives out none above the limit.
+    """
+    limit = os.sysconf("SC_OPEN_MAX")
+    with fork.lock:  # or another start would take them for close-on-exec for good
+        numbers = _inheritable()
+        beyond = [number for number in numbers if 0 <= limit <= number]
+        try:
+            _set_inheritable(beyond, False)
+            yield [(os.POSIX_SPAWN_CLOSE, n) for n in numbers if n not in beyond]
+        finally:
+            _set_inheritable(beyond, True)
+
+
+def _set_inheritable(numbers: Iterable[int], inheritable: bool) -> None:
+    for number in numbers:
+        with contextlib.suppress(OSError):  # closed by another thread
+            os.set_inheritable(number, inheritable)
+
+
+def _inheritable() -> list[int]:
+    """Return the descriptors that a new program would get, but for the standard ones."""
+    found = []
     for number in _descriptors():
         with contextlib.suppress(OSError):  # that of the listing is closed by now
             if number > 2 and os.get_inheritable(number):
-                yield os.POSIX_SPAWN_CLOSE, number
+                found.append(number)
+    return found
 
 
 def _descriptors() -> Iterable[int]:

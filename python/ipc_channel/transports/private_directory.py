@@ -31,7 +31,7 @@ NONE: Final = -1
 # Not just "ipc-channel-": other programs may name directories so and hold no lock.
 _PREFIX = "ipc-channel-py-"
 _NAME = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")  # what mkdtemp makes of it
-_PIPES = frozenset({"in", "out", "in.new", "out.new"})
+_PIPES = "in", "out", "in.new", "out.new"
 _SWEEP_SHARE = 0.01  # of the time, at most, goes into looking for stale directories
 
 
@@ -249,9 +249,12 @@ def _leads_to(path: str, fd: int) -> bool:
 
 def _remove(path: str, fd: int) -> None:
     """Remove the directory ``fd``, which is locked, with its pipes and nothing else."""
-    for name in _PIPES.intersection(os.listdir(fd)):
-        if stat.S_ISFIFO(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=fd)
+    for (
+        name
+    ) in _PIPES:  # not what a listing has: that takes a descriptor, which may be lacking
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISFIFO(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=fd)
     if _leads_to(path, fd):
         os.rmdir(path)
 
