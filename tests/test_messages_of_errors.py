@@ -20,7 +20,7 @@ from ipc_channel import (
 from raw import meet
 
 OPTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"lingr": 1}, "'lingr'; there are: linger, max_message_size"),
+    ({"lingr": 1}, "'lingr'; did you mean 'linger'"),
     ({"max_message_size": "big"}, "a number of bytes, an int, not str"),
     ({"max_message_size": 0}, "is 0, not within 1 and 4294967295 bytes; leave it out for"),
     ({"linger": "1"}, "a number of seconds, an int or a float, not str"),
@@ -176,3 +176,28 @@ async def test_what_belongs_to_a_process(way: Any) -> None:
             way(channel)
         with pytest.raises(TypeError, match="make the Helper in the child process"):
             way(Helper(["echo"], channel))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("transprt", "did you mean 'transport'"),
+        ("max_mesage_size", "did you mean 'max_message_size'"),
+        ("timeout", "connect takes a timeout"),
+        ("colour", "there are max_message_size, linger, logger, loop, and for servers"),
+    ],
+)
+def test_an_option_that_does_not_exist(name: str, advice: str) -> None:
+    with pytest.raises(TypeError, match=f"no option '{name}'.*{advice}"):
+        make_ipc_channel(**{name: 1})  # type: ignore[arg-type]  # is to be refused
+
+
+@pytest.mark.parametrize("transport", [["tcp"], {}, 5])
+def test_a_transport_is_a_name(transport: Any) -> None:
+    with pytest.raises(ValueError, match="not 'named_pipe' or 'tcp'"):
+        make_ipc_channel(transport=transport)
+
+
+def test_variables_are_strings() -> None:
+    with pytest.raises(TypeError, match="IPC_CHANNEL_IN is a str, not int"):
+        from_environment({"IPC_CHANNEL_IN": 1, "IPC_CHANNEL_OUT": 2})  # type: ignore[dict-item]  # is to be refused

@@ -124,8 +124,8 @@ class IPCChannelClient(metaclass=OwnNames):
     def last_exception(self) -> IPCChannelError | None:
         """The error that ended reading or, if none did, writing in the last session.
 
-        ConnectTimeoutError, which says what was in the way, after a
-        ``connect`` that returned False.
+        ConnectTimeoutError, which says what was in the way, after a ``connect`` that
+        returned False; not if that was because the channel was closed meanwhile.
         """
         return None
 

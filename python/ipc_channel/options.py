@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 from collections.abc import Iterable
 from typing import Any, TypedDict
@@ -41,14 +42,23 @@ def check_options(options: Options) -> Options:
     """Return all options, with defaults; raise ValueError or TypeError if one is wrong."""
     for name in options:
         if name not in Options.__annotations__:
-            known = ", ".join(sorted(Options.__annotations__))
-            raise TypeError(f"there is no option {name!r}; there are: {known}")
+            raise TypeError(f"there is no option {name!r}{_advice(name)}")
     size = options.get("max_message_size", DEFAULT_MAX_MESSAGE_SIZE)
     linger = options.get("linger", DEFAULT_LINGER)
     return {
         "max_message_size": check_max_message_size(size),
         "linger": check_seconds("linger", linger),
     }
+
+
+def _advice(name: str) -> str:
+    """Return what the caller may have meant by an option that does not exist."""
+    known = [*Options.__annotations__, "logger", "loop", "transport", "allowed_users"]
+    if name == "timeout":
+        return "; connect takes a timeout"
+    if near := difflib.get_close_matches(name, known, 1):
+        return f"; did you mean {near[0]!r}?"
+    return f"; there are {', '.join(known[:-2])}, and for servers transport, allowed_users"
 
 
 def check_logger(logger: logging.Logger) -> logging.Logger:

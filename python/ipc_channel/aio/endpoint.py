@@ -108,7 +108,7 @@ class Endpoint(IPCChannelClient):
         if self._is_closed:
             raise channel_closed()
         if self._connecting is not None:
-            raise ConnectInProgressError("another connect is waiting")
+            raise ConnectInProgressError("another connect is waiting: await that one")
         while not (self.connected or await self._meet_until(deadline)):
             if deadline > asyncio.get_running_loop().time() and not self._is_closed:
                 continue  # a disconnect has dropped the peer that came just then

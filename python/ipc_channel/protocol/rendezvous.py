@@ -42,7 +42,9 @@ def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, str
         kind = type(environ).__name__
         raise TypeError(f"environ is a mapping such as os.environ, not {kind}")
     for name in (ENV_IN, ENV_OUT):
-        if not environ.get(name):
+        if not isinstance(value := environ.get(name, ""), str):
+            raise TypeError(f"{name} is a str, not {type(value).__name__}")
+        if not value:
             raise BadRendezvousError(
                 f"environment variable {name} is missing or empty: this program is to be"
                 " started by a service, which sets it (in Python, ipc_channel.Helper does);"

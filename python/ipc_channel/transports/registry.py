@@ -56,9 +56,9 @@ def all_types() -> Iterator[TransportType]:
     yield from _TYPES.values()
 
 
-def named(name: str) -> TransportType:
+def named(name: object) -> TransportType:
     """Return the transport of that name, or raise ValueError."""
-    if (found := _TYPES.get(name)) is None:
+    if not isinstance(name, str) or (found := _TYPES.get(name)) is None:
         raise ValueError(
             f"transport is {name!r}, not {' or '.join(map(repr, _TYPES))};"
             " leave it out for the default of this system"
