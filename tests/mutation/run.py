@@ -111,6 +111,7 @@ TESTS = {
     "helper_start": ["helper", "helper_cancel"],
     "helper_command": ["helper_spawn", "helper"],
     "private_directory": ["private_directory", "stale_directories", "umask"],
+    "temporary_directory": ["temporary_directory"],
     "pipe_files": ["pipe_refusals", "swapped_pipes"],
     "pipe_write": ["sigpipe"],
     "log": ["faults"],

@@ -20,6 +20,10 @@ from typing import Final
 from ipc_channel import fork
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.transports.pipe_address import check_named_pipes_exist
+from ipc_channel.transports.temporary_directory import (
+    saying_what_to_do,
+    temporary_directory,
+)
 from ipc_channel.users import why_not_ours
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
@@ -45,18 +49,17 @@ class PrivateDirectory:
 
     def __init__(self) -> None:
         check_named_pipes_exist()
-        # Absolute: tempfile may have been given a relative path, and the helper's
-        # working directory, or ours at exit, may be another.
-        parent = os.path.abspath(tempfile.gettempdir())
+        parent = temporary_directory()
         remove_stale(parent)
-        with fork.lock:
+        with saying_what_to_do(repr(parent)), fork.lock:
             self._directory = _LockedDirectory(*_create(parent))
         self.path = self._directory.path
         self.in_path = os.path.join(self.path, "in")
         self.out_path = os.path.join(self.path, "out")
         self._remove = weakref.finalize(self, self._directory.remove)  # also at exit
         try:
-            self._make()
+            with saying_what_to_do(repr(parent)):
+                self._make()
         except BaseException:
             self.remove()
             raise
