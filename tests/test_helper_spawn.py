@@ -161,14 +161,25 @@ async def test_what_cannot_be_started(transport: Any, signals: str, tmp_path: Pa
     channel = make_ipc_channel(transport=transport)
     file = write(tmp_path / "file", "", mode=0o644)
     empty = write(tmp_path / "empty", "\0")
+    script = write(tmp_path / "script", "#! /nowhere/python  -u\n")
+    carriage = write(tmp_path / "carriage", "#!/bin/sh\r\n")
+    lost = r"first line, '/nowhere/python', does not exist"
     cases: list[tuple[list[str], str | None, str]] = [
         (["/nowhere"], None, "No such file.*check the path"),
         (["not-to-be-found"], None, "No such file.*PATH"),
         ([file], None, "Permission denied.*make it executable"),
         ([empty], None, "Exec format error.*#! line"),
         (["/bin/true", "x" * 2**24], None, "too long.*shorten"),
-        (["/bin/true"], "/nowhere", "No such file.*cwd"),
-        (["/bin/true"], file, "Not a directory"),
+        (["/bin/true"], "/nowhere", "No such file.*: '/nowhere'; cwd '/nowhere' does not"),
+        (["/bin/true"], file, f"Not a directory.*; cwd '{file}' is not a directory"),
+        (["/bin/true"], "~/here", "cwd '~/here' does not exist; ~ is not.*expanduser"),
+        (["~/helper"], None, "~ is not expanded: use os.path.expanduser"),
+        (["~/helper"], "/", "~ is not expanded: use os.path.expanduser"),
+        (["/tmp"], None, "; it is a directory"),
+        (["tmp/."], "/", "; it is a directory"),
+        ([script], None, lost),
+        (["./script"], str(tmp_path), lost),
+        ([carriage], None, r"first line, '/bin/sh\\r', does not exist"),
         (["/nowhere"], "/", "No such file.*check the path"),
         (["./file"], str(tmp_path), "Permission denied.*make it executable"),
         (["not-to-be-found"], "/", "No such file.*PATH"),

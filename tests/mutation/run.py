@@ -110,6 +110,7 @@ TESTS = {
     "helper_process": ["helper", "helper_cancel", "helper_end"],
     "helper_start": ["helper", "helper_cancel"],
     "helper_command": ["helper_spawn", "helper"],
+    "advice": ["helper_spawn"],
     "private_directory": ["private_directory", "stale_directories", "umask"],
     "temporary_directory": ["temporary_directory"],
     "pipe_files": ["pipe_refusals", "swapped_pipes"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shlex
@@ -12,18 +11,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ipc_channel.errors import HelperError
+from ipc_channel.helper.advice import advice
 from ipc_channel.helper.helper_process import HelperProcess
 from ipc_channel.helper.process import start_child
-
-_ADVICE = {
-    errno.ENOENT: "check the path, or PATH if it has no slash, and cwd",
-    errno.EACCES: "make it executable, and its directory and cwd accessible",
-    errno.ENOEXEC: "it needs a #! line, or to be built for this machine",
-    errno.E2BIG: "shorten the command or env, and send large input as messages",
-    errno.EAGAIN: "the user has as many processes as RLIMIT_NPROC allows: ulimit -u",
-    errno.EMFILE: "the service has as many open files as RLIMIT_NOFILE allows: ulimit -n",
-    errno.ENOMEM: "there is no memory left for another process",
-}
 
 
 class Command:
@@ -55,8 +45,8 @@ class Command:
                 own_group=self._process_group,
             )
         except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
-            advice = _ADVICE.get(getattr(error, "errno", None) or 0)
-            hint = "" if advice is None else f"; {advice}"
+            known = advice(error, self.words[0], self._cwd)
+            hint = "" if known is None else f"; {known}"
             raise HelperError(f"cannot start helper {self}: {error}{hint}") from error
         return HelperProcess(child)
 

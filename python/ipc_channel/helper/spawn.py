@@ -16,11 +16,13 @@ import functools
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ipc_channel import fork
+from ipc_channel.helper.advice import interpreter_of
 
 # What the shell does for posix_spawn, which knows no working directory.
 _IN_DIRECTORY = 'cd -P -- "$0" && exec "$@"'
@@ -77,15 +79,29 @@ def _in_directory(
     command: Sequence[str], env: Mapping[str, str], cwd: str | os.PathLike[str]
 ) -> list[str]:
     """Return a command of the shell; raise OSError for what the shell could only print."""
-    directory = os.fsdecode(cwd)
-    os.stat(os.path.join(directory, "."))
+    _check_directory(os.fsdecode(cwd))
     # Absolute: "-" and the like mean something to the shell.
-    directory = os.path.join(os.getcwd(), directory)
-    program = os.path.join(directory, _find(command[0], env))
-    os.stat(program)
-    if not os.access(program, os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
+    directory = os.path.join(os.getcwd(), os.fsdecode(cwd))
+    _check_program(os.path.join(directory, _find(command[0], env)), directory)
     return ["/bin/sh", "-c", _IN_DIRECTORY, directory, *command]
+
+
+def _check_directory(path: str) -> None:
+    try:
+        os.stat(os.path.join(path, "."))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _check_program(program: str, directory: str) -> None:
+    """Raise OSError if ``program`` cannot be started in ``directory``."""
+    if stat.S_ISDIR(os.stat(program).st_mode) or not os.access(program, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
+    interpreter = None
+    with contextlib.suppress(PermissionError):  # it may be executable only
+        interpreter = interpreter_of(program)
+    if interpreter is not None and not os.path.exists(os.path.join(directory, interpreter)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
 
 
 _IGNORED_BY_PYTHON = [
