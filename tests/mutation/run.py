@@ -113,7 +113,7 @@ TESTS = {
     "advice": ["helper_spawn"],
     "private_directory": ["private_directory", "stale_directories", "umask"],
     "temporary_directory": ["temporary_directory"],
-    "pipe_files": ["pipe_refusals", "swapped_pipes"],
+    "pipe_files": ["precious_files", "pipe_refusals", "swapped_pipes"],
     "pipe_write": ["sigpipe"],
     "log": ["faults"],
     "tcp_socket": [

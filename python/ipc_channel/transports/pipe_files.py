@@ -1,4 +1,4 @@
-"""What may be opened as a named pipe, and the lock that tells who reads it."""
+"""Named pipes: how they are made, which may be opened, and the lock that tells who reads it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,31 @@ from ipc_channel.users import why_not_ours
 
 with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
     import fcntl
+
+
+def make_pipes(*paths: str) -> None:
+    """Make new pipes, then put them at ``paths``, in this order, in place of older ones.
+
+    Raises BadRendezvousError if something else is there: it may be all that somebody has
+    of it.
+    """
+    for path in paths:
+        _check_replaceable(path)
+        if _check_replaceable(path + ".new"):  # of a call that failed
+            os.unlink(path + ".new")
+        os.mkfifo(path + ".new", 0o600)
+        os.chmod(path + ".new", 0o600)  # whatever the umask has taken away
+    for path in paths:
+        os.rename(path + ".new", path)
+
+
+def _check_replaceable(path: str) -> bool:
+    """Return whether there is a pipe; raise BadRendezvousError for anything else."""
+    try:
+        check_fifo(path, os.lstat(path))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def check_path(path: str) -> os.stat_result | None:

@@ -20,6 +20,7 @@ from typing import Final
 from ipc_channel import fork
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.transports.pipe_address import check_named_pipes_exist
+from ipc_channel.transports.pipe_files import make_pipes
 from ipc_channel.transports.temporary_directory import (
     saying_what_to_do,
     temporary_directory,
@@ -98,15 +99,8 @@ class PrivateDirectory:
         self._remove()
 
     def _make(self) -> None:
-        paths = self.in_path, self.out_path
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):  # of a refresh that failed
-                os.unlink(path + ".new")
-            os.mkfifo(path + ".new", 0o600)
-            os.chmod(path + ".new", 0o600)  # whatever the umask has taken away
         # `out` last: a client that finds its `in` right has the right `out` as well.
-        for path in paths:
-            os.rename(path + ".new", path)
+        make_pipes(self.in_path, self.out_path)
         self.used = False
         """Whether a session has been made of the present pipes."""
 
