@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
+from ipc_channel.aio.status import Status
 from raw import CLOSE, PATIENCE, dial, eventually, frame, make, meet, open_descriptors
 
 
@@ -382,3 +384,50 @@ async def test_a_peer_that_left_much_unread_is_no_peer_any_more(transport: Any) 
     assert await server.read() == b"second"
     second.close()
     await server.close()
+
+
+async def test_an_abort_ends_a_disconnect_that_waits(connect: Connect) -> None:
+    async with connect(linger=PATIENCE) as (ours, peer):
+        await ours.write(b"read before the close frame")
+        closing = asyncio.create_task(ours.disconnect())
+        assert await asyncio.to_thread(peer.recv_frame) == b"read before the close frame"
+        assert await asyncio.to_thread(peer.recv, 4) == CLOSE
+        ours.abort()
+        await asyncio.wait_for(closing, PATIENCE / 2)
+
+
+@pytest.mark.parametrize("transport", ["tcp"])
+async def test_a_second_connect_as_the_peer_of_the_first_comes(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport)
+    first = asyncio.create_task(server.connect(PATIENCE))
+    await asyncio.sleep(0)
+    with socket.create_connection(("127.0.0.1", int(server.in_path))) as peer:
+        peer.sendall(frame(b"for the first") + CLOSE)
+        while server._status is not Status.PENDING:  # type: ignore[attr-defined]  # looks inside
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectInProgressError):
+            await server.connect(PATIENCE)
+        assert await first
+        assert await server.read() == b"for the first"
+    await server.close()
+
+
+@pytest.mark.parametrize("transport", ["tcp"])
+async def test_a_close_as_a_peer_was_accepted(transport: Any) -> None:
+    failures: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    for _ in range(20):
+        server = make_ipc_channel(transport=transport)
+        connecting = asyncio.create_task(server.connect(PATIENCE))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        address = ("127.0.0.1", int(server.in_path))
+        peers = [socket.create_connection(address) for _ in range(5)]
+        while not server._listener._accepting.done():  # type: ignore[attr-defined]  # looks inside
+            await asyncio.sleep(0)
+        await server.close()
+        assert not await connecting
+        for peer in peers:
+            peer.close()
+    assert failures == []

@@ -36,8 +36,10 @@ async def test_what_is_no_pipe_is_refused(
     elif kind == "symlink":
         os.symlink(paths[which], bad)
     elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(bad)
+        directory = os.open(os.path.dirname(bad), os.O_RDONLY)
+        with socket.socket(socket.AF_UNIX) as sock:  # whose paths are short
+            sock.bind(f"/proc/self/fd/{directory}/{os.path.basename(bad)}")
+        os.close(directory)
     else:
         bad = "/dev/null"
     used = (bad, paths[1]) if which == 0 else (paths[0], bad)

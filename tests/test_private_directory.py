@@ -533,7 +533,7 @@ async def test_a_channel_holds_one_descriptor_while_it_waits_for_nobody() -> Non
     server = PosixNamedPipeChannel()
     remove_directory(server)
     assert not await server.connect(0)
-    assert [text.split(" ")[1] for text in open_descriptors() - before] == [
+    assert [text.split(" ", 1)[1] for text in open_descriptors() - before] == [
         os.path.dirname(server.in_path)
     ]
     await server.close()

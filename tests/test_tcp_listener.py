@@ -494,8 +494,7 @@ async def test_without_sock_diag_the_table_is_read_once_a_batch(
     peer.send(frame(b"last"))
     assert await server.connect(PATIENCE)
     assert await server.read() == b"last"
-    assert sum(reads) == 65
-    assert len(reads) == 5
+    assert reads == [16, 49]  # each look is for as many as it can be, once it is slow
     peer.close()
     await server.close()
 
@@ -765,6 +764,6 @@ async def test_reading_the_table_leaves_as_much_time_to_others(
     server = TCPSocketChannel()
     strangers(server, 40)
     assert not await server.connect(0)
-    await eventually(lambda: len(pauses) >= 3)
+    await eventually(lambda: len(pauses) >= 2)
     assert min(pauses) > 0
     await server.close()

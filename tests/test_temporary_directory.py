@@ -77,8 +77,8 @@ async def test_a_symbolic_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def make_long(directory: Path, size: int) -> str:
     """Return the path of a new directory below ``directory``, of ``size`` bytes."""
     path, fd = str(directory), os.open(directory, os.O_RDONLY)
-    while len(path) < size:
-        left = size - len(path) - 1
+    while len(os.fsencode(path)) < size:
+        left = size - len(os.fsencode(path)) - 1
         name = "x" * (left if left <= 200 else min(200, left - 2))
         os.mkdir(name, dir_fd=fd)
         inner = os.open(name, os.O_RDONLY, dir_fd=fd)

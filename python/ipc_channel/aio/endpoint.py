@@ -279,11 +279,11 @@ class Endpoint(IPCChannelClient):
         self._connecting = connecting
         self._status = Status.CONNECTING
         try:
-            connecting.add_done_callback(self._end_connecting)
             await wait_until(deadline, connecting)
         finally:
             if not (connecting.done() or connecting.get_loop().is_closed()):
                 connecting.cancel()
+                connecting.add_done_callback(self._end_connecting)  # if cancelled again
                 await asyncio.wait({connecting})
             self._end_connecting(connecting)
         if not connecting.cancelled():
@@ -291,7 +291,7 @@ class Endpoint(IPCChannelClient):
         return self._status is Status.PENDING
 
     def _end_connecting(self, connecting: asyncio.Task[None]) -> None:
-        """Forget a task that has ended; it may outlive a connect that is cancelled twice."""
+        """Forget a task that has ended; until then no other connect may begin."""
         if self._connecting is connecting:
             self._connecting = None
             if self._status is Status.CONNECTING:

@@ -147,7 +147,6 @@ class Session:
             self.sender.drop()
         finally:
             self._stream.close()
-            self._stream.closed = True
             self._state.on(Event.LINGER_OVER)
             wake(self._closed)
         if lost:
@@ -173,7 +172,9 @@ class Session:
         # write would never get to read what we have to send.
         drained = self.receiver.discard()
         sent = self.sender.close()
-        if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
+        if not await self._wait(sent, linger, lambda: False) or self.closed:
+            return  # an abort may have come meanwhile
+        if self._stream.finish_writing():
             # Unread input would make the kernel throw away what the peer has not read.
             await self._wait(drained, linger, self._stream.delivered)
 
@@ -186,7 +187,7 @@ class Session:
         """
         loop = self._stream.loop
         before, since = None, 0.0
-        while not future.done():
+        while not (future.done() or self.closed):
             taken = self.sender.queued, self._stream.unsent()
             now = taken, self.receiver.discarded
             if before is not None and enough() and now == before:

@@ -38,7 +38,7 @@ class Stream(ABC):
         self.thread = get_ident()
         self.process = fork.this_process()
         self.closed = False
-        """Whether the session has freed all: then any loop will do."""
+        """Whether all was freed: then any loop will do."""
         self.on_end: Callable[[], None] = nothing
         """Called once by the session when its reading side has ended."""
         fork.in_child(self, lambda stream: stream.leave())
@@ -150,6 +150,7 @@ class Stream(ABC):
             self.stop_writing()
         finally:
             self.release()
+            self.closed = True
 
 
 def nothing() -> None:

@@ -30,10 +30,12 @@ from ipc_channel.transports.refusals import Refusals
 from ipc_channel.transports.tcp_stream import SocketStream
 from ipc_channel.users import is_ambiguous
 
-_BACKLOG = (
-    1024  # connections that wait in the kernel, so that a flood leaves room for a helper
-)
+# Connections that wait in the kernel, so that a flood leaves room for a helper.
+_BACKLOG = 1024
 _BATCH = 16  # connections looked at in one turn of the loop: about a millisecond
+# Where the kernel does not answer for each, one look into its table has to do for many:
+# it takes as long for all as for one.
+_TABLE_BATCH = 256
 _PAUSE = 0.1  # seconds until another try, when no descriptor was left
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
@@ -47,10 +49,9 @@ class Listener:
 
     def __init__(self, allowed_users: frozenset[int], logger: logging.Logger) -> None:
         self._allowed_users = allowed_users
-        self._undecided: list[
-            socket.socket
-        ] = []  # accepted, but the kernel was not asked yet
+        self._undecided: list[socket.socket] = []  # the kernel was not asked about them yet
         self._admitted: socket.socket | None = None  # let in, for the next ``accept``
+        self._batch = _BATCH
         self._accepting: asyncio.Future[socket.socket] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
         self._watching: set[asyncio.AbstractEventLoop] = set()  # that have a reader for it
@@ -101,7 +102,7 @@ class Listener:
         """Reset everybody else who comes while the peer of ``stream`` is there."""
 
         def look() -> None:
-            if stream.ended():  # the next one is for the next connect
+            if stream.closed or stream.ended():  # the next one is for the next connect
                 self.admit(stream.loop)
                 return
             try:
@@ -171,7 +172,7 @@ class Listener:
                 socks = self._accept_some()
                 for sock in socks:
                     reset(sock)
-                if len(socks) < _BATCH:
+                if len(socks) < self._batch:
                     break
 
     def _drop_admitted(self) -> None:
@@ -226,7 +227,8 @@ class Listener:
             # They stay undecided if nobody can be asked, or an exception strikes.
             self._undecided += self._accept_some()
             owners = query.owners(self._undecided)
-            used_table = query.used_table
+            by_table = query.used_table
+            self._batch = _TABLE_BATCH if by_table else _BATCH
         for owner in owners:
             sock = self._undecided[0]
             may_enter = self._may_enter(owner)
@@ -238,7 +240,7 @@ class Listener:
                     self.refusals.count(owner)
                 reset(sock)
             del self._undecided[0]
-        if used_table and chosen is None:
+        if by_table and chosen is None:
             # Leave the loop to others for as long as this took.
             self.pause_accepting()
             self._resumption = loop.call_later(loop.time() - start, self.admit, loop)
@@ -247,7 +249,7 @@ class Listener:
     def _accept_some(self) -> list[socket.socket]:
         """Accept a batch; raise OSError if not even one can be, for want of a descriptor."""
         socks: list[socket.socket] = []
-        for _ in range(_BATCH):
+        for _ in range(self._batch):
             try:
                 socks.append(fork.hold(lambda: self._socket.accept()[0]))
             except BlockingIOError:
