@@ -438,3 +438,43 @@ async def test_a_close_as_a_peer_was_accepted(transport: Any) -> None:
         for peer in peers:
             peer.close()
     assert failures == []
+
+
+async def test_an_abort_drops_a_session_that_no_connect_has_returned(
+    transport: Any,
+) -> None:
+    server = make_ipc_channel(transport=transport)
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    await asyncio.sleep(0)
+    peer = await asyncio.to_thread(dial, server.out_path, server.in_path)
+    while server._status is not Status.PENDING:  # type: ignore[attr-defined]  # looks inside
+        await asyncio.sleep(0)
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    if connecting.cancelled():  # or else it has returned just before
+        assert server.connected
+    server.abort()
+    assert not server.connected
+    assert not await server.connect(0)
+    peer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("transport", ["named_pipe"])
+async def test_a_cancelled_close_leaves_another_that_waits_alone(transport: Any) -> None:
+    server = make_ipc_channel(transport=transport, linger=PATIENCE)
+    peer = await meet(server)
+    writing = asyncio.create_task(server.write(bytes(4 * 2**20)))
+    await asyncio.sleep(0)
+    first = asyncio.create_task(server.close())
+    await asyncio.sleep(0)
+    second = asyncio.create_task(server.close())
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait({second})
+    assert Path(server.in_path).exists(), "the first one still sends"
+    peer.close()
+    await first
+    await asyncio.wait({writing})
+    assert isinstance(writing.exception(), ChannelClosedError)
+    assert not Path(server.in_path).exists()

@@ -251,3 +251,15 @@ def test_a_limit_of_the_service(transport: Any, limit: str, text: str) -> None:
     assert "cannot start helper /bin/sleep 1000" in done.stdout
     assert text in done.stdout
     assert done.stderr == ""
+
+
+async def test_a_helper_that_is_not_python_starts_with_no_signal_ignored(
+    transport: Any, tmp_path: Path
+) -> None:
+    """Python ignores SIGPIPE and SIGXFSZ for itself, which a child would inherit."""
+    shown = tmp_path / "signals"
+    script = 'grep SigIgn /proc/self/status > "$1"; shift; exec "$@"'
+    command = ["/bin/sh", "-c", script, "sh", str(shown), *connected("os.read(r, 1)")]
+    async with Helper(command, make_ipc_channel(transport=transport)):
+        ignored = int(shown.read_text().split()[1], 16)
+    assert ignored & 0x7FFFFFFF == 0  # 32 and 33 are the C library's own
