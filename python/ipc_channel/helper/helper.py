@@ -36,7 +36,9 @@ class Helper:
         command: program and arguments, each a str or a path.
         channel: the server that the helper is to connect to; closed by :meth:`stop`.
         env: environment of the process besides the rendezvous; by default ours.
-        cwd: its working directory; by default ours.
+        cwd: its working directory; by default ours. With it the program is started by
+            ``/bin/sh``, which sets ``PWD`` and leaves out variables whose names are no
+            identifiers.
         timeout: seconds within which it has to connect; by default 10.
         grace: seconds that it gets to end by itself once the channel is
             closed, and again after SIGTERM, before it is killed; by default 5.
