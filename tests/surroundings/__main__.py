@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return 1 if a test fails in any of the surroundings."""
     parser = argparse.ArgumentParser(prog="surroundings", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
+    parser.add_argument("--jobs", type=int, default=3 * (os.cpu_count() or 1))
     parser.add_argument("--tests", nargs="+", help="files instead of the fast ones")
     options = parser.parse_args(arguments)
     wanted = [one for one in SURROUNDINGS if is_wanted(one, options.names)]
