@@ -471,7 +471,8 @@ async def test_a_connect_that_missed_a_peer_says_whom_it_turned_away() -> None:
     peer.send(frame(b"and away"))
     peer.close()
     assert not await server.connect(0.01)
-    assert "turned away 1 peer that had left already" in str(server.last_exception)
+    said = str(server.last_exception)
+    assert "turned away 1 peer that had left already; a client has to stay" in said
     assert not await server.connect(0)
     assert "no client came" in str(server.last_exception), "what was told is not told again"
     await server.close()

@@ -9,6 +9,7 @@ from collections import Counter
 from ipc_channel.log import safely
 from ipc_channel.transports.peer_user import Owner
 
+_LEFT = "that had left already"
 _INTERVAL = 1.0  # seconds: a flood of strangers is no flood of log lines
 
 
@@ -29,7 +30,7 @@ class Refusals:
 
     def count(self, owner: Owner) -> None:
         """Count a peer that was turned away."""
-        whose = "that had left already" if owner is None else f"of user {owner}"
+        whose = _LEFT if owner is None else f"of user {owner}"
         self._recent[whose] += 1
         self._unlogged[whose] += 1
 
@@ -59,7 +60,11 @@ class Refusals:
 
     def summary(self) -> str | None:
         """Say who was turned away since :meth:`begin`; None if nobody was."""
-        return f"turned away {_describe(self._recent)}" if self._recent else None
+        if not self._recent:
+            return None
+        advice = "; a client has to stay until the server has accepted it"
+        text = f"turned away {_describe(self._recent)}"
+        return text + (advice if _LEFT in self._recent else "")
 
     def _on_timer(self) -> None:
         self._timer = None
