@@ -37,7 +37,6 @@ nox.options.sessions = [
     "lint",
     "types",
     "tests",
-    "surroundings",
     "fuzz",
     "go",
     "js",

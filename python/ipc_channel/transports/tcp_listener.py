@@ -22,6 +22,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Callable
 
 from ipc_channel import fork
@@ -55,6 +56,7 @@ class Listener:
         self._accepting: asyncio.Future[socket.socket] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
         self._watching: set[asyncio.AbstractEventLoop] = set()  # that have a reader for it
+        self._lock = threading.RLock()  # a loop in another thread may be looking just now
         self._closed = False
         self._resumption: asyncio.TimerHandle | None = None
         self._socket = fork.hold(socket.socket)
@@ -84,8 +86,9 @@ class Listener:
         accepting: asyncio.Future[socket.socket] = loop.create_future()
         self._accepting = accepting
         try:
-            self.admit(loop)
-            self._admit()
+            with self._lock:
+                self.admit(loop)
+                self._admit()
             return await accepting
         except asyncio.CancelledError:
             if not accepting.done() or accepting.cancelled() or accepting.exception():
@@ -190,8 +193,9 @@ class Listener:
     def _call_in(
         self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]
     ) -> None:
-        if self._loop is loop:  # or else another loop has taken over
-            callback()
+        with self._lock:
+            if self._loop is loop:  # or else another loop has taken over
+                callback()
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is loop:
