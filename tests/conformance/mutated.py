@@ -20,10 +20,12 @@ LEFT_OUT = (
 )
 PYTHON = [
     "aio/endpoint",
+    "aio/inbox",
     "aio/receiver",
     "aio/sender",
     "aio/session",
     "aio/stream",
+    "aio/timing",
     "protocol/framing",
     "protocol/rendezvous",
     "protocol/session_state",

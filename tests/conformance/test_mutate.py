@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import dispositions
 from conformance import judge
 from conformance.jobs import Jobs
 from conformance.judge import Fate, Judge
@@ -80,6 +81,7 @@ def test_a_signal_ends_everything(number: signal.Signals, tmp_path: Path) -> Non
         env=os.environ | {"TMPDIR": str(copies)},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=dispositions.restore,
     )
     try:
         wait_for_testee(copies)
