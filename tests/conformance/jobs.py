@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-GRACE = 20  # seconds in which a process that was told to end may clean up
+GRACE = 10  # seconds in which a process that was told to end may clean up
 
 
 class EndedError(Exception):
@@ -36,7 +36,7 @@ class Jobs:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            stop(process)
+            stop(process, told=self._ended)
             with self._lock:
                 self._running.discard(process)
                 if self._ended:
@@ -67,12 +67,13 @@ class Jobs:
         for process in running:
             process.terminate()
         for process in running:
-            stop(process)
+            stop(process, told=True)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], *, told: bool = False) -> None:
     """Let a process clean up, as the suite ends its testees, and then kill its group."""
-    process.terminate()  # which does nothing once it has been waited for
+    if not told:  # once: it may be in the middle of cleaning up
+        process.terminate()  # which does nothing once it has been waited for
     try:
         process.wait(GRACE)
     except subprocess.TimeoutExpired:
