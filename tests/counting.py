@@ -39,19 +39,24 @@ class Counting:
                 self.cancelled += self._task.cancel()
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        return super().call_soon(self._counted, callback, *args, context=context)  # type: ignore[misc]
+        loop: Any = super()  # the loop that this is mixed into
+        return loop.call_soon(self._counted, callback, *args, context=context)
 
     def call_at(self, when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
-        return super().call_at(when, self._counted, callback, *args, context=context)  # type: ignore[misc]
+        loop: Any = super()  # the loop that this is mixed into
+        return loop.call_at(when, self._counted, callback, *args, context=context)
 
     def call_later(self, delay: Any, callback: Any, *args: Any, context: Any = None) -> Any:
-        return super().call_later(delay, self._counted, callback, *args, context=context)  # type: ignore[misc]
+        loop: Any = super()  # the loop that this is mixed into
+        return loop.call_later(delay, self._counted, callback, *args, context=context)
 
     def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
-        super().add_reader(fd, self._counted, callback, *args)  # type: ignore[misc]
+        loop: Any = super()  # the loop that this is mixed into
+        loop.add_reader(fd, self._counted, callback, *args)
 
     def add_writer(self, fd: Any, callback: Any, *args: Any) -> None:
-        super().add_writer(fd, self._counted, callback, *args)  # type: ignore[misc]
+        loop: Any = super()  # the loop that this is mixed into
+        loop.add_writer(fd, self._counted, callback, *args)
 
 
 def counting(base: type[Any]) -> Any:

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from types import FrameType
+from typing import TypeVar
 
 GRACE = 10  # seconds in which a process that was told to end may clean up
+_T = TypeVar("_T")
 
 
 class EndedError(Exception):
@@ -80,6 +83,17 @@ def stop(process: subprocess.Popen[bytes], *, told: bool = False) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def outcome(future: Future[_T]) -> _T:
+    """Wait for the result of another thread.
+
+    Not without a limit: if the kernel gives a signal to that thread, its handler runs
+    only once this one does something.
+    """
+    while not future.done():
+        wait([future], timeout=0.2)
+    return future.result()
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance.jobs import Jobs, exit_on_signals  # found by the line above
+from conformance.jobs import Jobs, exit_on_signals, outcome  # found by the line above
 from conformance.judge import Fate, Judge
 from conformance.mutated import NOT_OF_A_CLIENT, ROOT, Client, clients
 from conformance.variants import Variant, sample
@@ -114,14 +114,15 @@ def try_client(
     with workers(count) as (pool, jobs, directory):
         judge = Judge(client, directory, count, jobs)
         # In a thread as well: a signal is to find this one ready to clean up.
-        if (fate := pool.submit(judge.try_unchanged).result()).kind != "survived":
+        if (fate := outcome(pool.submit(judge.try_unchanged))).kind != "survived":
             raise RuntimeError(f"without any change: {fate.kind}: {fate.text}")
 
         def try_one(variant: Variant) -> Fate:
             return explanation_of(variant, known) or judge.try_out(variant)
 
-        for variant, fate in zip(wanted, pool.map(try_one, wanted), strict=True):
-            tell(variant, fate)
+        futures = [pool.submit(try_one, variant) for variant in wanted]
+        for variant, future in zip(wanted, futures, strict=True):
+            tell(variant, outcome(future))
 
 
 def parse() -> argparse.Namespace:

@@ -92,9 +92,10 @@ class Helper:
         """Start the process and return the connected channel.
 
         May be called again, on the same channel, once the process before has
-        ended, or its session: the channel is then disconnected, the process gets
-        ``grace`` seconds to leave, and what is left of its group is ended. Not
-        after :meth:`stop`, which closes the channel.
+        ended, or its session: the channel is then disconnected, and the process gets
+        ``grace`` seconds to leave. If it does, what is left of its group is ended; if
+        not, HelperError says so, and the process runs on. Not after :meth:`stop`, which
+        closes the channel.
 
         Raises HelperError if the process cannot be started, ends before it
         connects or does not connect in time (it gets SIGTERM then, and

@@ -157,11 +157,6 @@ class SessionState:
         return reached or self.write_error
 
     @property
-    def alive(self) -> bool:
-        """Whether nothing is known that has ended a direction."""
-        return self.phase is Phase.OPEN
-
-    @property
     def closed(self) -> bool:
         """Whether everything was freed."""
         return self.phase is Phase.CLOSED
