@@ -73,7 +73,7 @@ SURROUNDINGS = (
     Surrounding("a long TMPDIR", place="long-" * 40),
     Surrounding("few descriptors", change=stage.few_descriptors(64), changes_sessions=True),
     Surrounding("the C locale", env=_ASCII),
-    Surrounding("Python's development mode", env={"PYTHONDEVMODE": "1"}),
+    Surrounding("development mode", env={"PYTHONDEVMODE": "1"}),
     Surrounding("no HOME, no TMPDIR", env={"HOME": None, "TMPDIR": None}),
     Surrounding(
         "an ordinary user",
