@@ -26,7 +26,12 @@ from flood import PATIENCE, Flood, Interrupt, ThreadedWire, Wire, message, run
 from injector import PACKAGE, Injector
 
 # Where a message has left the session, and is about to be in the hands of who reads.
-HANDING_OVER = ("Inbox.read_nowait", "Inbox.read", "Endpoint.read")
+HANDING_OVER = (
+    "Inbox.read_nowait",
+    "Inbox._take_last",
+    "Inbox.read",
+    "Endpoint.read",
+)
 # A callback that the loop has taken off its queue is lost if the exception strikes just
 # there. No code of ours could know of it.
 FORGOTTEN = ("BaseEventLoop.", "Handle.")

@@ -152,7 +152,7 @@ class Endpoint(IPCChannelClient):
             if self._is_closed:
                 return None
             raise self._not_connected()
-        inbox = self._session.receiver.inbox
+        inbox = self._session.inbox
         return inbox.read_nowait() or await inbox.read()
 
     async def close(self) -> None:

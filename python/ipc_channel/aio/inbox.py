@@ -4,6 +4,10 @@ A reader takes a message off the queue in one step, without waiting in between, 
 that a cancelled read can lose nothing (SES-10). In one iteration of the event loop
 readers get at most ``TURN`` messages: one that never has to wait would otherwise keep
 everything else in the loop from running.
+
+The messages of an iteration but the last are taken from an iterator, which pops them off
+the queue: nothing is to be counted or decided for them, and a ``for`` statement, unlike a
+call, leaves no moment in which an exception of a signal handler could lose one.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from threading import get_ident
 
 from ipc_channel.aio.stream import Stream
@@ -20,6 +25,8 @@ from ipc_channel.protocol.session_state import SessionState
 
 TURN = 512
 """Messages that readers get in one iteration of the event loop."""
+
+_NOTHING: Iterator[bytes] = iter(())
 
 
 class Inbox:
@@ -48,6 +55,7 @@ class Inbox:
         self._on_interrupt = on_interrupt
         self._readers: deque[Waiter] = deque()
         self._reserved = 0  # messages, the last of the queue, that are for later turns
+        self._share: Iterator[bytes] = _NOTHING  # pops those of this turn but the last
         self.buffered = 0
         """Bytes that have arrived since no message was undelivered."""
         self.paused = True
@@ -58,8 +66,15 @@ class Inbox:
         stream = self._stream
         if get_ident() != stream.thread or not stream.loop.is_running():
             stream.check_loop()
+        for message in self._share:
+            return message
+        return self._take_last()
+
+    def _take_last(self) -> bytes | None:
+        """Return the last message of this turn, and see to what is next; None if it is taken."""
         messages = self._messages
-        if not messages or (self._reserved and len(messages) <= self._reserved):
+        count = len(messages)
+        if count <= self._reserved:
             return None
         message = messages[0]
         try:
@@ -71,7 +86,7 @@ class Inbox:
             elif len(messages) == self._reserved:
                 self._on_rest()
         except BaseException as error:
-            if not (messages and messages[0] is message):
+            if len(messages) < count:
                 messages.appendleft(message)
             if self.paused and self._state.end is None:
                 self._on_interrupt(error)  # the loop may not be able to watch any more
@@ -80,9 +95,7 @@ class Inbox:
 
     async def read(self) -> bytes | None:
         """Return the next message, None at an orderly end, or raise the error of another."""
-        while not self._messages or (
-            self._reserved and len(self._messages) <= self._reserved
-        ):
+        while len(self._messages) <= self._reserved:
             if not self._messages:
                 state = self._state
                 if state.read_error is not None:
@@ -99,21 +112,22 @@ class Inbox:
         return self.read_nowait()
 
     def begin_turn(self) -> None:
-        """Hand out the next messages of the queue."""
+        """Hand out the next messages of the queue; called last in a callback of the loop."""
         waiting = len(self._messages)
         self._reserved = waiting - TURN if waiting > TURN else 0
+        if waiting > 1:
+            share = repeat(self._messages, waiting - self._reserved - 1)
+            self._share = map(deque.popleft, share)
         self._deliver()
+
+    def forget(self) -> None:
+        """Drop what was not read."""
+        self._share = _NOTHING
+        self._messages.clear()
 
     def wake_all(self) -> None:
         """Tell every reader that waits of the end."""
         self._wake(len(self._readers))
-
-    def hand_out(self) -> None:
-        """Give readers that wait what has arrived; called last in a callback of the loop."""
-        if self._reserved or len(self._messages) > TURN:
-            self.begin_turn()
-        else:
-            self._deliver()
 
     def _leave(self, waiter: Waiter) -> None:
         """Let a reader go that is cancelled."""

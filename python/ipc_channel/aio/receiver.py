@@ -118,6 +118,7 @@ class Receiver:
     def discard(self) -> asyncio.Future[None]:
         """After the own close, read on and drop it all; done at the end of the stream."""
         drained: asyncio.Future[None] = self._stream.loop.create_future()
+        self.inbox.forget()
         self._decoder.forget()
         self._drained = drained
         try:
@@ -129,6 +130,7 @@ class Receiver:
     def forget(self) -> None:
         """Drop everything, and read no more; the stream is about to be closed."""
         self.inbox.paused = True
+        self.inbox.forget()
         self._decoder.forget()
 
     def stop(self) -> None:
@@ -163,7 +165,7 @@ class Receiver:
             self._on_interrupt(error)
             raise
         try:
-            self.inbox.hand_out()
+            self.inbox.begin_turn()
         except BaseException:  # of a reader's task, or of a signal handler
             self._next_turn.ask()
             raise

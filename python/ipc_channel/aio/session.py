@@ -63,6 +63,7 @@ class Session:
             on_interrupt=self._on_interrupt,
             reset_hint=lambda: self.sender.size_hint(was_reset=True),
         )
+        self.inbox = self.receiver.inbox
         if stream.was_reset:
             error = ResetError("connection reset as soon as it was made")
             self._on_event(Event.RESET_ON_WRITE, error)
@@ -211,7 +212,7 @@ class Session:
         )
         self._state.on(Event.INTERRUPTION, error)
         self.sender.follow_state()
-        self.receiver.inbox.wake_all()
+        self.inbox.wake_all()
         self.receiver.stop()
         self._tell_stream()
 
@@ -223,7 +224,7 @@ class Session:
         self.sender.follow_state()
         if state.end is None:
             return
-        self.receiver.inbox.wake_all()
+        self.inbox.wake_all()
         if not had_ended:
             self._tell_stream()
             unfinished = self.sender.on_peer_end() if event in _ORDERLY else 0
