@@ -52,6 +52,13 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     }
 
 
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Have as many as a service with hundreds of channels has."""
+    with raw.many_descriptors():
+        yield
+
+
 @pytest.fixture(params=raw.TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
     """Each transport."""

@@ -322,6 +322,18 @@ def open_descriptors() -> set[str]:
 
 
 @contextlib.contextmanager
+def many_descriptors() -> Iterator[None]:
+    """Raise the limit of descriptors as far as a test with hundreds of channels needs it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(16_384, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
 def no_descriptor_left(but: int = 0) -> Iterator[None]:
     """Take all descriptors of this process, ``but`` so many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

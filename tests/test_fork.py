@@ -374,6 +374,7 @@ import asyncio, os, sys
 from ipc_channel import Helper, make_ipc_channel, make_ipc_channel_client
 
 async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60  # it may be in debug mode
     transport, *command = sys.argv[1:]
     waiting = make_ipc_channel(transport=transport)
     starting = Helper(["sleep", "1000"], make_ipc_channel(transport=transport))

@@ -478,6 +478,7 @@ async def test_a_connect_that_missed_a_peer_says_whom_it_turned_away() -> None:
     await server.close()
 
 
+@pytest.mark.usefixtures("many_descriptors")
 async def test_without_sock_diag_the_table_is_read_once_a_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

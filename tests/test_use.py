@@ -278,6 +278,7 @@ async def test_dropped_without_use(transport: Any) -> None:
         gc.collect()
 
 
+@pytest.mark.usefixtures("many_descriptors")
 async def test_five_hundred_channels_in_one_loop(transport: Any) -> None:
     async def serve(number: int) -> None:
         server = make_ipc_channel(transport=transport)

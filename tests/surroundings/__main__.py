@@ -86,7 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory = Path(name)
         with ThreadPoolExecutor(options.jobs) as pool:
             results = pool.map(
-                lambda one: run(one, directory, options.tests or fast_tests(one)), wanted
+                lambda one: run(
+                    one, directory, options.tests or one.tests or fast_tests(one)
+                ),
+                wanted,
             )
             good = [report(*result) for result in zip(wanted, results, strict=True)]
     print(f"{sum(good)} of {len(wanted)} surroundings are good")
