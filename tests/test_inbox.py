@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from conftest import Connect
+from ipc_channel import SessionInterruptedError
 from ipc_channel.aio.inbox import TURN
+from raw import PATIENCE, frame
 
 
 class Interrupt(BaseException):
@@ -42,3 +47,38 @@ async def test_what_was_not_read_is_dropped_by_a_close(connect: Connect) -> None
         peer.close()
         await ours.close()
         assert await ours.read() is None
+
+
+@pytest.mark.covers("SES-10")
+async def test_what_an_interrupt_kept_from_a_reader_comes_in_the_next_turn(
+    connect: Connect,
+) -> None:
+    loop = asyncio.get_running_loop()
+    seen: list[Any] = []
+    loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
+    async with connect() as (ours, peer):
+        inbox = ours._session.inbox  # type: ignore[attr-defined]  # looks inside
+        deliver = inbox._deliver
+
+        def interrupt() -> None:
+            inbox._deliver = deliver
+            raise Interrupt
+
+        reading = asyncio.create_task(ours.read())
+        await asyncio.sleep(0)
+        inbox._deliver = interrupt
+        peer.send(frame(b"late"))
+        assert await asyncio.wait_for(reading, PATIENCE) == b"late"
+        assert [type(error) for error in seen] == [Interrupt]
+
+
+async def test_the_transport_is_told_of_an_end_by_an_interrupt(connect: Connect) -> None:
+    """A server lets the next peer in, or makes new names, from then on."""
+    told: list[bool] = []
+    async with connect() as (ours, _):
+        session = ours._session  # type: ignore[attr-defined]  # looks inside
+        session._stream.on_end = lambda: told.append(True)
+        session._on_interrupt(Interrupt())
+        assert told
+        with pytest.raises(SessionInterruptedError):
+            await ours.read()

@@ -312,3 +312,26 @@ async def test_an_ended_session_settles_no_more() -> None:
     assert settling.cancelled()
     peer.close()
     await server.close()
+
+
+def has_writer(fd: int) -> bool:
+    try:
+        return os.read(fd, 1) != b""
+    except BlockingIOError:
+        return True
+
+
+async def test_an_abort_leaves_a_peer_that_a_connect_is_meeting_alone() -> None:
+    server = PosixNamedPipeChannel()
+    connecting = asyncio.create_task(server.connect(PATIENCE))
+    reading = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
+    await eventually(lambda: has_writer(reading))  # half met
+    server.abort()
+    assert has_writer(reading)
+    writing = os.open(server.in_path, os.O_WRONLY)
+    assert await connecting
+    os.write(writing, frame(b"met"))
+    assert await server.read() == b"met"
+    os.close(writing)
+    os.close(reading)
+    await server.close()

@@ -769,3 +769,35 @@ async def test_reading_the_table_leaves_as_much_time_to_others(
     await eventually(lambda: len(pauses) >= 2)
     assert min(pauses) > 0
     await server.close()
+
+
+def test_one_loop_at_a_time_looks_at_who_comes() -> None:
+    """Another may still be at it, in its own thread, as the channel moves to the next."""
+    server = TCPSocketChannel()
+    listener = server._listener
+    looking, done = threading.Event(), threading.Event()
+
+    def look() -> None:
+        looking.set()
+        done.wait()
+
+    async def watch() -> None:
+        loop = asyncio.get_running_loop()
+        assert not await server.connect(0)
+        listener._call_in(loop, look)
+
+    async def take_over() -> None:
+        assert not await server.connect(0)
+        await server.close()
+
+    first = threading.Thread(target=asyncio.run, args=(watch(),))
+    first.start()
+    looking.wait()
+    second = threading.Thread(target=asyncio.run, args=(take_over(),))
+    second.start()
+    second.join(0.05)  # much more than it takes if nothing stops it
+    waits = second.is_alive()
+    done.set()
+    first.join()
+    second.join()
+    assert waits
