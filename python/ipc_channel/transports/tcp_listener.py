@@ -8,9 +8,10 @@ at all who come, a batch in each turn of the loop::
                          └──────── its session ends ──────┘
 
 While it is admitting, it lets in the first peer of an allowed user and resets all
-others; without an ``accept`` that waits, the peer is kept for the next one. While
-it is busy, it resets everybody. So strangers cannot fill the kernel's queue between
-two sessions, nor hold up the loop for longer than one batch takes.
+others. While it is busy, it resets everybody. So strangers cannot fill the kernel's
+queue between two sessions, nor hold up the loop for longer than one batch takes.
+Without an ``accept`` that waits, the peer is kept for the next one; whoever comes
+after it waits in the queue, until the session with it resets them.
 """
 
 from __future__ import annotations
