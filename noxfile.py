@@ -37,6 +37,7 @@ nox.options.sessions = [
     "lint",
     "types",
     "tests",
+    "surroundings",
     "fuzz",
     "go",
     "js",
