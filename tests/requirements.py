@@ -2,7 +2,13 @@
 
 ``python tests/requirements.py`` writes the table in ``spec/conformance.md``, and
 adds new ids to ``spec/ids.txt``. Cases name their requirements themselves: a
-vector in ``covers``, a test in ``@pytest.mark.covers``.
+vector in ``covers``, a conformance case in its decorator, a Python test in
+``@pytest.mark.covers``, a test in Go or Node in a comment right above it::
+
+    // Covers SES-10, SES-11.
+
+A test of the clients that checks nothing of the specification says what it is for
+instead: ``// Beyond the specification: ...``
 """
 
 from __future__ import annotations
@@ -31,6 +37,14 @@ _TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
 # What says how requirements are written, and which case checks which.
 _ABOUT = {ROOT / "spec" / "README.md", PAGE}
 
+_CLIENT_TESTS = {  # where tests of the clients are, and how one begins
+    "go-client/**/*_test.go": re.compile(r"^func (Test\w+)\(", re.MULTILINE),
+    "js-client/test/*.test.js": re.compile(r"^ *it\(\s*(['\"`])(.*?)\1,", re.MULTILINE),
+}
+_COVERS = re.compile(r"^\s*// Covers ((?:[A-Z]{3}-\d+(?:, )?)+)\.$")
+_BEYOND = re.compile(r"^\s*// Beyond the specification: ")
+_SHOWN = 3  # of the cases of one kind, so that a row stays readable
+
 Cases = list[tuple[str, list[str]]]
 
 
@@ -58,6 +72,47 @@ def vector_cases() -> Cases:
         for name in VECTORS
         for case in vectors.load(name)
     ]
+
+
+def suite_cases() -> Cases:
+    """Return each conformance case, which may be one of two transports, by its id."""
+    found: dict[str, list[str]] = {}
+    for case in CATALOGUE:
+        told = found.setdefault(case.id, [])
+        told += [one for one in case.covers if one not in told]
+    return list(found.items())
+
+
+@functools.cache
+def client_cases() -> Cases:
+    """Return each test in Go and Node, as path and name, and what it covers."""
+    return [(name, covered) for name, covered in client_tests() if covered is not None]
+
+
+def client_tests() -> Iterator[tuple[str, list[str] | None]]:
+    """Yield each test in Go and Node; with None if it does not say what it covers."""
+    for pattern, beginning in _CLIENT_TESTS.items():
+        for path in sorted(ROOT.glob(pattern)):
+            if "node_modules" not in path.parts:
+                where = path.relative_to(ROOT).as_posix()
+                for name, covered in _tests_of(path.read_text("utf-8"), beginning):
+                    yield f"{where}::{name}", covered
+
+
+def _tests_of(
+    text: str, beginning: re.Pattern[str]
+) -> Iterator[tuple[str, list[str] | None]]:
+    for match in beginning.finditer(text):
+        name = match.groups()[-1]
+        covered: list[str] | None = None
+        for line in reversed(text[: match.start()].rstrip("\n").splitlines()):
+            if not line.lstrip().startswith(("//", "*", "/*")):
+                break
+            if told := _COVERS.match(line):
+                covered = told[1].split(", ")
+            elif _BEYOND.match(line):
+                covered = []
+        yield name, covered
 
 
 @functools.cache
@@ -108,7 +163,10 @@ def problems() -> list[str]:
     """Return what is wrong: with requirements, cases or ids."""
     known = requirements()
     cited = {
-        number for _, numbers in (*vector_cases(), *test_cases()) for number in numbers
+        number
+        for cases in (vector_cases(), suite_cases(), test_cases(), client_cases())
+        for _, numbers in cases
+        for number in numbers
     }
     return [
         *(f"no case checks {one}" for one in known if one not in cited),
@@ -157,12 +215,33 @@ def _cases_of(number: str) -> Iterator[str]:
             if number in numbers and case.startswith(f"{name}/")
         ]
         if found:
-            more = f" and {len(found) - 3} more" if found[3:] else ""
-            yield f"[{name}](vectors/{name}.json): {', '.join(found[:3])}{more}"
-    for case, numbers in test_cases():
+            yield f"[{name}](vectors/{name}.json): {_some(found)}"
+    if found := [case for case, numbers in suite_cases() if number in numbers]:
+        yield f"suite: {_some(found)}"
+    yield from _named("Python", _links("../tests/", test_cases(), number))
+    for kind, folder in (("Go", "go-client/"), ("Node", "js-client/")):
+        own = [one for one in client_cases() if one[0].startswith(folder)]
+        yield from _named(kind, _links("../", own, number))
+
+
+def _links(prefix: str, cases: Cases, number: str) -> list[str]:
+    """Return links to those of ``cases`` that cover the requirement."""
+    links = []
+    for case, numbers in cases:
         if number in numbers:
             path, _, name = case.partition("::")
-            yield f"[{name.removeprefix('test_')}](../tests/{path})"
+            links.append(f"[{name.removeprefix('test_')}]({prefix}{path})")
+    return links
+
+
+def _named(kind: str, links: list[str]) -> Iterator[str]:
+    if links:
+        yield f"{kind}: {_some(links)}"
+
+
+def _some(found: list[str]) -> str:
+    more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
+    return ", ".join(found[:_SHOWN]) + more
 
 
 def page_with_table() -> str:
