@@ -80,7 +80,8 @@ def test_every_requirement_has_a_case_and_every_case_a_requirement() -> None:
 def test_what_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cases = [*requirements.test_cases(), ("test_x.py::test_x", ["SES-99", ""])]
     monkeypatch.setattr(requirements, "test_cases", lambda: cases)
-    monkeypatch.setattr(requirements, "vector_cases", list)
+    for others in ("vector_cases", "suite_cases", "client_cases"):
+        monkeypatch.setattr(requirements, others, list)
     (tmp_path / "spec").mkdir()
     prose = "An end MUST do so, says RDV-99.\n| SES-13a | It MUST sing. |\n"
     (tmp_path / "spec" / "page.md").write_text(prose)
@@ -94,6 +95,33 @@ def test_what_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "page.md obliges without an id: An end MUST do so, says RDV-99.",
         "page.md names RDV-99, which does not exist",
         "page.md obliges without an id: | SES-13a | It MUST sing. |",
+    ]
+
+
+def test_what_a_test_of_a_client_covers_stands_above_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go = tmp_path / "go-client"
+    go.mkdir()
+    (go / "one_test.go").write_text(
+        "// Covers SES-1.\nfunc TestOther(t *testing.T) {}\n\n"
+        "// It ends.\n//\n// Covers SES-10, RDV-2.\nfunc TestEnd(t *testing.T) {}\n\n"
+        "func TestNothing(t *testing.T) {}\n"
+    )
+    js = tmp_path / "js-client" / "test"
+    js.mkdir(parents=True)
+    (js / "one.test.js").write_text(
+        "describe('x', () => {\n  // Covers SES-3.\n  it('ends', () => {});\n"
+        "  // Beyond the specification: names of the platform.\n"
+        "  it(\n    `is ${that}`,\n    () => {});\n});\n"
+    )
+    monkeypatch.setattr(requirements, "ROOT", tmp_path)
+    assert list(requirements.client_tests()) == [
+        ("go-client/one_test.go::TestOther", ["SES-1"]),
+        ("go-client/one_test.go::TestEnd", ["SES-10", "RDV-2"]),
+        ("go-client/one_test.go::TestNothing", None),
+        ("js-client/test/one.test.js::ends", ["SES-3"]),
+        ("js-client/test/one.test.js::is ${that}", []),
     ]
 
 
