@@ -93,7 +93,7 @@ def tests(session: nox.Session) -> None:
         return
     # An exception at any opcode may leave the interpreter itself off balance (CPython
     # 3.11 miscounts its recursion then), so those tests have one of their own.
-    interrupts = "tests/test_interrupts.py"
+    interrupts = "tests/aio/test_interrupts.py"
     session.run("pytest", *options, f"--ignore={interrupts}")
     session.run("pytest", *options, "--tb=native", interrupts)
 

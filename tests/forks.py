@@ -9,12 +9,14 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ipc_channel import fork
 from raw import PATIENCE, open_descriptors
 
 SERVICE = Path(__file__).with_name("forking_service.py")
@@ -46,6 +48,21 @@ def held_by_a_child(before: set[str]) -> list[str]:
     """Return what a forked child holds open beyond what we did ``before``."""
     held: list[str] = in_child(lambda: sorted(open_descriptors() - before))
     return [text for text in held if " pipe:" not in text]  # it reports through one
+
+
+def is_lock_free() -> bool:
+    """Whether this thread could open a descriptor now."""
+    if free := fork.lock.acquire(blocking=False):
+        fork.lock.release()
+    return free
+
+
+def in_a_thread(work: Callable[[], bool]) -> bool:
+    done: list[bool] = []
+    thread = threading.Thread(target=lambda: done.append(work()))
+    thread.start()
+    thread.join()
+    return done[0]
 
 
 class Service:

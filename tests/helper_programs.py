@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ipc_channel import IPCChannel
+
 _CONNECT = """
 import os, sys
 i, o = os.environ["IPC_CHANNEL_IN"], os.environ["IPC_CHANNEL_OUT"]
@@ -68,6 +70,13 @@ def connected(code: str) -> list[str]:
     return program(_CONNECT + code)
 
 
+async def told(channel: IPCChannel) -> int:
+    """Return the pid that a helper tells."""
+    message = await channel.read()
+    assert message is not None
+    return int(message)
+
+
 BEHAVES = connected(_BEHAVE)
 """Connects, and leaves once the channel ends."""
 
@@ -76,3 +85,6 @@ IGNORES = connected(_IGNORE)
 
 DIES = ["/bin/sh", "-c", "exit 3"]
 """Ends at once."""
+
+DEAF = "_signal.signal(_signal.SIGTERM, _signal.SIG_IGN)"
+"""Code of a child that ignores SIGTERM."""

@@ -19,7 +19,16 @@ from typing import Any
 import pytest
 
 import raw
-from forks import ends, forking_service, has_ended, held_by_a_child, in_child, run
+from forks import (
+    ends,
+    forking_service,
+    has_ended,
+    held_by_a_child,
+    in_a_thread,
+    in_child,
+    is_lock_free,
+    run,
+)
 from ipc_channel import (
     Helper,
     IPCChannelClient,
@@ -438,21 +447,6 @@ def test_one_that_cannot_be_let_go_keeps_no_other_open(error: type[BaseException
     assert in_child(lambda: in_child(lambda: in_a_thread(is_lock_free)))
     for held in all_held:
         os.close(held.fd)
-
-
-def is_lock_free() -> bool:
-    """Whether this thread could open a descriptor now."""
-    if free := fork.lock.acquire(blocking=False):
-        fork.lock.release()
-    return free
-
-
-def in_a_thread(work: Callable[[], bool]) -> bool:
-    done: list[bool] = []
-    thread = threading.Thread(target=lambda: done.append(work()))
-    thread.start()
-    thread.join()
-    return done[0]
 
 
 def test_a_grandchild_keeps_what_the_child_has_opened() -> None:

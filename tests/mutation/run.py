@@ -32,105 +32,13 @@ from pathlib import Path
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
-ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from mutation.tested_by import ON_UVLOOP, TESTS, source_of  # found by the line above
+from named_tests import ROOT, files_of
+
 # A mutant that hangs costs time but no work, and every other one waits for peers.
 WORKERS = 3 * (os.cpu_count() or 1)
 SURVIVORS = Path(__file__).parent / "survivors.toml"
-TESTS = {
-    "framing": ["framing"],
-    "rendezvous": ["rendezvous", "named_pipe", "pipe_refusals"],
-    "receiver": [
-        "receiver",
-        "close",
-        "streams",
-        "sender",
-        "tcp_socket",
-        "use",
-        "endpoint",
-    ],
-    "sender": ["sender", "close", "use", "tcp_socket", "faults"],
-    "session": [
-        "close",
-        "use",
-        "receiver",
-        "sender",
-        "tcp_socket",
-        "named_pipe",
-        "channel",
-        "endpoint",
-        "loops",
-        "streams",
-    ],
-    "stream": [
-        "stream",
-        "passers_by",
-        "endpoint",
-        "close",
-        "sender",
-        "receiver",
-        "tcp_socket",
-        "use",
-    ],
-    "endpoint": [
-        "endpoint",
-        "connect_races",
-        "loops",
-        "tcp_listener",
-        "use",
-        "close",
-        "channel",
-        "streams",
-        "helper",
-    ],
-    "pipe_stream": ["named_pipe", "passers_by", "endpoint", "use", "sender", "close"],
-    "named_pipe": [
-        "named_pipe",
-        "pipe_refusals",
-        "passers_by",
-        "connect_races",
-        "endpoint",
-        "use",
-        "sender",
-    ],
-    "tcp_stream": [
-        "tcp_socket",
-        "tcp_listener",
-        "streams",
-        "close",
-        "endpoint",
-        "use",
-        "receiver",
-    ],
-    "tcp_listener": ["tcp_listener", "peer_user", "use"],
-    "refusals": ["tcp_listener"],
-    "users": ["peer_user"],
-    "fork": ["fork"],
-    "process": ["process", "helper_end", "helper_group", "helper_interrupt"],
-    "spawn": ["helper_spawn", "helper_interrupt"],
-    "helper_process": ["helper", "helper_cancel", "helper_end"],
-    "helper_start": ["helper", "helper_cancel"],
-    "helper_command": ["helper_spawn", "helper"],
-    "advice": ["helper_spawn"],
-    "private_directory": ["private_directory", "stale_directories", "umask"],
-    "temporary_directory": ["temporary_directory"],
-    "pipe_files": ["precious_files", "pipe_refusals", "swapped_pipes"],
-    "pipe_write": ["sigpipe"],
-    "log": ["faults"],
-    "tcp_socket": [
-        "tcp_socket",
-        "connect_races",
-        "tcp_listener",
-        "streams",
-        "endpoint",
-        "use",
-        "channel",
-        "peer_user",
-    ],
-    "peer_user": ["peer_user", "tcp_listener"],
-    "waiter": ["waiter", "receiver", "use"],
-}
-# Sockets are where the loops differ, and when a task's callbacks come.
-ON_UVLOOP = {"receiver", "stream", "tcp_stream", "tcp_socket", "tcp_listener", "endpoint"}
 SLOW = "debug or hundred or many_cycles"
 # A test that hangs is ended, and a whole run only if even that does not help: the
 # time it takes on a busy machine must not pass for a mutant that was noticed.
@@ -160,12 +68,6 @@ class Mutant:
     after: str
     rows: range
     diff: str
-
-
-def source_of(module: str) -> Path:
-    """Return where a module is, in a checkout or a copy."""
-    (found,) = (ROOT / "python" / "ipc_channel").rglob(f"{module}.py")
-    return found.relative_to(ROOT)
 
 
 def mutants(module: str) -> Iterator[Mutant]:
@@ -232,7 +134,7 @@ class Bench:
     def __init__(self, module: str, directory: Path) -> None:
         self._module = module
         # Files that notice much come first.
-        self._noticed = Counter(dict.fromkeys(TESTS[module], 0))
+        self._noticed = Counter(dict.fromkeys(files_of(*TESTS[module]), 0))
         self._trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for worker in range(WORKERS):
             self._trees.put(copy_project(directory / str(worker)))
@@ -252,7 +154,7 @@ class Bench:
 
     def _test(self, tree: Path) -> str:
         slow = SLOW if self._module in ON_UVLOOP else f"{SLOW} or uvloop"
-        files = [f"tests/test_{name}.py" for name, _ in self._noticed.most_common()]
+        files = [name for name, _ in self._noticed.most_common()]
         options = ["-x", "-q", "-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT}"]
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *options, "-k", f"not ({slow})", *files],
@@ -275,9 +177,9 @@ class Bench:
             process.wait()
         if process.returncode == 0:
             return "survived"
-        for name in re.findall(
-            r"^(?:FAILED|ERROR) tests/test_(\w+)\.py", output, re.MULTILINE
-        )[:1]:
+        for name in re.findall(r"^(?:FAILED|ERROR) (tests/\S+?\.py)", output, re.MULTILINE)[
+            :1
+        ]:
             self._noticed[name] += 1
         return "noticed"
 

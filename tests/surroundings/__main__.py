@@ -17,36 +17,27 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from named_tests import ROOT, files_of
 from surroundings.catalog import SURROUNDINGS, Surrounding
 
-ROOT = Path(__file__).parents[2]
-# Not fast, or the same wherever they run. test_interrupts.py also raises where no signal
+# The tests of the package itself.
+ALL = ("", "protocol/", "aio/", "transports/", "helper/")
+# Not fast, or the same wherever they run. aio/test_interrupts.py also raises where no signal
 # handler could, such as between the last step of a block and the release of its lock: it
 # wants an interpreter of its own.
-LEFT_OUT = {
-    f"test_{name}.py"
-    for name in (
-        *("cancellation", "helper_cancel", "helper_interrupt", "interrupts"),
-        *("client_readmes", "framing", "help", "layers", "readme", "registry"),
-        *(
-            "rendezvous",
-            "requirements",
-            "session_model",
-            "session_state",
-            "umask",
-            "waiter",
-        ),
-    )
-}
+LEFT_OUT = (
+    *("protocol/", "aio/cancellation", "aio/interrupts", "aio/session_model", "aio/waiter"),
+    *("helper/cancel", "helper/interrupt", "transports/registry", "transports/umask"),
+    *("client_readmes", "help", "layers", "readme", "requirements"),
+)
 # What a session does once it is connected: only some surroundings can change that.
-SESSIONS = {
-    f"test_{name}.py"
-    for name in (
-        *("browser_bytes", "channel", "clock", "close", "connect_races", "endpoint"),
-        *("faults", "loops", "messages_of_errors", "passers_by", "peer_user", "receiver"),
-        *("sender", "stream", "streams", "swapped_pipes", "tcp_listener", "tcp_socket"),
-    )
-}
+SESSIONS = (
+    *("aio/clock", "aio/close", "aio/endpoint", "aio/faults", "aio/loops", "aio/receiver"),
+    *("aio/sender", "aio/stream", "transports/connect_races", "transports/passers_by"),
+    *("transports/peer_user", "transports/streams", "transports/swapped_pipes"),
+    *("transports/tcp_listener", "transports/tcp_socket"),
+    *("browser_bytes", "channel", "messages_of_errors"),
+)
 SINGLE = ("tests/benchmarks/test_pairs.py::test_nothing_is_left_of_a_run_that_is_ended",)
 UNWANTED = (
     ".git",
@@ -101,10 +92,9 @@ def is_wanted(one: Surrounding, names: Sequence[str]) -> bool:
 
 
 def fast_tests(one: Surrounding) -> list[str]:
-    paths = sorted((ROOT / "tests").glob("test_*.py"))
-    left_out = LEFT_OUT if one.changes_sessions else LEFT_OUT | SESSIONS
-    fast = [str(path.relative_to(ROOT)) for path in paths if path.name not in left_out]
-    return [*fast, *SINGLE]
+    names = LEFT_OUT if one.changes_sessions else LEFT_OUT + SESSIONS
+    left_out = set(files_of(*names))
+    return [*(file for file in files_of(*ALL) if file not in left_out), *SINGLE]
 
 
 def run(one: Surrounding, directory: Path, tests: Sequence[str]) -> Result:

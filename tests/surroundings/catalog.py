@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from named_tests import files_of
 from surroundings import stage
 
 Words = Callable[[Path], list[str]]
@@ -89,8 +90,10 @@ SURROUNDINGS = (
         "no quota of pipe buffers left",
         # The others fill pipes, and know how much one takes.
         tests=tuple(
-            f"tests/test_{name}.py"
-            for name in ("channel", "close", "connect_races", "endpoint", "fork", "helper")
+            files_of(
+                *("aio/close", "aio/endpoint", "channel", "fork", "helper/helper"),
+                "transports/connect_races",
+            )
         ),
         before=as_user(_POOR_USER, sys.executable, _HOG),
         user=_POOR_USER,

@@ -15,8 +15,8 @@ from injector import Injector
 from ipc_channel.helper import process
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.process import PosixChild
+from process_tree import children
 from raw import PATIENCE
-from test_helper_cancel import children
 
 SLEEPS = ["/bin/sleep", "1000"]
 

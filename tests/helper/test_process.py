@@ -19,16 +19,15 @@ from typing import Any
 
 import pytest
 
-from helper_programs import BEHAVES, DIES, IGNORES, with_child
+from helper_programs import BEHAVES, DEAF, DIES, IGNORES, told, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel
 from ipc_channel.helper import process
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess
 from ipc_channel.helper.process import PosixChild
 from ipc_channel.helper.windows_process import WindowsChild
+from process_tree import children, kill_if_alive, lives
 from raw import PATIENCE, eventually, no_descriptor_left, open_descriptors
-from test_helper_cancel import children
-from test_helper_group import DEAF, kill_if_alive, lives, told
 
 SLEEPS = ["/bin/sleep", "1000"]
 LINUX = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))

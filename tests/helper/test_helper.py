@@ -23,7 +23,7 @@ from ipc_channel import (
 )
 from raw import PATIENCE, eventually, open_descriptors
 
-ECHO = [sys.executable, str(Path(__file__).parents[1] / "python" / "examples" / "echo.py")]
+ECHO = [sys.executable, str(Path(__file__).parents[2] / "python" / "examples" / "echo.py")]
 
 SPEAK = (
     "import os;"
@@ -264,7 +264,7 @@ async def test_impossible_arguments() -> None:
 
 async def test_environment_and_directory(tmp_path: Path) -> None:
     body = "await channel.write((os.environ['ONLY'] + os.getcwd()).encode())"
-    package = str(Path(__file__).parents[1] / "python")
+    package = str(Path(__file__).parents[2] / "python")
     helper = Helper(
         main(body),
         make_ipc_channel(),

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from helper_programs import BEHAVES, DIES, IGNORES, connected, with_child
+from helper_programs import BEHAVES, DIES, IGNORES, connected, told, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel, make_ipc_channel_client
+from process_tree import lives
 from raw import PATIENCE, dial, eventually
-from test_helper_group import lives, told
 
 SLEEPS = ["/bin/sleep", "1000"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import signal
 from pathlib import Path
@@ -11,39 +10,13 @@ from typing import Any
 
 import pytest
 
-from helper_programs import IGNORES, program, with_child
-from ipc_channel import Helper, IPCChannel, make_ipc_channel
+from helper_programs import DEAF, IGNORES, program, told, with_child
+from ipc_channel import Helper, make_ipc_channel
+from process_tree import child_of, kill_if_alive, lives
 from raw import PATIENCE, eventually
 
-DEAF = "_signal.signal(_signal.SIGTERM, _signal.SIG_IGN)"
 # A shell of its own for two commands: the helper proper is its child.
 WRAPPED = ["/bin/sh", "-c", f"{shlex.join(IGNORES)}; exit 3"]
-
-
-def lives(pid: int) -> bool:
-    """Whether a process runs; one that nobody has reaped yet does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-
-
-def child_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-
-
-def kill_if_alive(pid: int) -> None:
-    """Kill what a test has left on purpose."""
-    if lives(pid):
-        os.kill(pid, signal.SIGKILL)
-
-
-async def told(channel: IPCChannel) -> int:
-    """Return the pid that a helper tells."""
-    message = await channel.read()
-    assert message is not None
-    return int(message)
 
 
 async def test_a_helper_behind_a_shell_is_ended_with_it(transport: Any) -> None:

@@ -301,7 +301,9 @@ async def test_both_ends_ours(transport: str) -> None:
 
 
 @pytest.mark.covers("SES-2")
-@pytest.mark.parametrize("transport", ["tcp"])  # test_passers_by.py has named pipes
+@pytest.mark.parametrize(
+    "transport", ["tcp"]
+)  # transports/test_passers_by.py has named pipes
 async def test_a_client_that_came_wrote_and_left(transport: str) -> None:
     server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     peer = dial(server.out_path, server.in_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +11,11 @@ import pytest
 from counting import LOOPS
 from helper_programs import BEHAVES, DIES, IGNORES
 from ipc_channel import Helper, HelperError, make_ipc_channel
+from process_tree import children
 from raw import PATIENCE, open_descriptors
 
 HELPERS = {"behaves": BEHAVES, "ignores": IGNORES, "dies": DIES}
 Act = Callable[[Helper], Coroutine[Any, Any, Any]]
-
-
-def children() -> list[int]:
-    """Return the processes that were started here and are not reaped."""
-    found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return sorted(found)
 
 
 async def cancelled_after(count: int, act: Callable[[], Coroutine[Any, Any, Any]]) -> bool:

@@ -15,8 +15,8 @@ import pytest
 
 import dispositions
 from helper_programs import IGNORES, connected
+from process_tree import lives
 from raw import PATIENCE
-from test_helper_group import lives
 
 SERVICE = """
 import asyncio, sys

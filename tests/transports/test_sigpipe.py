@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import raw
+
 PROGRAM = """
 import asyncio, signal, sys
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -59,7 +61,7 @@ async def test_a_write_to_nobody(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, way, loop, transport, role, str(tmp_path)),
         stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parent,
+        cwd=Path(raw.__file__).parent,
     )
     output, _ = await process.communicate()
     assert process.returncode == 0

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 import dispositions
+from forks import in_a_thread, is_lock_free
 from ipc_channel.transports import private_directory
 from ipc_channel.transports.private_directory import PrivateDirectory, remove_stale
 from raw import PATIENCE
-from test_fork import in_a_thread, is_lock_free
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: needs root")
 

@@ -1,0 +1,20 @@
+"""The mutants of every module meet tests that exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from mutation import tested_by
+from named_tests import files_of
+
+
+@pytest.mark.parametrize("module", sorted(tested_by.TESTS))
+def test_what_covers_a_module_exists(module: str) -> None:
+    assert tested_by.source_of(module).stem == module
+    assert files_of(*tested_by.TESTS[module])
+
+
+def test_every_module_is_covered() -> None:
+    known = {path.stem for path in tested_by.modules() if path.stem != "__init__"}
+    assert known == set(tested_by.TESTS)
+    assert set(tested_by.TESTS) >= tested_by.ON_UVLOOP
