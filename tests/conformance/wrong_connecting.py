@@ -48,6 +48,20 @@ def leaves_before_it_is_let_in() -> None:
     Session._finish = finish
 
 
+@fault("connect/tcp/full-queue")
+def connects_as_long_as_the_system_likes() -> None:
+    real = socket.socket.connect_ex
+
+    def connect(self: socket.socket, address: Any) -> int:
+        self.setblocking(True)
+        try:
+            return real(self, address)
+        finally:
+            self.setblocking(False)
+
+    socket.socket.connect_ex = connect
+
+
 @fault("connect/timeout")
 def ignores_its_timeout() -> None:
     set_timeout(lambda timeout: 3600)

@@ -8,7 +8,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from ipc_channel.conformance.case import CaseFailedError, in_time
+from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.wire import PAUSE, Wire
 
@@ -41,6 +41,10 @@ class RawServer(ABC):
     @abstractmethod
     async def is_visited(self) -> bool:
         """Whether the testee is at the rendezvous, at least half way."""
+
+    async def fill_queue(self) -> socket.socket:
+        """Leave the testee no room among those who wait to be accepted (Linux)."""
+        raise NotApplicableError("this transport has no queue")
 
     @abstractmethod
     def close(self) -> None:
@@ -129,6 +133,15 @@ class RawListener(RawServer):
         sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._wire(sock)
+
+    async def fill_queue(self) -> socket.socket:
+        self._listener.listen(0)  # room for one, as Linux counts
+        held = socket.socket()
+        held.setblocking(False)
+        address = self._listener.getsockname()
+        await asyncio.get_running_loop().sock_connect(held, address)
+        self._trace.add("server  has its queue full, and accepts nothing")
+        return held
 
     def _wire(self, sock: socket.socket) -> Wire:
         self._trace.add("server  accepted a connection")

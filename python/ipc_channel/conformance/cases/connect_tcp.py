@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 from ipc_channel.conformance.case import case
 from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.trial import Trial
@@ -43,3 +46,19 @@ async def reset_at_once(t: Trial) -> None:
     await t.connected(connecting)
     peer.reset()
     await t.reads_error("reset", "reset")
+
+
+@case("connect/tcp/full-queue", "RDV-9", transports=_TCP)
+async def full_queue(t: Trial) -> None:
+    """A server that listens, but whose queue is full, does not keep it beyond the timeout."""
+    if sys.platform != "linux":
+        t.skip("other systems refuse a connection for which the queue has no room")
+    held = await t.server.fill_queue()
+    for seconds in (0.3, 0):
+        start = time.monotonic()
+        await t.fail("timeout", "connect", **t.paths(), timeout=seconds)
+        took = time.monotonic() - start
+        t.expect(took >= seconds, "the time until it gave up", f">= {seconds} s", took)
+        late = seconds + t.patience / 2
+        t.expect(took < late, "the time until it gave up", f"{seconds} s", took)
+    held.close()
