@@ -15,6 +15,8 @@ import (
 
 // Once the client has left, nobody can tell whose it was, and a server refuses
 // it together with what it sent.
+//
+// Covers RDV-48, SES-31.
 func TestCloseStaysUntilAccepted(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		listener, err := net.Listen("tcp", address)
@@ -46,6 +48,8 @@ func TestCloseStaysUntilAccepted(t *testing.T) {
 }
 
 // Where it cannot be seen whether the server has let the client in, it stays.
+//
+// Covers RDV-48.
 func TestAcceptedIsUnknown(t *testing.T) {
 	l := listen(t, 1)
 	c := mustDial(t, l.port, l.port, nil)
@@ -63,6 +67,8 @@ func TestAcceptedIsUnknown(t *testing.T) {
 }
 
 // A peer that has sent something holds the connection, whatever can be seen.
+//
+// Covers SES-63.
 func TestWhoSpeaksHasAccepted(t *testing.T) {
 	for _, when := range []string{"before close", "after"} {
 		t.Run(when, func(t *testing.T) {
@@ -87,6 +93,8 @@ func TestWhoSpeaksHasAccepted(t *testing.T) {
 }
 
 // The connection of a listener for both versions is in the other table.
+//
+// Covers RDV-48, SES-63.
 func TestAcceptedByBothVersions(t *testing.T) {
 	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -110,6 +110,8 @@ func benchmark(b *testing.B, run func(b *testing.B, c *Channel, p *peer, size in
 
 // With one context, which may be one that can end, and memory that is used
 // again, nothing is allocated per message.
+//
+// Beyond the specification: reading and writing allocate nothing per message.
 func TestNoAllocations(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)

@@ -38,6 +38,7 @@ func pending(t *testing.T, c *Channel) int {
 	return int(n)
 }
 
+// Covers SES-5, SES-31, SES-32.
 func TestCloseSendsEverything(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -58,6 +59,8 @@ func TestCloseSendsEverything(t *testing.T) {
 }
 
 // A peer that writes before it reads gets everything too.
+//
+// Covers SES-31, SES-34, SES-60.
 func TestCloseWhilePeerWrites(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{Linger: generous})
@@ -81,6 +84,7 @@ func TestCloseWhilePeerWrites(t *testing.T) {
 	})
 }
 
+// Covers SES-21, SES-26, SES-31, SES-33.
 func TestCloseCompletesCancelledWrite(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{Linger: generous})
@@ -111,6 +115,7 @@ func TestCloseCompletesCancelledWrite(t *testing.T) {
 	})
 }
 
+// Covers SES-30, SES-31, SES-32, SES-33.
 func TestCloseLingersOnFullStream(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		const linger = 50 * time.Millisecond
@@ -137,6 +142,8 @@ func TestCloseLingersOnFullStream(t *testing.T) {
 
 // A peer that reads steadily gets everything, although that takes longer than
 // the linger.
+//
+// Covers SES-31, SES-51.
 func TestLingerCountsAnew(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{Linger: time.Second})
@@ -167,6 +174,8 @@ func TestLingerCountsAnew(t *testing.T) {
 }
 
 // The system has taken it all, but the peer's has no room for it.
+//
+// Covers SES-60, SES-63.
 func TestCloseWaitsUntilPeerHasAll(t *testing.T) {
 	checkLeaks(t)
 	c, p := openTCP(t, &Options{Linger: generous})
@@ -190,6 +199,7 @@ func TestCloseWaitsUntilPeerHasAll(t *testing.T) {
 	must(t, wait(t, closed))
 }
 
+// Covers SES-51, SES-52, SES-62.
 func TestLingerTimer(t *testing.T) {
 	now := time.Now()
 	linger := lingerTimer{limit: time.Second}
@@ -208,6 +218,7 @@ func TestLingerTimer(t *testing.T) {
 	}
 }
 
+// Covers SES-5, SES-26, SES-30, SES-32.
 func TestCloseAnyNumberOfTimes(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -227,6 +238,7 @@ func TestCloseAnyNumberOfTimes(t *testing.T) {
 	})
 }
 
+// Covers SES-5, SES-6.
 func TestCloseDiscardsUnreadMessages(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -238,6 +250,7 @@ func TestCloseDiscardsUnreadMessages(t *testing.T) {
 }
 
 // A close frame behind a message that no read has returned is not the end.
+//
 // Covers SES-6.
 func TestCloseBeforeTheReaderReachesTheEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
@@ -254,6 +267,7 @@ func TestCloseBeforeTheReaderReachesTheEnd(t *testing.T) {
 	})
 }
 
+// Covers SES-32.
 func TestCyclesLeaveNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		for range 50 {

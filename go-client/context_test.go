@@ -11,6 +11,8 @@ import (
 )
 
 // A context that ends just as a stale deadline is taken away still ends the wait.
+//
+// Beyond the specification: a context ends a wait at whatever moment it ends.
 func TestContextEndsAsDeadlineIsReset(t *testing.T) {
 	for _, what := range []string{"read", "write"} {
 		t.Run(what, func(t *testing.T) {
@@ -76,6 +78,7 @@ func (c *countedContext) AfterFunc(func()) func() bool {
 	return func() bool { c.waiting--; return true }
 }
 
+// Beyond the specification: a closed Channel waits for no context any more.
 func TestCloseLetsContextsGo(t *testing.T) {
 	c := newFakeStream().channel(nil)
 	reading := &countedContext{Context: context.Background(), done: make(chan struct{})}

@@ -62,6 +62,8 @@ func FuzzDecoder(f *testing.F) {
 }
 
 // Large payloads survive every mix of lent memory and lenders that give up.
+//
+// Covers FRM-2, FRM-9.
 func TestLargePayloads(t *testing.T) {
 	for _, size := range []int{readAhead - 4, readAhead - 3, readAhead, allowance, allowance + 1, 3*allowance + 5} {
 		for _, room := range []int{0, size - 1, size, 2 * size} {

@@ -12,6 +12,7 @@ import (
 	"time"
 )
 
+// Beyond the specification: how a Channel shows itself in text and logs.
 func TestChannelTellsWhatItIs(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{MaxMessageSize: 5, Linger: 20 * time.Millisecond})

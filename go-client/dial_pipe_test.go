@@ -14,6 +14,8 @@ import (
 
 // The server may open its ends in any order, blocking or not, before or after
 // the client comes.
+//
+// Covers RDV-10, RDV-22.
 func TestPipeOpenOrders(t *testing.T) {
 	for _, readFirst := range []bool{true, false} {
 		for _, serverFirst := range []bool{true, false} {
@@ -58,6 +60,7 @@ func TestPipeOpenOrders(t *testing.T) {
 	}
 }
 
+// Covers RDV-21.
 func TestPipesCreatedLate(t *testing.T) {
 	checkLeaks(t)
 	dir := t.TempDir()
@@ -77,6 +80,7 @@ func TestPipesCreatedLate(t *testing.T) {
 	must(t, wait(t, dialled))
 }
 
+// Covers RDV-1, RDV-11, RDV-21.
 func TestRefusedPaths(t *testing.T) {
 	in, out := makePipes(t)
 	dir := t.TempDir()
@@ -121,6 +125,8 @@ func TestRefusedPaths(t *testing.T) {
 
 // When one path is refused, the other is not even opened: a server that waits
 // there for its client goes on waiting.
+//
+// Covers RDV-11.
 func TestRefusedPathOpensNothing(t *testing.T) {
 	in, _ := makePipes(t)
 	opened := background(func() error {
@@ -143,6 +149,8 @@ func TestRefusedPathOpensNothing(t *testing.T) {
 }
 
 // The path may lead elsewhere by the time that it is opened.
+//
+// Covers RDV-21.
 func TestOpenedIsNoPipe(t *testing.T) {
 	checkLeaks(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -158,7 +166,9 @@ func TestOpenedIsNoPipe(t *testing.T) {
 }
 
 // A server locks the pipe that it reads, so that a client whose paths are swapped is told.
-func TestSwappedPaths(t *testing.T) { // RDV-35
+//
+// Covers RDV-35.
+func TestSwappedPaths(t *testing.T) {
 	for _, locked := range []int{syscall.LOCK_EX, syscall.LOCK_SH, syscall.LOCK_UN} {
 		t.Run(sprint("lock ", locked), func(t *testing.T) {
 			checkLeaks(t)
@@ -186,7 +196,9 @@ func TestSwappedPaths(t *testing.T) { // RDV-35
 }
 
 // The server may come, and lock, only after a client with swapped paths.
-func TestSwappedPathsServerComesLater(t *testing.T) { // RDV-35
+//
+// Covers RDV-35.
+func TestSwappedPathsServerComesLater(t *testing.T) {
 	checkLeaks(t)
 	in, out := makePipes(t)
 	dialled := background(func() error {
@@ -203,6 +215,7 @@ func TestSwappedPathsServerComesLater(t *testing.T) { // RDV-35
 	}
 }
 
+// Covers RDV-9, RDV-21.
 func TestEmptyDirectoryStaysEmpty(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Dial(testContext(t), filepath.Join(dir, "in"), filepath.Join(dir, "out"), &Options{Timeout: -1})

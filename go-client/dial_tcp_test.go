@@ -14,6 +14,7 @@ import (
 	"time"
 )
 
+// Covers RDV-9, RDV-10, RDV-43.
 func TestTCPListenerComesLate(t *testing.T) {
 	checkLeaks(t)
 	fd := bound(t)
@@ -40,6 +41,7 @@ func TestTCPListenerComesLate(t *testing.T) {
 	must(t, c.Close())
 }
 
+// Covers RDV-9.
 func TestTCPOneTryConnects(t *testing.T) {
 	checkLeaks(t)
 	l := listen(t, 1)
@@ -50,6 +52,8 @@ func TestTCPOneTryConnects(t *testing.T) {
 }
 
 // With a full backlog the handshake gets no answer, and Dial ends on time.
+//
+// Covers RDV-9, RDV-10.
 func TestTCPFullBacklog(t *testing.T) {
 	checkLeaks(t)
 	l := listen(t, 0)
@@ -83,6 +87,8 @@ func TestTCPFullBacklog(t *testing.T) {
 }
 
 // Connecting from the port itself does what may happen by chance.
+//
+// Covers RDV-44.
 func TestTCPSelfConnectionIsRefused(t *testing.T) {
 	checkLeaks(t)
 	fd := bound(t)
@@ -97,6 +103,8 @@ func TestTCPSelfConnectionIsRefused(t *testing.T) {
 
 // Binding to an address that nobody has gives the error of a connect for which
 // there is no port left, or no ::1.
+//
+// Covers RDV-11.
 func TestTCPAddressNotAvailable(t *testing.T) {
 	for _, c := range []struct {
 		local, remote string
@@ -114,6 +122,7 @@ func TestTCPAddressNotAvailable(t *testing.T) {
 	}
 }
 
+// Covers RDV-45.
 func TestTCPNoDelay(t *testing.T) {
 	c, _ := openTCP(t, nil)
 	raw, err := c.stream.(*tcpStream).SyscallConn()
@@ -127,6 +136,8 @@ func TestTCPNoDelay(t *testing.T) {
 }
 
 // A server that serves somebody else resets us.
+//
+// Covers RDV-49, SES-5, SES-26.
 func TestTCPReset(t *testing.T) {
 	checkLeaks(t)
 	c, p := openTCP(t, nil)
@@ -138,6 +149,7 @@ func TestTCPReset(t *testing.T) {
 	must(t, c.Close())
 }
 
+// Covers SES-23.
 func TestTCPWriteAfterPeerLeft(t *testing.T) {
 	checkLeaks(t)
 	c, p := openTCP(t, nil)
@@ -173,6 +185,8 @@ func (s slowWrite) Write(p []byte) (int, error) {
 }
 
 // The system tells of a reset once, perhaps to a Write; the Read then sees an end.
+//
+// Covers SES-3, SES-23.
 func TestTCPResetOfBoth(t *testing.T) {
 	for range 20 {
 		c, p := openTCP(t, nil)
@@ -195,6 +209,8 @@ func TestTCPResetOfBoth(t *testing.T) {
 }
 
 // A timeout of ours is not one of the caller's context.
+//
+// Covers RDV-9.
 func TestTCPErrorsOfDial(t *testing.T) {
 	l := listen(t, 0)
 	defer func() { syscall.Close(l.fd); l.fd = -1 }()

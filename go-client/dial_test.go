@@ -14,6 +14,7 @@ import (
 	"time"
 )
 
+// Covers RDV-9, RDV-10, RDV-21, RDV-43.
 func TestDialTimeout(t *testing.T) {
 	in, out := makePipes(t)
 	dir := t.TempDir()
@@ -51,6 +52,8 @@ func TestDialTimeout(t *testing.T) {
 }
 
 // Whoever calls a Dial off is told what was in the way.
+//
+// Beyond the specification: the error of a Dial that is called off says what was in the way.
 func TestCalledOffDialSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -60,6 +63,7 @@ func TestCalledOffDialSaysWhy(t *testing.T) {
 	}
 }
 
+// Covers RDV-10.
 func TestDialCancelled(t *testing.T) {
 	in, out := makePipes(t)
 	held := bound(t)
@@ -86,6 +90,7 @@ func TestDialCancelled(t *testing.T) {
 	}
 }
 
+// Beyond the specification: a Dial whose context has ended gives the error of the context itself.
 func TestDialWithEndedContext(t *testing.T) {
 	in, out := makePipes(t)
 	l := listen(t, 1)

@@ -9,7 +9,9 @@ import (
 )
 
 // A server that resets as soon as it has accepted was met, however late this
-// process looks: what it sent is read, then the end. Covers RDV-43.
+// process looks: what it sent is read, then the end.
+//
+// Covers RDV-49, SES-2, SES-5.
 func TestServerResetsAtOnce(t *testing.T) {
 	frame := frameOf([]byte("hello"))
 	for name, test := range map[string]struct {

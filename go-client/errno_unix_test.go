@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// Covers RDV-1, RDV-11.
 func TestErrorsOfPaths(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		var coded *Error
@@ -25,6 +26,7 @@ func TestErrorsOfPaths(t *testing.T) {
 	}
 }
 
+// Covers RDV-11, RDV-43.
 func TestErrorsOfAddresses(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENETUNREACH, syscall.EAFNOSUPPORT, syscall.EACCES, syscall.EPERM} {
 		if !isNever(errno) || isNobodyThere(errno) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 )
 
+// Covers ERR-1.
 func TestErrorMatches(t *testing.T) {
 	for _, v := range []struct {
 		err      error
@@ -46,6 +47,7 @@ func TestErrorMatches(t *testing.T) {
 	}
 }
 
+// Beyond the specification: what options that are left out or negative mean.
 func TestOptions(t *testing.T) {
 	r, err := (*Options)(nil).resolved()
 	if err != nil || r != (Options{DefaultTimeout, DefaultMaxMessageSize, DefaultLinger}) {

@@ -23,6 +23,8 @@ func listedByChild(t *testing.T) map[string]bool {
 }
 
 // A child that inherited the descriptors would keep the session open after our end.
+//
+// Beyond the specification: a child process does not keep the session open.
 func TestChildInheritsNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)

@@ -14,6 +14,8 @@ import (
 
 // A peer whose limit is smaller ends at the header of a large message. Its writer
 // is told that this may be so.
+//
+// Covers SES-23, SES-26.
 func TestFailureWithinMessageTellsOfLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -29,6 +31,7 @@ func TestFailureWithinMessageTellsOfLimit(t *testing.T) {
 	})
 }
 
+// Covers SES-3, SES-23.
 func TestResetWithinMessageTellsOfLimit(t *testing.T) {
 	for range 20 {
 		c, p := openTCP(t, nil)
@@ -48,6 +51,8 @@ func TestResetWithinMessageTellsOfLimit(t *testing.T) {
 
 // A peer that exits at the header of a message, all of which the kernel has taken,
 // resets the connection. Reads and writes tell that its limit may be why.
+//
+// Covers SES-5.
 func TestResetAfterLargeMessageTellsOfLimit(t *testing.T) {
 	for _, size := range []int{100_000, huge} {
 		c, p := openTCP(t, nil)
@@ -70,6 +75,8 @@ func TestResetAfterLargeMessageTellsOfLimit(t *testing.T) {
 }
 
 // A peer that closes drops the rest of a message that exceeds its limit.
+//
+// Beyond the specification: the text of an error tells that the peer's limit may be smaller.
 func TestPeerGoneAfterMessageOverDefaultLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -85,6 +92,7 @@ func TestPeerGoneAfterMessageOverDefaultLimit(t *testing.T) {
 	})
 }
 
+// Covers SES-5.
 func TestResetAfterSmallMessagesDoesNotTellOfLimit(t *testing.T) {
 	c, p := openTCP(t, nil)
 	must(t, c.WriteMessage(testContext(t), pattern(64<<10, 1)))
@@ -94,6 +102,7 @@ func TestResetAfterSmallMessagesDoesNotTellOfLimit(t *testing.T) {
 	}
 }
 
+// Beyond the specification: the text of an error tells of a limit only after a large message.
 func TestFailureBetweenMessagesDoesNotTellOfLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -109,7 +118,9 @@ func TestFailureBetweenMessagesDoesNotTellOfLimit(t *testing.T) {
 }
 
 // Nothing follows a write that failed, which a reader that comes later could take
-// for the rest of the frame. Covers SES-36.
+// for the rest of the frame.
+//
+// Covers SES-23, SES-26, SES-36.
 func TestNothingFollowsFailedWrite(t *testing.T) {
 	// A pipe holds 64 KiB on Linux and macOS: the first frame is 4 bytes longer.
 	for _, size := range []int{64 << 10, 100_000, huge} {
@@ -150,6 +161,8 @@ func TestNothingFollowsFailedWrite(t *testing.T) {
 
 // A write that fails because of a reset that a read has met first is told of the
 // reset, as later ones are.
+//
+// Covers SES-26.
 func TestWritesAreToldOfTheResetThatReadsMet(t *testing.T) {
 	f := newFakeStream()
 	begun, ended := make(chan struct{}), make(chan struct{})
@@ -172,8 +185,9 @@ func TestWritesAreToldOfTheResetThatReadsMet(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A write under way that fails once Close was called is told of that. Covers
-// SES-26 and SES-33.
+// A write under way that fails once Close was called is told of that.
+//
+// Covers SES-26, SES-33.
 func TestOwnCloseComesBeforeTheFailureOfAWrite(t *testing.T) {
 	f := newFakeStream()
 	begun, failed := make(chan struct{}), make(chan struct{})
@@ -195,7 +209,9 @@ func TestOwnCloseComesBeforeTheFailureOfAWrite(t *testing.T) {
 }
 
 // The kernel reports a reset only once: if that was to a write, reads give the error of
-// that write, and so the size of the message that may be why. Covers SES-3.
+// that write, and so the size of the message that may be why.
+//
+// Covers SES-3.
 func TestReadsAreToldOfTheResetThatAWriteMet(t *testing.T) {
 	f := newFakeStream()
 	c := f.channel(nil)

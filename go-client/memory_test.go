@@ -10,6 +10,8 @@ import (
 
 // A large message takes its size of memory, and no more while it is copied than
 // what one header may cost.
+//
+// Covers FRM-6.
 func TestMemoryOfLargeMessage(t *testing.T) {
 	const size = 64 << 20
 	c, p := openTCP(t, nil)

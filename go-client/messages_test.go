@@ -7,6 +7,8 @@ import (
 )
 
 // An error names the value and the limit, and says what to do.
+//
+// Covers RDV-8.
 func TestMessagesOfErrors(t *testing.T) {
 	missing := func(string) (string, bool) { return "", false }
 	empty := func(name string) (string, bool) { return map[string]string{EnvIn: "5"}[name], true }

@@ -54,6 +54,8 @@ func replacePipe(t *testing.T, path string) {
 }
 
 // The server may come, write and leave before this side looks again.
+//
+// Covers RDV-25, SES-26.
 func TestServerCameAndLeft(t *testing.T) {
 	for _, removed := range []bool{false, true} {
 		t.Run(sprint("pipes removed ", removed), func(t *testing.T) {
@@ -80,6 +82,8 @@ func TestServerCameAndLeft(t *testing.T) {
 }
 
 // A server that replaces its pipes is met at the new ones.
+//
+// Covers RDV-23.
 func TestReplacedPipes(t *testing.T) {
 	d, in, out := testPipeConnector(t)
 	mustNotYet(t, d)
@@ -94,6 +98,8 @@ func TestReplacedPipes(t *testing.T) {
 }
 
 // A look whether somebody writes may find bytes, which must not be lost.
+//
+// Covers FRM-2.
 func TestLookFindsFirstByte(t *testing.T) {
 	d, in, out := testPipeConnector(t)
 	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
@@ -114,6 +120,8 @@ func TestLookFindsFirstByte(t *testing.T) {
 }
 
 // A byte that was found in looking is one of the stream, whatever follows.
+//
+// Covers FRM-10.
 func TestOnlyTheFirstByte(t *testing.T) {
 	in, out := makePipes(t)
 	d := newPipeConnector(in, out)
@@ -131,6 +139,8 @@ func TestOnlyTheFirstByte(t *testing.T) {
 }
 
 // Two stray openers, one at each pipe, are not a server: the reader has left.
+//
+// Covers RDV-28.
 func TestStrayOpenersAtBothPipes(t *testing.T) {
 	d, in, out := testPipeConnector(t)
 	reader := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK)
@@ -142,6 +152,8 @@ func TestStrayOpenersAtBothPipes(t *testing.T) {
 }
 
 // Whoever reads what we write, and leaves, is no server that has come and gone.
+//
+// Covers RDV-28, RDV-29.
 func TestStrayOpenerBeforeServer(t *testing.T) {
 	d, in, out := testPipeConnector(t)
 	for range 2 {
@@ -158,6 +170,8 @@ func TestStrayOpenerBeforeServer(t *testing.T) {
 }
 
 // A server may come, write and leave between any two looks of one try.
+//
+// Covers RDV-25.
 func TestServerComesAndLeavesInATry(t *testing.T) {
 	for _, when := range []moment{afterOpening, afterOut} {
 		t.Run(string(when), func(t *testing.T) {
@@ -190,6 +204,8 @@ func TestServerComesAndLeavesInATry(t *testing.T) {
 }
 
 // What the server does after it was not seen and before we look at the paths.
+//
+// Covers RDV-23, RDV-25, RDV-29.
 func TestReplacedWhileOpening(t *testing.T) {
 	const (
 		none, opens, writes = "", "opens", "writes"
@@ -267,6 +283,8 @@ func TestReplacedWhileOpening(t *testing.T) {
 }
 
 // A server may write before it opens what it reads: it is met when it has both.
+//
+// Covers RDV-28.
 func TestServerWritesFirst(t *testing.T) {
 	d, in, out := testPipeConnector(t)
 	syscall.Close(mustOpenAfterTry(t, d)) // a stray opener: nothing but a hang-up is left
@@ -283,6 +301,8 @@ func TestServerWritesFirst(t *testing.T) {
 }
 
 // What an old server has written is not read beside the output to a new one.
+//
+// Covers RDV-23.
 func TestOldInputIsNotPaired(t *testing.T) {
 	d, in, out := testPipeConnector(t)
 	old := mustOpenAfterTry(t, d)

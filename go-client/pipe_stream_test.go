@@ -31,6 +31,8 @@ func openSilent(t *testing.T) (c *Channel, p *peer, in string) {
 
 // Somebody who opens and closes the pipe is not the end of the session, and
 // costs nothing but a look.
+//
+// Covers RDV-26.
 func TestStrayOpener(t *testing.T) {
 	checkLeaks(t)
 	c, p, in := openSilent(t)
@@ -56,6 +58,8 @@ func TestStrayOpener(t *testing.T) {
 
 // A peer that leaves before it has sent a byte ends the session, in whichever
 // order its ends are closed.
+//
+// Covers RDV-26, SES-5.
 func TestPeerLeavesSilently(t *testing.T) {
 	for name, order := range map[string][]func(*peer){
 		"never opened its writing end": {(*peer).closeRead},
@@ -83,6 +87,8 @@ func TestPeerLeavesSilently(t *testing.T) {
 }
 
 // As above, with the reader certain to have seen the false end first.
+//
+// Covers RDV-31, SES-5.
 func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 	checkLeaks(t)
 	c, p, in := openSilent(t)
@@ -107,6 +113,8 @@ func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 
 // The poller reports an error of a full pipe once; by then somebody else may read
 // it, and leave again.
+//
+// Covers RDV-31, SES-5.
 func TestPeerIsFollowedByStrayOpener(t *testing.T) {
 	checkLeaks(t)
 	c, p, _ := openSilent(t)
@@ -123,6 +131,7 @@ func TestPeerIsFollowedByStrayOpener(t *testing.T) {
 	must(t, wait(t, ended))
 }
 
+// Covers SES-31, SES-32, SES-33.
 func TestCloseDuringFalseEnd(t *testing.T) {
 	checkLeaks(t)
 	c, p, _ := openSilent(t)
@@ -141,6 +150,8 @@ func TestCloseDuringFalseEnd(t *testing.T) {
 
 // The peer may come, write and leave between a read that finds nothing and the
 // look whether it is still there.
+//
+// Covers RDV-26, SES-2.
 func TestPeerComesAndLeavesBetweenLooks(t *testing.T) {
 	checkLeaks(t)
 	c, p, in := openSilent(t)
@@ -158,6 +169,8 @@ func TestPeerComesAndLeavesBetweenLooks(t *testing.T) {
 }
 
 // Where the system does not report the end of a pipe, the stream looks for it.
+//
+// Beyond the specification: looking again where the system does not report the end of a pipe.
 func TestRecheck(t *testing.T) {
 	checkLeaks(t)
 	c, p := openPipes(t, nil)

@@ -39,6 +39,7 @@ func handOver(t *testing.T, p *peer, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// Covers FRM-10, SES-5.
 func TestPeerIsKilled(t *testing.T) {
 	frame := frameOf(pattern(1000, 1))
 	for _, v := range []struct {
@@ -71,6 +72,7 @@ func TestPeerIsKilled(t *testing.T) {
 	}
 }
 
+// Covers SES-2, SES-5.
 func TestPeerIsKilledWithUnreadInput(t *testing.T) {
 	c, p := openTCP(t, nil)
 	p.mustWrite(frameOf([]byte("last")))
@@ -82,6 +84,7 @@ func TestPeerIsKilledWithUnreadInput(t *testing.T) {
 	mustEndWith(t, c, EndReset, ErrReset)
 }
 
+// Covers SES-10, SES-22.
 func TestPeerIsStopped(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -109,6 +112,8 @@ func TestPeerIsStopped(t *testing.T) {
 }
 
 // Frames pass through a program that knows nothing of them.
+//
+// Covers FRM-2.
 func TestThroughCat(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -139,6 +144,8 @@ func TestThroughCat(t *testing.T) {
 
 // A helper may have closed its standard output, whose number the channel gets then:
 // a write that fails there must not end the process.
+//
+// Covers RDV-7, SES-23.
 func TestChannelAsStandardOutput(t *testing.T) {
 	const variable = "IPCCHANNEL_TEST_OUTPUT"
 	if os.Getenv(variable) != "" {

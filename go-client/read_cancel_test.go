@@ -11,6 +11,7 @@ import (
 	"time"
 )
 
+// Covers FRM-2, SES-10.
 func TestEverySplit(t *testing.T) {
 	messages := [][]byte{[]byte("one"), pattern(7, 1), {0}}
 	var wire []byte
@@ -45,6 +46,7 @@ func TestEverySplit(t *testing.T) {
 	})
 }
 
+// Covers SES-10.
 func TestCancelledReadLosesNothing(t *testing.T) {
 	big := pattern(300_000, 2)
 	for name, cut := range map[string]int{"idle": 0, "in header": 2, "after header": 4, "in payload": 200_000} {
@@ -74,6 +76,7 @@ func TestCancelledReadLosesNothing(t *testing.T) {
 	}
 }
 
+// Covers SES-10.
 func TestCancelledReadReturnsAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -100,6 +103,7 @@ func TestCancelledReadReturnsAtOnce(t *testing.T) {
 	})
 }
 
+// Covers SES-10.
 func TestCancelledUnderLoad(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -133,6 +137,8 @@ func TestCancelledUnderLoad(t *testing.T) {
 }
 
 // A context that has ended reads nothing, not even what is there.
+//
+// Covers SES-10.
 func TestEndedContextTakesNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)

@@ -14,6 +14,7 @@ import (
 	"time"
 )
 
+// Covers FRM-2.
 func TestSizes(t *testing.T) {
 	sizes := []int{1, 4092, 65531, 65532, 65533, 65534, 65535, 65536, 65537, 1 << 20, 1<<20 + 1, 5 << 20}
 	onEach(t, func(t *testing.T, tr transport) {
@@ -38,6 +39,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
+// Covers SES-11.
 func TestManyReaders(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -81,6 +83,7 @@ func TestManyReaders(t *testing.T) {
 	})
 }
 
+// Covers FRM-9, FRM-10.
 func TestHeaderCostsNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{MaxMessageSize: 1<<31 - 1})
@@ -96,6 +99,7 @@ func TestHeaderCostsNothing(t *testing.T) {
 	})
 }
 
+// Covers FRM-8, SES-1, SES-26, SES-37.
 func TestTooLargeEndsSession(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{MaxMessageSize: 10})
@@ -113,6 +117,7 @@ func TestTooLargeEndsSession(t *testing.T) {
 	})
 }
 
+// Covers SES-1, SES-4, SES-31.
 func TestHalfClose(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -132,6 +137,8 @@ func TestHalfClose(t *testing.T) {
 
 // A forked child of the peer, or a stranger, may hold the descriptors: the
 // close frame ends the session all the same.
+//
+// Covers FRM-3, SES-5.
 func TestCloseFrameEndsHeldStream(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -145,6 +152,7 @@ func TestCloseFrameEndsHeldStream(t *testing.T) {
 	})
 }
 
+// Covers FRM-10.
 func TestMessages(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -171,6 +179,7 @@ func TestMessages(t *testing.T) {
 	})
 }
 
+// Covers FRM-3.
 func TestMessagesEndsQuietly(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -187,6 +196,7 @@ func TestMessagesEndsQuietly(t *testing.T) {
 	})
 }
 
+// Beyond the specification: ReadMessageInto uses the memory that it is lent.
 func TestReadIntoReusesMemory(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -208,6 +218,8 @@ func TestReadIntoReusesMemory(t *testing.T) {
 }
 
 // Lent memory is used, although the message has begun to arrive without it.
+//
+// Covers SES-10.
 func TestReadIntoAfterCancelledRead(t *testing.T) {
 	c, p := openTCP(t, nil)
 	message := pattern(300_000, 2)

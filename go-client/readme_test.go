@@ -26,6 +26,8 @@ func snippet(t *testing.T, language string) string {
 
 // The program of the README builds in a module of its own, made as the README
 // says, and runs.
+//
+// Beyond the specification: the program of the README builds and runs.
 func TestReadme(t *testing.T) {
 	dir := t.TempDir()
 	here, err := os.Getwd()

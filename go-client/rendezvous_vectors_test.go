@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// Covers RDV-1, RDV-2, RDV-3, RDV-4, RDV-5, RDV-6.
 func TestRendezvousVectors(t *testing.T) {
 	var cases []struct {
 		ID, Note, In, Out, Transport, Host string
@@ -38,6 +39,7 @@ func TestRendezvousVectors(t *testing.T) {
 	}
 }
 
+// Covers RDV-7, RDV-8.
 func TestEnvironmentVectors(t *testing.T) {
 	var cases []struct {
 		ID, Note, In, Out, Names string

@@ -14,6 +14,8 @@ import (
 
 // A frame that was sent in part and given up is the last thing that is sent,
 // whatever reads have seen meanwhile.
+//
+// Covers SES-36.
 func TestNothingFollowsAbortedFrame(t *testing.T) {
 	for name, input := range map[string][]byte{"no input": nil, "too large": {255, 255, 255, 255}} {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +56,8 @@ func TestNothingFollowsAbortedFrame(t *testing.T) {
 }
 
 // After a reset that a read has met, nothing is sent, not even what could be.
-// Covers SES-36.
+//
+// Covers SES-26, SES-36.
 func TestNothingFollowsReset(t *testing.T) {
 	f := newFakeStream()
 	f.read = func([]byte) (int, error) { return 0, syscall.ECONNRESET }
@@ -71,6 +74,8 @@ func TestNothingFollowsReset(t *testing.T) {
 
 // What is in a pipe stays there for the peer: Close waits for no end of what it
 // sends, as it does over TCP.
+//
+// Beyond the specification: Close over pipes waits for no end of what the peer sends.
 func TestCloseOverPipesDoesNotWaitForTalkingPeer(t *testing.T) {
 	f := newFakeStream()
 	f.drains = false
@@ -86,6 +91,8 @@ func TestCloseOverPipesDoesNotWaitForTalkingPeer(t *testing.T) {
 }
 
 // A peer that never takes the rest is given up, and Close says so.
+//
+// Covers SES-35, SES-62.
 func TestCloseTellsWhatWasNotTaken(t *testing.T) {
 	for name, test := range map[string]struct {
 		left     int
@@ -116,6 +123,8 @@ func TestCloseTellsWhatWasNotTaken(t *testing.T) {
 }
 
 // What the peer reads of a TCP connection counts before there is room again.
+//
+// Covers SES-52.
 func TestUnsentCountsForLinger(t *testing.T) {
 	f := newFakeStream()
 	left := 20
@@ -133,6 +142,8 @@ func TestUnsentCountsForLinger(t *testing.T) {
 }
 
 // A process that stood still for longer than the linger makes a last try.
+//
+// Covers SES-53.
 func TestOwnStallIsNotThePeers(t *testing.T) {
 	f := newFakeStream()
 	stood := false
@@ -153,6 +164,8 @@ func TestOwnStallIsNotThePeers(t *testing.T) {
 }
 
 // While output waits, input is read and dropped, for however long that takes.
+//
+// Covers SES-34.
 func TestCloseReadsWhileOutputWaits(t *testing.T) {
 	f := newFakeStream()
 	enough := make(chan struct{})

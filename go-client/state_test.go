@@ -138,7 +138,7 @@ func (o *oneOrMore) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Covers SES-1 to SES-6, SES-24, SES-26, SES-30, SES-34 and SES-36.
+// Covers SES-1, SES-3, SES-4, SES-5, SES-6, SES-24, SES-26, SES-30, SES-36.
 func TestSessionVectors(t *testing.T) {
 	var cases []struct {
 		ID, Note string
@@ -274,6 +274,8 @@ func parsePhase(t *testing.T, cell string) phase {
 }
 
 // The vectors say what reads and writes give; the page also names the states.
+//
+// Covers SES-1, SES-5, SES-6.
 func TestTableIsThatOfThePage(t *testing.T) {
 	type key struct {
 		phase phase

@@ -12,7 +12,9 @@ import (
 
 // A server holds both pipes at one moment. Of two stray openers one may leave as the
 // other comes, between any two looks of a try.
-func TestStrayOpenersChangePlacesInATry(t *testing.T) { // RDV-28
+//
+// Covers RDV-28.
+func TestStrayOpenersChangePlacesInATry(t *testing.T) {
 	for _, first := range []string{"reads", "writes"} {
 		for _, when := range []moment{afterOpening, afterOut, afterIn, afterUnseen} {
 			t.Run(sprint(first, " ", when), func(t *testing.T) {
@@ -41,7 +43,9 @@ func TestStrayOpenersChangePlacesInATry(t *testing.T) { // RDV-28
 }
 
 // A Dial that gives up closes both pipes, also when somebody reads the one it writes to.
-func TestGivesUpBothPipes(t *testing.T) { // RDV-10
+//
+// Covers RDV-10.
+func TestGivesUpBothPipes(t *testing.T) {
 	for _, cancelled := range []bool{false, true} {
 		t.Run(sprint("cancelled ", cancelled), func(t *testing.T) {
 			checkLeaks(t)

@@ -44,6 +44,7 @@ func (v streamCase) check(t *testing.T, c *Channel) {
 	mustEndWith(t, c, v.EndReason, want)
 }
 
+// Covers FRM-1, FRM-2, FRM-3, FRM-5, FRM-6, FRM-8, FRM-10, FRM-11, SES-5.
 func TestFrameVectors(t *testing.T) {
 	var cases []streamCase
 	loadVectors(t, "frames.json", &cases)
@@ -149,6 +150,7 @@ func decodeAll(d *decoder, wire []byte, piece int) (messages [][]byte, reason En
 	}
 }
 
+// Covers SES-1, SES-2, SES-5.
 func TestEndVectors(t *testing.T) {
 	var cases []streamCase
 	loadVectors(t, "ends.json", &cases)

@@ -8,7 +8,9 @@ import (
 	"testing"
 )
 
-// RDV-38: in a namespace that does not map our user, every stranger has its number.
+// In a namespace that does not map our user, every stranger has its number.
+//
+// Covers RDV-21, RDV-38.
 func TestUnmappedUserIsNotOurs(t *testing.T) {
 	if os.Getenv("IN_USER_NAMESPACE") != "" {
 		if why := whyNotOurs(uint32(os.Geteuid())); !strings.Contains(why, "stands for every user") {

@@ -14,6 +14,8 @@ import (
 
 // A write that has begun when its context ends is completed; the frames after
 // it are whole.
+//
+// Covers SES-21.
 func TestCancelledWriteIsCompleted(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -48,6 +50,8 @@ func TestCancelledWriteIsCompleted(t *testing.T) {
 }
 
 // A write that has not begun when its context ends sends nothing.
+//
+// Covers SES-21.
 func TestCancelledWriteOnFullPipe(t *testing.T) {
 	checkLeaks(t)
 	c, p := openPipes(t, nil)
@@ -85,6 +89,8 @@ func fillPipe(t *testing.T, path string) int {
 
 // Cancelled at any moment under load, each message arrives whole or not at all,
 // and in order.
+//
+// Covers SES-21.
 func TestCancelledWritesUnderLoad(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)

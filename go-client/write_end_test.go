@@ -11,6 +11,7 @@ import (
 	"time"
 )
 
+// Covers SES-3, SES-23, SES-26.
 func TestPeerDiesWhileWriteWaits(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -38,6 +39,8 @@ func TestPeerDiesWhileWriteWaits(t *testing.T) {
 }
 
 // Messages that arrived before a write failed are delivered all the same.
+//
+// Covers SES-2, SES-24.
 func TestFailedWriteKeepsInput(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -60,6 +63,8 @@ func TestFailedWriteKeepsInput(t *testing.T) {
 }
 
 // A reset that a write has seen is still an end of the kind reset for readers.
+//
+// Covers SES-2, SES-3.
 func TestResetSeenByWrite(t *testing.T) {
 	c, p := openTCP(t, nil)
 	p.mustWrite(frameOf([]byte("one")), []byte{0})
@@ -79,6 +84,8 @@ func TestResetSeenByWrite(t *testing.T) {
 
 // What came before a reset that a write has met is read first, and what it says
 // of the end holds.
+//
+// Covers SES-2, SES-3, SES-5.
 func TestEndBeforeReset(t *testing.T) {
 	for _, v := range []struct {
 		wire   []byte
@@ -102,6 +109,8 @@ func TestEndBeforeReset(t *testing.T) {
 }
 
 // An own close is the end, although a write has met a reset before.
+//
+// Covers SES-6.
 func TestCloseAfterReset(t *testing.T) {
 	c, p := openTCP(t, nil)
 	p.reset()
@@ -110,6 +119,7 @@ func TestCloseAfterReset(t *testing.T) {
 	mustEndWith(t, c, EndLocal, ErrClosed)
 }
 
+// Covers SES-23, SES-24.
 func TestIdleReaderGone(t *testing.T) {
 	checkLeaks(t)
 	c, p := openPipes(t, nil)
@@ -128,6 +138,8 @@ func TestIdleReaderGone(t *testing.T) {
 }
 
 // A peer that breaks the limit may not read either, and nobody waits for it.
+//
+// Covers SES-26.
 func TestTooLargeWakesWriters(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{MaxMessageSize: 32 << 20, Linger: -1})
@@ -146,6 +158,7 @@ func TestTooLargeWakesWriters(t *testing.T) {
 	})
 }
 
+// Covers SES-26.
 func TestFirstRefusalStays(t *testing.T) {
 	c, p := openPipes(t, nil)
 	p.closeRead()

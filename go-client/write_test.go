@@ -16,6 +16,7 @@ func sprint(v ...any) string { return fmt.Sprint(v...) }
 // huge is more than all buffers between two ends hold.
 const huge = 10 << 20
 
+// Covers FRM-4, FRM-7, SES-25.
 func TestRefusedMessages(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, &Options{MaxMessageSize: 3})
@@ -35,6 +36,7 @@ func TestRefusedMessages(t *testing.T) {
 	})
 }
 
+// Beyond the specification: a small frame costs one system call.
 func TestOneSystemCallPerSmallFrame(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -62,6 +64,7 @@ func (s *countingStream) Write(b []byte) (int, error) {
 	return s.stream.Write(b)
 }
 
+// Covers SES-20.
 func TestManyWriters(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -92,6 +95,7 @@ func TestManyWriters(t *testing.T) {
 	})
 }
 
+// Covers SES-22.
 func TestBothSendFirst(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -107,6 +111,7 @@ func TestBothSendFirst(t *testing.T) {
 	})
 }
 
+// Covers FRM-1, SES-22.
 func TestSlowReader(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		c, p := tr.open(t, nil)
@@ -134,6 +139,7 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// Covers SES-26, SES-30.
 func TestUseOfZeroChannel(t *testing.T) {
 	var c Channel
 	if _, err := c.ReadMessage(context.Background()); !errors.Is(err, ErrNotConnected) {

@@ -47,6 +47,7 @@ func frame(message string) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
+// Beyond the specification: what the example digest answers.
 func TestDigest(t *testing.T) {
 	// The digests of FIPS 180-2, appendix B.
 	got, err := serve(t, join(
@@ -62,6 +63,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// Beyond the specification: how the example digest ends after an error.
 func TestDigestOfCutStream(t *testing.T) {
 	if got, err := serve(t, []byte{0, 0, 0, 2, 'a'}); err == nil || !bytes.Equal(got, frame("")) {
 		t.Errorf("%q, %v", got, err)

@@ -47,6 +47,7 @@ func frame(message string) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
+// Beyond the specification: what the example echo answers.
 func TestEcho(t *testing.T) {
 	wire := join(frame("a"), frame("message"), frame(""))
 	got, err := serve(t, wire)
@@ -55,6 +56,7 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// Beyond the specification: how the example echo ends without a close frame.
 func TestEchoWithoutCloseFrame(t *testing.T) {
 	got, err := serve(t, frame("a"))
 	if err != nil || !bytes.Equal(got, join(frame("a"), frame(""))) {
@@ -62,6 +64,7 @@ func TestEchoWithoutCloseFrame(t *testing.T) {
 	}
 }
 
+// Beyond the specification: how the example echo ends after an error.
 func TestEchoOfCutStream(t *testing.T) {
 	got, err := serve(t, join(frame("a"), []byte{0, 0}))
 	if err == nil || !bytes.Equal(got, join(frame("a"), frame(""))) {

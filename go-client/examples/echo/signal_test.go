@@ -15,6 +15,8 @@ import (
 )
 
 // TestMain makes this program the example when a test starts it as such.
+//
+// Beyond the specification: a test starts this program as the example.
 func TestMain(m *testing.M) {
 	if os.Getenv("IPC_CHANNEL_TEST_EXAMPLE") != "" {
 		main()
@@ -57,6 +59,8 @@ func statusOf(example *exec.Cmd) int {
 
 // The message in hand is answered, the channel closed, and the status tells which
 // signal it was.
+//
+// Beyond the specification: how the example ends at a signal.
 func TestSignal(t *testing.T) {
 	for _, sent := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sent.String(), func(t *testing.T) {
@@ -89,6 +93,7 @@ func TestSignal(t *testing.T) {
 	}
 }
 
+// Beyond the specification: the exit status of the example.
 func TestStatus(t *testing.T) {
 	for _, end := range []struct {
 		wire   []byte
