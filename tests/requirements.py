@@ -39,7 +39,9 @@ _ABOUT = {ROOT / "spec" / "README.md", PAGE}
 
 _CLIENT_TESTS = {  # where tests of the clients are, and how one begins
     "go-client/**/*_test.go": re.compile(r"^func (Test\w+)\(", re.MULTILINE),
-    "js-client/test/*.test.js": re.compile(r"^ *it\(\s*(['\"`])(.*?)\1,", re.MULTILINE),
+    "js-client/test/*.test.js": re.compile(
+        r"^ *(?:it|test)\(\s*(?:(['\"`])(.*?)\1|([^,]+)),", re.MULTILINE
+    ),
 }
 _COVERS = re.compile(r"^\s*// Covers ((?:[A-Z]{3}-\d+(?:, )?)+)\.$")
 _BEYOND = re.compile(r"^\s*// Beyond the specification: ")
@@ -103,7 +105,7 @@ def _tests_of(
     text: str, beginning: re.Pattern[str]
 ) -> Iterator[tuple[str, list[str] | None]]:
     for match in beginning.finditer(text):
-        name = match.groups()[-1]
+        name = match[match.lastindex or 0]
         covered: list[str] | None = None
         for line in reversed(text[: match.start()].rstrip("\n").splitlines()):
             if not line.lstrip().startswith(("//", "*", "/*")):

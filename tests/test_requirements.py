@@ -113,7 +113,9 @@ def test_what_a_test_of_a_client_covers_stands_above_it(
     (js / "one.test.js").write_text(
         "describe('x', () => {\n  // Covers SES-3.\n  it('ends', () => {});\n"
         "  // Beyond the specification: names of the platform.\n"
-        "  it(\n    `is ${that}`,\n    () => {});\n});\n"
+        "  it(\n    `is ${that}`,\n    () => {});\n"
+        "  // Covers SES-4.\n  it(vector.id, () => {});\n});\n"
+        "// Covers SES-5.\ntest('stays', (t) => {});\n"
     )
     monkeypatch.setattr(requirements, "ROOT", tmp_path)
     assert list(requirements.client_tests()) == [
@@ -122,6 +124,8 @@ def test_what_a_test_of_a_client_covers_stands_above_it(
         ("go-client/one_test.go::TestNothing", None),
         ("js-client/test/one.test.js::ends", ["SES-3"]),
         ("js-client/test/one.test.js::is ${that}", []),
+        ("js-client/test/one.test.js::vector.id", ["SES-4"]),
+        ("js-client/test/one.test.js::stays", ["SES-5"]),
     ]
 
 

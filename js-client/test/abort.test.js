@@ -6,6 +6,7 @@ import { onAbort, throwIfAborted } from '../lib/abort.js';
 import { meetOverPipes } from '../testing/rig.js';
 
 describe('abort', () => {
+  // Beyond the specification: how an abort is reported.
   it('throws an AbortError whose cause is the reason', () => {
     throwIfAborted(undefined);
     throwIfAborted(new AbortController().signal);
@@ -15,6 +16,7 @@ describe('abort', () => {
     });
   });
 
+  // Beyond the specification: what listening to a signal leaves behind.
   it('does not call a listener that was taken off', () => {
     const controller = new AbortController();
     onAbort(controller.signal, () => assert.fail())();
@@ -22,6 +24,7 @@ describe('abort', () => {
     controller.abort();
   });
 
+  // Beyond the specification: what listening to a signal leaves behind.
   it('calls all who wait on one signal through one listener', async (t) => {
     const { signal, controller } = newSignal();
     const warned = t.mock.method(process, 'emitWarning', () => {});
@@ -37,6 +40,7 @@ describe('abort', () => {
     assert.equal(warned.mock.callCount(), 0);
   });
 
+  // Beyond the specification: a signal that is used again.
   it('listens anew when all who waited have gone', () => {
     const { signal, controller } = newSignal();
     onAbort(signal, () => assert.fail())();
@@ -48,6 +52,7 @@ describe('abort', () => {
     assert.equal(called, 1);
   });
 
+  // Beyond the specification: what calls leave behind on a signal.
   it('leaves no listener on a signal that outlives the calls', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     const { signal } = new AbortController();

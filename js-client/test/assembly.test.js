@@ -8,6 +8,7 @@ const MIB = 1024 * 1024;
 
 describe('assembly', () => {
   for (const size of [1, 5000, MIB - 1, MIB, MIB + 1, 3 * MIB + 7]) {
+    // Covers FRM-2, FRM-9.
     it(`puts together ${size} bytes`, () => {
       const payload = pattern(size);
       const assembly = new Assembly(size);
@@ -23,6 +24,7 @@ describe('assembly', () => {
     });
   }
 
+  // Covers FRM-2.
   it('leaves alone what belongs to the next frame', () => {
     const assembly = new Assembly(3);
     assert.equal(assembly.take(Buffer.from('xxabcyy'), 2), 5);

@@ -8,6 +8,7 @@ const SIZES = [1, 4092, 65531, 65532, 65533, 65534, 65535, 65536, 65537, MIB, 5 
 
 for (const { name, meet } of TRANSPORTS) {
   describe(`channel over ${name}`, () => {
+    // Covers FRM-1, FRM-2.
     it('passes messages of every size, both ways', async (t) => {
       const { channel, peer } = await meet(t);
       for (const size of SIZES) {
@@ -23,6 +24,7 @@ for (const { name, meet } of TRANSPORTS) {
       }
     });
 
+    // Covers FRM-1, FRM-3, SES-31.
     it('sends header and payload exactly as they are on the wire', async (t) => {
       const { channel, peer } = await meet(t);
       await channel.write(Buffer.from('abc'));
@@ -31,6 +33,7 @@ for (const { name, meet } of TRANSPORTS) {
       await Promise.all([peer.destroy(), closing]);
     });
 
+    // Beyond the specification: the types that a message may have.
     it('takes anything that is bytes', async (t) => {
       const { channel, peer } = await meet(t);
       const memory = Uint8Array.from([9, 1, 2, 3, 4, 5, 6, 7, 8, 9]).buffer;
@@ -49,6 +52,7 @@ for (const { name, meet } of TRANSPORTS) {
       }
     });
 
+    // Covers FRM-4, FRM-7, SES-25, ERR-1.
     it('refuses what cannot be a message, sends nothing, and stays usable', async (t) => {
       const { channel, peer } = await meet(t, { maxMessageSize: 10 });
       for (const wrong of ['text', null, undefined, 5, {}, [1, 2], new SharedArrayBuffer(4)]) {
@@ -79,6 +83,7 @@ for (const { name, meet } of TRANSPORTS) {
       await Promise.all([peer.destroy(), closing]);
     });
 
+    // Covers FRM-3, SES-1, SES-5.
     it('iterates to the end', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.concat([frame('one'), frame('two'), CLOSE_FRAME]));
@@ -89,6 +94,7 @@ for (const { name, meet } of TRANSPORTS) {
       for await (const message of channel) assert.fail(String(message));
     });
 
+    // Covers SES-10.
     it('gives nothing more to a loop that was left', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.concat([frame('one'), frame('two')]));
@@ -105,6 +111,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(String(await channel.read()), 'three');
     });
 
+    // Covers FRM-10, SES-5.
     it('tells a loop of an error', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.from([0, 0]));
@@ -114,6 +121,7 @@ for (const { name, meet } of TRANSPORTS) {
       await told;
     });
 
+    // Beyond the specification: leaving a loop leaves the channel open.
     it('can leave the loop and go on', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.concat([frame('one'), frame('two')]));
@@ -126,6 +134,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(String(await peer.readFrame()), 'x');
     });
 
+    // Covers SES-5, SES-31.
     it('is disposed of by closing', { skip: !Symbol.asyncDispose }, async (t) => {
       const { channel, peer } = await meet(t);
       await channel.write(Buffer.from('last'));
@@ -135,6 +144,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(channel.endReason, 'local');
     });
 
+    // Covers ERR-1.
     it('refuses a signal that is none', async (t) => {
       const { channel } = await meet(t);
       const signal = /** @type {any} */ ('now');

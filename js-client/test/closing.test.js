@@ -72,7 +72,7 @@ const FLOODS = [
 
 for (const { name, meet } of TRANSPORTS) {
   for (const { what, wire, hasStopped } of FLOODS) {
-    // Covers SES-34.
+    // Covers SES-31, SES-34, SES-37.
     it(`close over ${name} reads on although ${what}`, async (t) => {
       const { channel, peer } = await meet(t, { linger: 10_000 });
       const message = pattern(8 * MIB);
@@ -89,8 +89,8 @@ for (const { name, meet } of TRANSPORTS) {
   }
 }
 
-// Covers SES-60 and SES-63.
 describe('close over TCP', () => {
+  // Covers SES-60, SES-61.
   it('stays with a peer that is silent and has not said that it closes', async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: 60_000 });
     await peer.send(frame('not the last'));
@@ -104,6 +104,7 @@ describe('close over TCP', () => {
     assert.deepEqual(await peer.readAll(), CLOSE_FRAME);
   });
 
+  // Covers SES-31, SES-60, SES-63.
   it('stays with a peer that has said that it closes and has not taken all', async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: 60_000 });
     const message = pattern(300_000); // more than a peer's kernel takes that reads nothing
@@ -119,6 +120,7 @@ describe('close over TCP', () => {
     await closing;
   });
 
+  // Covers RDV-48, SES-63.
   it('stays until the server has let us in', { skip: process.platform !== 'linux' }, async (t) => {
     const code = `
       import net from 'node:net';
@@ -153,6 +155,7 @@ describe('close over TCP', () => {
 });
 
 describe('what close waits for', () => {
+  // Covers SES-63.
   it('is, with a silent peer, that its kernel has acknowledged all output', async () => {
     const stream = streamAcknowledgedAt(3);
     const closing = new Closing(stream, Infinity, () => true);
@@ -160,6 +163,7 @@ describe('what close waits for', () => {
     assert.equal(stream.looks, 3);
   });
 
+  // Covers SES-62.
   it('is the linger, with a silent peer that never acknowledges all output', async () => {
     const closing = new Closing(streamAcknowledgedAt(Infinity), 120, () => true);
     assert.equal(await closing.wait(Promise.resolve()), 'linger-over');

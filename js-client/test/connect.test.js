@@ -5,6 +5,7 @@ import { Channel, connect, connectFromEnv } from '../index.js';
 import { casesOf } from '../testing/vectors.js';
 
 describe('connect', () => {
+  // Covers RDV-1, RDV-2, RDV-3, RDV-4, RDV-5, RDV-11.
   it('refuses every rendezvous that the vectors refuse, without waiting', async () => {
     for (const { in: inPath, out: outPath, error } of casesOf('rendezvous.json')) {
       if (!error) continue;
@@ -12,6 +13,7 @@ describe('connect', () => {
     }
   });
 
+  // Covers ERR-1.
   it('refuses options that are out of range', async () => {
     const paths = { inPath: '/nowhere/in', outPath: '/nowhere/out' };
     for (const options of [{ timeout: -1 }, { linger: NaN }, { maxMessageSize: 0 }]) {
@@ -20,6 +22,7 @@ describe('connect', () => {
     await assert.rejects(connect(/** @type {any} */ ({})), { code: 'bad-rendezvous' });
   });
 
+  // Beyond the specification: a signal that is aborted before the call.
   it('does not begin under a signal that is aborted already', async () => {
     const paths = { inPath: '/nowhere/in', outPath: '/nowhere/out' };
     await assert.rejects(connect({ ...paths, signal: AbortSignal.abort() }), {
@@ -27,6 +30,7 @@ describe('connect', () => {
     });
   });
 
+  // Covers RDV-8, RDV-9.
   it('takes the rendezvous from the environment', async (t) => {
     const { IPC_CHANNEL_IN: oldIn, IPC_CHANNEL_OUT: oldOut } = process.env;
     t.after(() => Object.assign(process.env, { IPC_CHANNEL_IN: oldIn, IPC_CHANNEL_OUT: oldOut }));
@@ -36,6 +40,7 @@ describe('connect', () => {
     await assert.rejects(connectFromEnv({ timeout: 0 }), { code: 'timeout' });
   });
 
+  // Beyond the specification: what the package exports.
   it('is where channels come from', () => {
     assert.equal(typeof Channel, 'function');
   });

@@ -32,6 +32,7 @@ function decode(chunks) {
 }
 
 describe('decoder properties', () => {
+  // Covers FRM-1, FRM-2, SES-5.
   it('gives back what was encoded, however it was cut', () => {
     fc.assert(
       fc.property(fc.array(payload, { maxLength: 20 }), cuts, (payloads, points) => {
@@ -42,6 +43,7 @@ describe('decoder properties', () => {
     );
   });
 
+  // Covers FRM-2.
   it('gives the same for any bytes whole, cut and byte by byte', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), cuts, (bytes, points) => {
@@ -57,6 +59,7 @@ describe('decoder properties', () => {
     );
   });
 
+  // Covers FRM-10.
   it('calls a stream cut inside a frame truncated, and delivers what came before', () => {
     fc.assert(
       fc.property(fc.array(payload), payload, fc.nat(), (before, last, at) => {
@@ -69,6 +72,7 @@ describe('decoder properties', () => {
     );
   });
 
+  // Covers FRM-3, FRM-5.
   it('ignores whatever follows a close frame', () => {
     fc.assert(
       fc.property(fc.array(payload), fc.uint8Array(), cuts, (payloads, junk, points) => {

@@ -46,9 +46,12 @@ describe('vectors', () => {
       assert.equal(seen.end.error?.code ?? null, vector.error);
     };
 
+    // Covers FRM-1, FRM-2, FRM-3, FRM-5, FRM-8, FRM-10, SES-5.
     it(`${vector.id}: whole`, () => check([Buffer.from(wire)], messages));
+    // Covers FRM-1, FRM-2, FRM-3, FRM-5, FRM-8, FRM-10, SES-5.
     it(`${vector.id}: byte by byte`, () => check(byteByByte(wire), messages));
     if (vector.end_reason === 'truncated') continue;
+    // Covers FRM-1, FRM-2, FRM-3, FRM-5, FRM-8, SES-5.
     it(`${vector.id}: with a frame after`, () => {
       const more = vector.end_reason === 'eof' ? [Buffer.from('z')] : [];
       check([Buffer.concat([wire, FRAME_AFTER])], [...messages, ...more]);
@@ -57,6 +60,7 @@ describe('vectors', () => {
 });
 
 describe('decoder', () => {
+  // Covers FRM-2.
   it('gives the same at every split point of a three-frame stream', () => {
     const wire = Buffer.concat([frame('one'), frame('two!!'), frame(Buffer.alloc(300, 7))]);
     for (let at = 0; at <= wire.length; at += 1) {
@@ -69,17 +73,20 @@ describe('decoder', () => {
     }
   });
 
+  // Covers FRM-10.
   it('says how far a cut frame came', () => {
     assert.match(String(decode([Buffer.alloc(3)]).end.error), /after 3 of the 4 header bytes/);
     const cut = frame(Buffer.alloc(100)).subarray(0, 14);
     assert.match(String(decode([cut]).end.error), /after 10 of the 100 payload bytes/);
   });
 
+  // Covers FRM-8.
   it('names length and limit of a frame that is too large', () => {
     const { end } = decode([Buffer.from('ffffffff', 'hex')]);
     assert.match(String(end.error), /frame of 4294967295 bytes exceeds the limit of 67108864/);
   });
 
+  // Covers FRM-9.
   it('takes no more than 1 MiB for a header, and later what has arrived', () => {
     const decoder = new Decoder(2 ** 32 - 1);
     decoder.push(Buffer.from('20000000', 'hex'), noMessage);
@@ -97,6 +104,7 @@ describe('decoder', () => {
     assert.equal(decoder.allocated, 0);
   });
 
+  // Beyond the specification: the memory that a large message takes.
   it('gives a large message one buffer of its own size', () => {
     const payload = Buffer.alloc(16 * MIB + 5, 3);
     const [message] = decode([frame(payload)]).messages;
@@ -107,6 +115,7 @@ describe('decoder', () => {
     assert.equal(assembled.buffer.byteLength, payload.length);
   });
 
+  // Beyond the specification: a small message keeps no larger buffer alive.
   it('gives every message memory of its own', () => {
     const chunk = Buffer.concat([frame('a'), frame('bc'), frame(Buffer.alloc(500_000))]);
     const [first, second] = decode([chunk]).messages;
@@ -118,6 +127,7 @@ describe('decoder', () => {
     ['at once', 100, 104],
     ['in parts', 2 * MIB, 1000],
   ])) {
+    // Covers FRM-8, FRM-11.
     it(`ends at a frame that came ${what} and for which there is no memory`, (t) => {
       const decoder = new Decoder(2 ** 32 - 1);
       const wire = Buffer.concat([frame('fits'), frame(Buffer.alloc(length))]);

@@ -8,6 +8,7 @@ import { CLOSE_FRAME, frame, pattern, TRANSPORTS } from '../testing/rig.js';
 
 for (const { name, meet } of TRANSPORTS) {
   describe(`stream over ${name}`, () => {
+    // Covers FRM-2, FRM-3, SES-5.
     it('carries one message a chunk, through a pipeline, to a clean end', async (t) => {
       const { channel, peer } = await meet(t);
       const stream = channel.stream();
@@ -24,16 +25,19 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(channel.endReason, 'clean');
     });
 
+    // Beyond the specification: a channel has one stream.
     it('is the same each time', async (t) => {
       const { channel } = await meet(t, { linger: 10 });
       assert.equal(channel.stream(), channel.stream());
     });
 
+    // Beyond the specification: the buffer of the stream itself.
     it('does not read ahead, as the channel does', async (t) => {
       const { channel } = await meet(t);
       assert.equal(channel.stream().readableHighWaterMark, 1);
     });
 
+    // Covers FRM-3, SES-4.
     it('goes on reading after it was ended', async (t) => {
       const { channel, peer } = await meet(t);
       const stream = channel.stream();
@@ -47,6 +51,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.deepEqual(seen, ['answer']);
     });
 
+    // Covers FRM-10, ERR-1.
     it('is destroyed by what a read or a write reports', async (t) => {
       const first = await meet(t);
       const broken = once(first.channel.stream().resume(), 'error');
@@ -61,6 +66,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal((await refused)[0].code, 'wrong-type');
     });
 
+    // Covers SES-5.
     it('does not mind that a peer which has gone gets no close frame', async (t) => {
       const { channel, peer } = await meet(t);
       const stream = channel.stream();
@@ -74,6 +80,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(channel.endReason, 'eof');
     });
 
+    // Covers FRM-2.
     it('has backpressure, and sends many small messages in order', async (t) => {
       const { channel, peer } = await meet(t);
       const stream = channel.stream();
@@ -88,6 +95,7 @@ for (const { name, meet } of TRANSPORTS) {
       await sending;
     });
 
+    // Covers SES-31.
     it('sends nothing after a message that was refused', async (t) => {
       const { channel, peer } = await meet(t);
       const stream = channel.stream();
@@ -101,6 +109,7 @@ for (const { name, meet } of TRANSPORTS) {
       await peer.destroy();
     });
 
+    // Beyond the specification: an error of the stream does not wait for the peer.
     it('tells of an error at once, whatever the peer does', async (t) => {
       const { channel, peer } = await meet(t, { linger: Infinity });
       const stream = channel.stream();
@@ -112,6 +121,7 @@ for (const { name, meet } of TRANSPORTS) {
       await filler;
     });
 
+    // Covers SES-5.
     it('closes the channel when it is destroyed', async (t) => {
       const { channel, peer } = await meet(t, { linger: 10 });
       const stream = channel.stream();

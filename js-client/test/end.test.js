@@ -13,6 +13,7 @@ import {
 } from '../lib/end.js';
 
 describe('ends', () => {
+  // Covers SES-5, ERR-1.
   it('are orderly or carry an error with a code of the table', () => {
     for (const end of [CLEAN, EOF]) assert.equal(end.error, null);
     const codes = [truncated(1, 4, 'header'), tooLarge(5, 4), doesNotFit(5, null)].map(
@@ -25,6 +26,7 @@ describe('ends', () => {
     ]);
   });
 
+  // Covers ERR-1.
   it('have errors that keep their cause', () => {
     const cause = new Error('why');
     const errors = [reset(cause), peerGone(cause), closed('cut', cause)];
@@ -35,6 +37,7 @@ describe('ends', () => {
   });
 });
 
+// Beyond the specification: the hint that the peer's limit may be smaller.
 it('a peer that leaves after a message over the default limit may have refused it', () => {
   const { message } = peerGone(null, { lengthUnderWay: 0, lastLarge: 2 ** 26 + 1 });
   assert.match(

@@ -56,6 +56,7 @@ for (const [name, start] of /** @type {const} */ ([
       ['clean', CLOSE_FRAME],
       ['eof', Buffer.alloc(0)],
     ])) {
+      // Covers FRM-2, RDV-6, RDV-7, SES-31.
       it(`echo sends everything back and ends by itself: ${ending}`, async (t) => {
         const { peer, ended } = await start(t, 'examples/echo.js');
         for (const message of [Buffer.from('hello'), pattern(300_000)]) {
@@ -71,6 +72,7 @@ for (const [name, start] of /** @type {const} */ ([
       });
     }
 
+    // Covers FRM-10.
     it('echo says what went wrong', async (t) => {
       const { peer, ended } = await start(t, 'examples/echo.js');
       await peer.send(frame('cut').subarray(0, 5));
@@ -85,6 +87,7 @@ for (const [name, start] of /** @type {const} */ ([
       ['SIGTERM', 143],
     ])) {
       for (const idle of [false, true]) {
+        // Covers SES-21, SES-31.
         it(`echo ends in order at ${signal}, ${idle ? 'idle' : 'writing'}`, async (t) => {
           const { peer, child, ended } = await start(t, 'examples/echo.js');
           const message = pattern(idle ? 5 : 20_000_000);
@@ -103,6 +106,7 @@ for (const [name, start] of /** @type {const} */ ([
       }
     }
 
+    // Beyond the specification: the digest example works.
     it('digest answers with the hash', async (t) => {
       const { peer, ended } = await start(t, 'examples/digest.js');
       await peer.send(frame('abc'));
@@ -115,6 +119,7 @@ for (const [name, start] of /** @type {const} */ ([
   });
 
   describe(`a process with a channel over ${name}`, () => {
+    // Beyond the specification: an idle channel keeps no process alive.
     it('ends by itself when it has nothing more to do', async (t) => {
       const { ended } = await start(t, 'testing/programs/idle.js');
       const { code, output, errors } = await ended;
@@ -123,6 +128,7 @@ for (const [name, start] of /** @type {const} */ ([
       assert.equal(code, 0);
     });
 
+    // Beyond the specification: a read that waits keeps the process alive.
     it('stays for a read that waits, and no longer', async (t) => {
       const { peer, child, ended, said } = await start(t, 'testing/programs/reader.js');
       await said('waiting');
@@ -136,6 +142,7 @@ for (const [name, start] of /** @type {const} */ ([
       ['writer', Buffer.alloc(0)],
       ['closer', CLOSE_FRAME],
     ])) {
+      // Covers SES-21, SES-31.
       it(`stays until the kernel has what was written: ${program}`, async (t) => {
         const { peer, ended, said } = await start(t, `testing/programs/${program}.js`);
         await said('\n');
@@ -149,6 +156,7 @@ for (const [name, start] of /** @type {const} */ ([
 }
 
 describe('a process with channels that wait', () => {
+  // Beyond the specification: a process can exit while its channels wait.
   it('has a free thread pool and can exit', async (t) => {
     const { ended } = await overPipes(t, 'testing/programs/exit.js');
     const { code, output } = await ended;
@@ -156,6 +164,7 @@ describe('a process with channels that wait', () => {
     assert.equal(code, 7);
   });
 
+  // Covers RDV-8.
   it('says which variable is missing', async (t) => {
     const helper = startHelper(t, 'examples/echo.js', { inPath: '5000', outPath: '' });
     const { code, errors } = await helper.ended;

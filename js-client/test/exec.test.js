@@ -27,6 +27,7 @@ function heldByAChild(t) {
 
 for (const { name, meet } of TRANSPORTS) {
   describe(`a child beside ${name}`, { skip: !fs.existsSync('/proc/self/fd') }, () => {
+    // Beyond the specification: a child process cannot keep the session open.
     it('inherits nothing of the channel', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(frame('x'));

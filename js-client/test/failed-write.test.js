@@ -18,6 +18,7 @@ const MIB = 1024 * 1024;
 const HINT = /it stopped within a message of 33554432 bytes, and its limit may be smaller: set /;
 
 for (const { name, meet } of TRANSPORTS) {
+  // Covers SES-23.
   it(`a write over ${name} that fails within a large message tells of the peer's limit`, async (t) => {
     const { channel, peer } = await meet(t);
     const write = assert.rejects(channel.write(pattern(32 * MIB)), HINT);
@@ -28,6 +29,7 @@ for (const { name, meet } of TRANSPORTS) {
     await assert.rejects(channel.write(pattern(5)), HINT);
   });
 
+  // Covers SES-23.
   it(`a write over ${name} that fails otherwise does not`, async (t) => {
     const { channel, peer } = await meet(t);
     await peer.destroy();
@@ -38,6 +40,7 @@ for (const { name, meet } of TRANSPORTS) {
   });
 }
 
+// Covers SES-5.
 it('a reset that ends the session within a large message tells of the limit', async (t) => {
   const { channel, peer } = await meetOverTCP(t);
   const write = assert.rejects(channel.write(pattern(32 * MIB)), HINT);
@@ -47,6 +50,7 @@ it('a reset that ends the session within a large message tells of the limit', as
   await write;
 });
 
+// Covers SES-5.
 it('a reset after a large message that was sent whole tells of the limit', async (t) => {
   const { channel, peer } = await meetOverTCP(t);
   await channel.write(pattern(100_000));
@@ -57,6 +61,7 @@ it('a reset after a large message that was sent whole tells of the limit', async
   await assert.rejects(channel.write(pattern(5)), hint);
 });
 
+// Covers SES-5.
 it('a reset after small messages does not tell of the limit', async (t) => {
   const { channel, peer } = await meetOverTCP(t);
   await channel.write(pattern(60_000));
@@ -65,13 +70,13 @@ it('a reset after small messages does not tell of the limit', async (t) => {
   assert.doesNotMatch(String(error), /limit/);
 });
 
-// Covers SES-36.
 describe('after a write over named pipes that failed', () => {
   for (const [what, size] of /** @type {const} */ ([
     ['4 bytes longer than what a pipe holds', 65_536],
     ['of two system calls', 100_000],
     ['of many system calls', 5 * MIB],
   ])) {
+    // Covers SES-23, SES-26, SES-36.
     it(`nothing more is sent, of a frame ${what}`, async (t) => {
       const paths = makePipes(t);
       const { channel, peer } = await meetAt(paths);

@@ -5,18 +5,21 @@ import vm from 'node:vm';
 import { payloadOf } from '../lib/frame.js';
 
 describe('frame', () => {
+  // Beyond the specification: the types that a message may have.
   it('takes the bytes of a view, not its items', () => {
     const words = new Uint32Array([1, 2, 3]);
     assert.equal(payloadOf(words, 100).length, 12);
     assert.deepEqual(payloadOf(words.subarray(1, 2), 100), new Uint8Array(words.buffer, 4, 4));
   });
 
+  // Beyond the specification: bytes from another realm.
   it('takes bytes of another realm', () => {
     const [view, buffer] = vm.runInNewContext('[new Uint8Array([1, 2]), new ArrayBuffer(3)]');
     assert.deepEqual([...payloadOf(view, 100)], [1, 2]);
     assert.equal(payloadOf(buffer, 100).length, 3);
   });
 
+  // Covers FRM-4, ERR-1.
   it('refuses memory that was transferred', () => {
     const buffer = new ArrayBuffer(8);
     const view = new Uint8Array(buffer);
@@ -33,6 +36,7 @@ describe('frame', () => {
     assert.throws(() => payloadOf(none, 100), { code: 'empty-message' });
   });
 
+  // Covers ERR-1.
   it('says what it was given instead', () => {
     for (const [wrong, text] of /** @type {const} */ ([
       ['text', /a string \(use Buffer.from\(text\)\)/],

@@ -40,6 +40,7 @@ async function programWithChannel(t, code) {
 }
 
 describe('a process with a channel that nobody uses any more', () => {
+  // Beyond the specification: an aborted read keeps no process alive.
   it('ends after a read was aborted', async (t) => {
     const { ended, readFd, writeFd } = await programWithChannel(
       t,
@@ -56,6 +57,7 @@ describe('a process with a channel that nobody uses any more', () => {
     fs.closeSync(writeFd);
   });
 
+  // Covers SES-23, SES-26.
   it('ends after a write has failed', async (t) => {
     const { said, ended, readFd, writeFd } = await programWithChannel(
       t,
@@ -72,6 +74,7 @@ describe('a process with a channel that nobody uses any more', () => {
     fs.closeSync(writeFd);
   });
 
+  // Beyond the specification: looking for a peer keeps no process alive.
   it('ends although it looks after a peer that may have passed by', async (t) => {
     const { said, ended, inPath, readFd, writeFd } = await programWithChannel(
       t,

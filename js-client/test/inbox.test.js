@@ -25,6 +25,7 @@ function newInbox() {
 }
 
 describe('inbox', () => {
+  // Covers SES-1, SES-2, SES-6.
   it('gives messages in order, then the end, again and again', async () => {
     const { inbox, state, end } = newInbox();
     inbox.push(Buffer.from('a'));
@@ -38,6 +39,7 @@ describe('inbox', () => {
     assert.equal(state.endReason, 'eof');
   });
 
+  // Covers SES-1.
   it('gives an error to every read that waits and to every later one', async () => {
     const { inbox, end } = newInbox();
     const waiting = [inbox.read(undefined), inbox.read(undefined)];
@@ -47,6 +49,7 @@ describe('inbox', () => {
     }
   });
 
+  // Beyond the specification: what an ended read leaves behind on its signal.
   it('lets the signal of a read go that it has given the end', async () => {
     const { inbox, end } = newInbox();
     const { signal } = new AbortController();
@@ -57,6 +60,7 @@ describe('inbox', () => {
     assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 
+  // Covers SES-12.
   it('counts tiny messages for what they cost', () => {
     const { inbox } = newInbox();
     let count = 0;
@@ -67,6 +71,7 @@ describe('inbox', () => {
     assert.equal(inbox.unread, 0);
   });
 
+  // Beyond the specification: what aborted reads leave behind.
   it('leaves nothing behind when reads are aborted', async () => {
     const { inbox } = newInbox();
     for (let round = 0; round < 1000; round += 1) {
@@ -81,12 +86,14 @@ describe('inbox', () => {
 
 for (const { name, meet } of TRANSPORTS) {
   describe(`reading over ${name}`, () => {
+    // Covers FRM-2.
     it('puts together a frame that comes one byte per write', async (t) => {
       const { channel, peer } = await meet(t);
       for (const byte of frame('slow')) await peer.send(Buffer.from([byte]));
       assert.equal(String(await channel.read()), 'slow');
     });
 
+    // Covers FRM-2.
     it('waits for a payload that comes later than its header', async (t) => {
       const { channel, peer } = await meet(t);
       const whole = frame('later');
@@ -97,6 +104,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(String(await read), 'later');
     });
 
+    // Covers FRM-2.
     it('takes 1,000 frames from one write, in order', async (t) => {
       const { channel, peer } = await meet(t);
       const payloads = Array.from({ length: 1000 }, (_, index) => `message ${index}`);
@@ -104,6 +112,7 @@ for (const { name, meet } of TRANSPORTS) {
       for (const payload of payloads) assert.equal(String(await channel.read()), payload);
     });
 
+    // Covers SES-11.
     it('gives each message to exactly one of several readers, in order of the calls', async (t) => {
       const { channel, peer } = await meet(t);
       const reads = Array.from({ length: 50 }, () => channel.read());
@@ -115,6 +124,7 @@ for (const { name, meet } of TRANSPORTS) {
       );
     });
 
+    // Covers SES-10.
     it('loses nothing when an idle read is aborted', async (t) => {
       const { channel, peer } = await meet(t);
       const signal = AbortSignal.timeout(10);
@@ -128,6 +138,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(String(await channel.read()), 'next');
     });
 
+    // Covers SES-10.
     it('loses nothing when a read is aborted inside a header and inside a payload', async (t) => {
       const { channel, peer } = await meet(t);
       const whole = frame('cut here');
@@ -146,6 +157,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(String(await channel.read()), 'cut here');
     });
 
+    // Covers SES-10.
     it('loses and repeats nothing when reads are aborted under load', async (t) => {
       const { channel, peer } = await meet(t);
       const count = 5000;
@@ -175,6 +187,7 @@ for (const { name, meet } of TRANSPORTS) {
       await sending;
     });
 
+    // Covers SES-12.
     it('stops the peer while nobody reads, and goes on when somebody does', async (t) => {
       const { channel, peer } = await meet(t);
       const message = pattern(64 * 1024);

@@ -6,6 +6,7 @@ import { CLOSE_FRAME, frame, meetOverPipes, meetOverTCP } from '../testing/rig.j
 import { turn, until } from '../testing/wait.js';
 
 describe('inspect', () => {
+  // Beyond the specification: what a debugger shows of a channel.
   it('shows the state of a channel over TCP', async (t) => {
     const { channel, peer } = await meetOverTCP(t, { maxMessageSize: 1000, linger: 50 });
     assert.match(inspect(channel), /^Channel \{/);
@@ -31,6 +32,7 @@ describe('inspect', () => {
     assert.match(shown(), /state: 'closed', endReason: 'clean'/);
   });
 
+  // Beyond the specification: what a debugger shows of a channel.
   it('shows the paths and what is unsent', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     const writes = [1, 2].map(() => channel.write(Buffer.alloc(2 ** 24)).catch(() => {}));

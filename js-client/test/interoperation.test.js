@@ -62,12 +62,14 @@ async function check(channel, ended) {
 }
 
 describe('multiprocessing.connection', () => {
+  // Covers FRM-1, FRM-2, FRM-3.
   it('over TCP', async (t) => {
     const { child, ended } = startServer(t, 'tcp');
     const address = String(await once(child.stdout, 'data')).trim();
     await check(await connect({ inPath: address, outPath: address, timeout: 60_000 }), ended);
   });
 
+  // Covers FRM-1, FRM-2, FRM-3, RDV-22.
   it('over named pipes', async (t) => {
     const paths = makePipes(t);
     const { ended } = startServer(t, 'pipes', paths.inPath, paths.outPath);
@@ -76,6 +78,7 @@ describe('multiprocessing.connection', () => {
 });
 
 describe('a server that is stopped in mid-transfer', () => {
+  // Covers SES-22.
   it('gets everything once it goes on', async (t) => {
     const { child, ended } = startServer(t, 'tcp');
     const address = String(await once(child.stdout, 'data')).trim();

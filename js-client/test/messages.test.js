@@ -55,6 +55,7 @@ const CASES = [
 
 describe('messages of errors', () => {
   for (const [what, call, message] of CASES) {
+    // Beyond the specification: what the messages of errors say.
     it(what, () => assert.throws(call, { message }));
   }
 });

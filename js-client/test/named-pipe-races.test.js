@@ -23,6 +23,7 @@ const { openSync } = fs;
 describe('connecting over named pipes while their peer comes and goes', () => {
   for (const next of [false, true]) {
     const when = next ? ', with the next session at its names' : '';
+    // Covers RDV-23, RDV-25, SES-26.
     it(`delivers what a server left that came, wrote and went before${when}`, async (t) => {
       const paths = makePipes(t);
       const connecting = connect({ ...paths, timeout: 60_000 });
@@ -51,6 +52,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     });
   }
 
+  // Covers RDV-25.
   it('delivers a full pipe whose writer has left', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
@@ -67,6 +69,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Covers RDV-23.
   it('does not write to the next session while it holds the pipe of the last', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
@@ -85,6 +88,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Covers RDV-28.
   it('takes nobody for a reader whom it cannot see', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const reader = openToRead(outPath);
@@ -109,6 +113,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Beyond the specification: no byte that was read is lost at the deadline.
   it('hands over at the deadline what it has taken out of the pipe', async (t) => {
     const paths = makePipes(t);
     const connecting = connect({ ...paths, timeout: 1000 });
@@ -124,6 +129,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Covers RDV-23.
   it('follows the names when the server replaces its named pipes', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
@@ -141,6 +147,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     assert.ok(fs.existsSync(path.dirname(inPath)));
   });
 
+  // Covers RDV-23.
   it('does not join a session whose names have changed', async (t) => {
     // Only `in` is replaced; `out` still has a reader, so that both opens succeed.
     const { inPath, outPath } = makePipes(t);
@@ -159,6 +166,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Covers RDV-9, RDV-28.
   it('takes nobody for the server who only reads, or has only read', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 100 });
@@ -172,6 +180,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     fs.closeSync(writer);
   });
 
+  // Covers RDV-28.
   it('meets the server after a stray opener at each pipe', async (t) => {
     const paths = makePipes(t);
     const meeting = connect({ ...paths, timeout: 60_000 });
@@ -186,6 +195,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Covers RDV-23, RDV-25.
   it('delivers what a server left that came and went between two looks', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const reader = openToRead(outPath);
@@ -206,6 +216,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Covers RDV-23.
   it('lets go of a pipe whose name has gone', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
@@ -221,6 +232,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
+  // Covers RDV-23.
   it('brings nothing of an old pipe along', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });

@@ -42,6 +42,7 @@ describe('stray openers at named pipes', () => {
   for (const first of ['reads', 'writes']) {
     for (const count of [1, 2]) {
       const title = `are no server when one ${first} and leaves as the other comes, look ${count}`;
+      // Covers RDV-28.
       it(title, { skip: process.platform !== 'linux' }, async (t) => {
         const { inPath, outPath } = makePipes(t);
         let held = openToRead(outPath);
@@ -73,6 +74,7 @@ describe('stray openers at named pipes', () => {
   }
 
   for (const how of ['timeout', 'abort']) {
+    // Covers RDV-10.
     it(`leaves nothing open at a ${how}, though somebody reads`, async (t) => {
       const { inPath, outPath } = makePipes(t);
       const reader = openToRead(outPath);

@@ -33,6 +33,7 @@ function openStray(pipe) {
 }
 
 describe('a session over named pipes', () => {
+  // Covers RDV-26.
   it('sees no false end before the server opens its write end', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     const read = channel.read();
@@ -46,6 +47,7 @@ describe('a session over named pipes', () => {
     fs.closeSync(readFd);
   });
 
+  // Covers RDV-26.
   it('survives stray openers before the first byte', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     const read = channel.read();
@@ -62,6 +64,7 @@ describe('a session over named pipes', () => {
     fs.closeSync(readFd);
   });
 
+  // Covers RDV-26, SES-5.
   it('sees the end of a server that leaves without a byte', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     const read = channel.read();
@@ -71,6 +74,7 @@ describe('a session over named pipes', () => {
     assert.equal(channel.endReason, 'eof');
   });
 
+  // Covers RDV-26, RDV-31.
   it('sees the end of a server whose write end went first', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     const read = channel.read();
@@ -82,6 +86,7 @@ describe('a session over named pipes', () => {
     assert.equal(channel.endReason, 'eof');
   });
 
+  // Covers RDV-26, SES-2.
   it('takes the last words of a server that came after a stray opener', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     openStray(inPath);
@@ -98,6 +103,7 @@ describe('a session over named pipes', () => {
     assert.equal(await channel.read(), null);
   });
 
+  // Beyond the specification: no descriptor is touched that now belongs to something else.
   it('looks no more after an end', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -117,6 +123,7 @@ describe('a session over named pipes', () => {
     }
   });
 
+  // Covers RDV-26.
   it('takes nobody for gone who came as it looked', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const readFd = openToRead(outPath);
@@ -144,6 +151,7 @@ describe('a session over named pipes', () => {
     fs.closeSync(reader);
   });
 
+  // Covers SES-5.
   it('takes a lack of descriptors for no end, and can still write', async (t) => {
     const { channel, readFd } = await halfMet(t);
     const open = t.mock.method(fs, 'openSync', () => {
@@ -159,6 +167,7 @@ describe('a session over named pipes', () => {
     fs.closeSync(readFd);
   });
 
+  // Covers SES-4.
   it('goes on writing for long after the peer has ended its direction', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     /** @type {Error[]} */
@@ -178,6 +187,7 @@ describe('a session over named pipes', () => {
     assert.deepEqual(warnings, []);
   });
 
+  // Covers FRM-3, SES-5.
   it('ends at the close frame although a third writer stays', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     await peer.send(Buffer.concat([frame('one'), CLOSE_FRAME]));
@@ -186,6 +196,7 @@ describe('a session over named pipes', () => {
     assert.equal(channel.endReason, 'clean');
   });
 
+  // Covers SES-23, SES-24.
   it('goes on receiving when the peer no longer reads', async (t) => {
     const { channel, peer } = await meetOverPipes(t);
     peer.stopReading();
@@ -207,6 +218,7 @@ describe('a session over named pipes', () => {
       'truncated',
     ],
   ])) {
+    // Covers FRM-10, SES-5.
     it(`sees a server that is killed ${what}`, async (t) => {
       const paths = makePipes(t);
       const code = `

@@ -35,6 +35,7 @@ async function readWithLock(t, pipe, kind) {
 const isLinux = process.platform === 'linux';
 
 describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux tells' }, () => {
+  // Covers RDV-10, RDV-35.
   it('is refused at once', async (t) => {
     const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_EX');
@@ -47,6 +48,7 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
     assert.equal(await openDescriptors(), before);
   });
 
+  // Covers RDV-35.
   it('is refused when the server comes later', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: Infinity });
@@ -56,6 +58,7 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
     await refused;
   });
 
+  // Covers RDV-9, RDV-35.
   it('is not what another reader, or its lock, shows', async (t) => {
     const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_SH');
@@ -68,6 +71,7 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
     fs.closeSync(reader);
   });
 
+  // Beyond the specification: systems that do not list their locks.
   it('cannot be told without a list of locks', async (t) => {
     const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_EX');

@@ -23,6 +23,7 @@ const BLOCKING_SERVER = `
 describe('connecting over named pipes', () => {
   for (const order of ['rw', 'wr']) {
     for (const first of ['client', 'server']) {
+      // Covers RDV-22.
       it(`meets a server that blocks, opens ${order}, with the ${first} first`, async (t) => {
         const paths = makePipes(t);
         const serve = () => startCode(t, BLOCKING_SERVER, order, paths.inPath, paths.outPath);
@@ -42,6 +43,7 @@ describe('connecting over named pipes', () => {
     }
   }
 
+  // Covers RDV-21.
   it('waits for paths that do not exist yet', async (t) => {
     const paths = makePipes(t);
     for (const pipe of Object.values(paths)) fs.renameSync(pipe, `${pipe}.later`);
@@ -59,6 +61,7 @@ describe('connecting over named pipes', () => {
   });
 
   for (const timeout of [0, 30]) {
+    // Covers RDV-9, RDV-10.
     it(`gives up after ${timeout} ms, leaves nothing open, and can be called again`, async (t) => {
       const paths = makePipes(t);
       const before = await openDescriptors();
@@ -78,6 +81,7 @@ describe('connecting over named pipes', () => {
     });
   }
 
+  // Covers RDV-10.
   it('leaves nothing open when it is aborted', async (t) => {
     const paths = makePipes(t);
     const before = await openDescriptors();
@@ -93,6 +97,7 @@ describe('connecting over named pipes', () => {
     await assert.rejects(connect({ ...paths, signal: controller.signal }), { name: 'AbortError' });
   });
 
+  // Covers RDV-1, RDV-11, RDV-21.
   it('refuses what can never work, at once, and touches nothing', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const directory = path.dirname(inPath);
@@ -120,6 +125,7 @@ describe('connecting over named pipes', () => {
     assert.equal(await openDescriptors(), before);
   });
 
+  // Covers RDV-21.
   it('refuses the named pipe of another user', { skip: process.geteuid?.() !== 0 }, async (t) => {
     const { inPath, outPath } = makePipes(t);
     fs.chownSync(outPath, 12345, 12345);
@@ -129,6 +135,7 @@ describe('connecting over named pipes', () => {
     });
   });
 
+  // Beyond the specification: waiting channels take no thread of Node's pool.
   it('serves five channels at once without a thread of the pool', async (t) => {
     const meetings = await Promise.all(
       Array.from({ length: 5 }, async () => {
@@ -145,6 +152,7 @@ describe('connecting over named pipes', () => {
     }
   });
 
+  // Covers FRM-2.
   it('passes a large message through a pipe that holds 4 KiB', async (t) => {
     // Linux gives new pipes so little once a user has many; here the peer asks for it.
     const paths = makePipes(t);

@@ -11,6 +11,7 @@ const connectWith = (options) => connect(/** @type {any} */ (options));
 const connectFromEnvWith = (options) => connectFromEnv(/** @type {any} */ (options));
 
 describe('options', () => {
+  // Covers FRM-6, RDV-9, SES-50.
   it('have defaults', () => {
     const { timeout, linger, maxMessageSize, signal } = checkEnvOptions({});
     assert.deepEqual(
@@ -19,6 +20,7 @@ describe('options', () => {
     );
   });
 
+  // Covers FRM-11.
   it('take what is in range', () => {
     for (const good of [0, 0.5, 1e12, Infinity]) {
       assert.equal(checkEnvOptions({ timeout: good }).timeout, good);
@@ -34,6 +36,7 @@ describe('options', () => {
     assert.deepEqual([inPath, outPath], ['/in', '/out']);
   });
 
+  // Covers ERR-1.
   it('refuse the rest and say what it was', async () => {
     for (const bad of [-1, NaN, '5', null, 5n, true, [5], { valueOf: () => 5 }, new Date(5)]) {
       const shown = inspect(bad).replaceAll(/[[\](){}.]/g, '.');
@@ -55,6 +58,7 @@ describe('options', () => {
     }
   });
 
+  // Beyond the specification: a misspelt option is not ignored.
   it('refuse a name that is not known, and say which was meant', async () => {
     for (const [name, meant] of [
       ['timout', 'timeout'],
@@ -86,6 +90,7 @@ describe('options', () => {
     });
   });
 
+  // Beyond the specification: an option that connectFromEnv cannot honour.
   it('of the environment do not say where the server is', async () => {
     for (const name of ['inPath', 'outPath']) {
       await assert.rejects(connectFromEnvWith({ [name]: '5000' }), {
@@ -95,6 +100,7 @@ describe('options', () => {
     }
   });
 
+  // Beyond the specification: options may come from a prototype or a getter.
   it('may be inherited, and are looked at once', () => {
     let looks = 0;
     const defaults = {

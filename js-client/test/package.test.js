@@ -12,6 +12,7 @@ const isLocked = (name) => `node_modules/${name}` in packages;
 describe('the lock file', () => {
   // npm leaves out what it cannot install on the machine that writes the file, and "npm ci" then
   // refuses it on every machine.
+  // Beyond the specification: npm ci works on every system.
   it('has what every locked package asks for, whatever system it is for', () => {
     for (const [where, { dependencies, devDependencies, optionalDependencies }] of Object.entries(
       packages,
@@ -25,6 +26,7 @@ describe('the lock file', () => {
     }
   });
 
+  // Beyond the specification: the lock file is up to date.
   it('agrees with package.json', () => {
     const { version, engines, devDependencies, peerDependencies } = JSON.parse(
       fs.readFileSync(new URL('../package.json', import.meta.url), 'utf8'),

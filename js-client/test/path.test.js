@@ -62,6 +62,7 @@ async function open(pipe, access) {
 
 describe('a path that is not UTF-8', () => {
   for (const [name, code] of Object.entries(CONNECTS)) {
+    // Covers RDV-7, RDV-36.
     it(`is met by ${name}`, { skip: process.platform !== 'linux' }, async (t) => {
       const directory = path.dirname(makePipes(t).inPath);
       const child = spawn('sh', ['-c', START, 'sh', directory, process.execPath, code + ECHO], {
@@ -83,6 +84,7 @@ describe('a path that is not UTF-8', () => {
     });
   }
 
+  // Covers RDV-36.
   it('is refused at once where its bytes are lost', async (t) => {
     const { inPath, outPath } = makePipes(t);
     for (const lost of ['\ufffd', '\ud800', '\udcfc', 'x\udc80y']) {
@@ -95,6 +97,7 @@ describe('a path that is not UTF-8', () => {
     }
   });
 
+  // Covers RDV-36.
   it('is not taken for one with U+FFFD in its name that exists', async (t) => {
     const { inPath, outPath } = makePipes(t);
     fs.renameSync(inPath, `${inPath}\ufffd`);
@@ -102,6 +105,7 @@ describe('a path that is not UTF-8', () => {
     await assert.rejects(connect({ ...paths, timeout: 10 }), { code: 'timeout' });
   });
 
+  // Covers RDV-36.
   it('is told from others', () => {
     assert.equal(exactPath('/über\u{1f600}'), '/über\u{1f600}');
     assert.equal(exactPath('/\ufffd'), '/\ufffd');

@@ -26,6 +26,7 @@ function mustOpen(path, end) {
 }
 
 describe('pipe', () => {
+  // Covers RDV-22.
   it('opens to write only where somebody reads', (t) => {
     const { inPath } = makePipes(t);
     assert.equal(openPipe(inPath, 'write'), null);
@@ -38,6 +39,7 @@ describe('pipe', () => {
     closeEnd(writer);
   });
 
+  // Beyond the specification: reopening a named pipe whose name has gone.
   it('finds the named pipe again when its name has gone', {
     skip: !fs.existsSync('/proc/self/fd'),
   }, (t) => {
@@ -51,6 +53,7 @@ describe('pipe', () => {
     closeEnd(reader);
   });
 
+  // Covers RDV-21.
   it('refuses what took the place of a named pipe as it was opened', async (t) => {
     const { inPath } = makePipes(t);
     const before = await openDescriptors();
@@ -68,12 +71,14 @@ describe('pipe', () => {
     assert.equal(fs.readFileSync(inPath, 'utf8'), 'precious');
   });
 
+  // Covers RDV-11, RDV-21.
   it('tells what can never be from what may come', (t) => {
     const directory = path.dirname(makePipes(t).inPath);
     assert.equal(inodeAt(`${directory}/missing`), null);
     assert.throws(() => inodeAt(`${directory}/${'x'.repeat(300)}`), { code: 'bad-rendezvous' });
   });
 
+  // Beyond the specification: a lack of descriptors says nothing about the peer.
   it('knows nothing of a reader without a descriptor to look', (t) => {
     const { inPath } = makePipes(t);
     const reader = mustOpen(inPath, 'read');
@@ -88,6 +93,7 @@ describe('pipe', () => {
     closeEnd(writer);
   });
 
+  // Beyond the specification: what a read of a named pipe can tell.
   it('tells nothing there from nothing left', (t) => {
     const { inPath } = makePipes(t);
     const buffer = Buffer.alloc(10);
@@ -102,6 +108,7 @@ describe('pipe', () => {
     closeEnd(reader);
   });
 
+  // Covers RDV-21.
   it('never waits and never follows a link', (t) => {
     const { inPath, outPath } = makePipes(t);
     fs.rmSync(outPath);

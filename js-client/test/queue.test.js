@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { Queue } from '../lib/queue.js';
 
 describe('queue', () => {
+  // Beyond the specification: the data structure behind reads and writes.
   it('gives back in order, whatever was taken out of the middle', () => {
     /** @type {Queue<number>} */
     const queue = new Queue();
@@ -22,6 +23,7 @@ describe('queue', () => {
     assert.equal(queue.size, 0);
   });
 
+  // Beyond the specification: the data structure behind reads and writes.
   it('can be emptied and filled again', () => {
     /** @type {Queue<string>} */
     const queue = new Queue();

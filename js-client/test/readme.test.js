@@ -20,6 +20,7 @@ function snippet(language) {
   return blocks[0][1];
 }
 
+// Beyond the specification: what the README says works.
 it('the README installs the package, and its echo runs', async (t) => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'ipc-channel-test-'));
   t.after(() => fs.rmSync(directory, { recursive: true }));

@@ -6,6 +6,7 @@ import { casesOf } from '../testing/vectors.js';
 
 describe('rendezvous vectors', () => {
   for (const vector of casesOf('rendezvous.json')) {
+    // Covers RDV-1, RDV-2, RDV-3, RDV-4, RDV-5, RDV-6.
     it(vector.id, () => {
       const parse = () => parseRendezvous(vector.in, vector.out);
       if (vector.error) {
@@ -21,6 +22,7 @@ describe('rendezvous vectors', () => {
 
 describe('environment vectors', () => {
   for (const vector of casesOf('environment.json')) {
+    // Covers RDV-7, RDV-8.
     it(vector.id, () => {
       const find = () => fromEnvironment(vector.env);
       if (vector.error) {
@@ -34,6 +36,7 @@ describe('environment vectors', () => {
 });
 
 describe('rendezvous', () => {
+  // Beyond the specification: callers who pass something else than strings.
   it('refuses what is not a string', () => {
     for (const wrong of [undefined, null, 5000, Buffer.from('/a')]) {
       assert.throws(() => parseRendezvous(wrong, wrong), { code: 'bad-rendezvous' });
@@ -41,6 +44,7 @@ describe('rendezvous', () => {
     }
   });
 
+  // Beyond the specification: errors stay readable.
   it('shortens a string that is absurdly long', () => {
     assert.throws(
       () => parseRendezvous('x'.repeat(1e6), 'x'),

@@ -7,6 +7,7 @@ const WHY = new Error('why');
 const MISSED = new Missed('it is not there', WHY);
 
 describe('retry', () => {
+  // Covers RDV-9.
   it('tries exactly once with timeout 0', async () => {
     /** @type {boolean[]} */
     const tries = [];
@@ -22,6 +23,7 @@ describe('retry', () => {
     assert.deepEqual(tries, [true]);
   });
 
+  // Covers RDV-9.
   it('tries until it succeeds', async () => {
     const there = {};
     let tries = 0;
@@ -32,6 +34,7 @@ describe('retry', () => {
     assert.equal(await retry(attempt, new Deadline(Infinity), undefined), there);
   });
 
+  // Covers RDV-9.
   it('tries a last time at the deadline, never before', async () => {
     const start = performance.now();
     let lastAt = 0;
@@ -46,6 +49,7 @@ describe('retry', () => {
     assert.ok(lastAt >= 25, `${lastAt}`);
   });
 
+  // Covers RDV-12.
   it('pauses for longer and longer, up to 20 ms', async (t) => {
     /** @type {number[]} */
     const pauses = [];
@@ -63,6 +67,7 @@ describe('retry', () => {
     assert.deepEqual(pauses, [1, 2, 4, 8, 16, 20, 20]);
   });
 
+  // Beyond the specification: an error ends the attempt.
   it('passes on what an attempt throws', async () => {
     const attempt = () => {
       throw new Error('never');
@@ -70,6 +75,7 @@ describe('retry', () => {
     await assert.rejects(retry(attempt, new Deadline(1000), undefined), /never/);
   });
 
+  // Beyond the specification: an abort ends the attempt.
   it('ends at an abort, also in a pause', async () => {
     const controller = new AbortController();
     let tries = 0;

@@ -33,6 +33,7 @@ function manualSender() {
 }
 
 describe('sender', () => {
+  // Beyond the specification: few system calls.
   it('gives the kernel header and payload together, and small frames together', async () => {
     const { sender, taken, runAll } = manualSender();
     for (const text of ['first', 'second', 'third']) void sender.send(Buffer.from(text));
@@ -40,6 +41,7 @@ describe('sender', () => {
     assert.deepEqual(taken, [frame('first'), Buffer.concat([frame('second'), frame('third')])]);
   });
 
+  // Beyond the specification: a header takes one system call.
   it('never cuts a header', async () => {
     const { sender, taken, runAll } = manualSender();
     void sender.send(Buffer.from('x'));
@@ -50,6 +52,7 @@ describe('sender', () => {
     assert.deepEqual(taken[2], frame('y'));
   });
 
+  // Covers FRM-1, SES-20.
   it('keeps the order of the calls over many sizes', async () => {
     const { sender, runAll, wire } = manualSender();
     const messages = [1, 70_000, 3, 65_532, 65_533, 200_000, 65_536, 2].map(pattern);
@@ -59,6 +62,7 @@ describe('sender', () => {
     assert.ok(wire().equals(Buffer.concat(messages.map(frame))));
   });
 
+  // Covers SES-21.
   it('takes back a frame that was not begun', async () => {
     const { sender, runAll, wire } = manualSender();
     const controller = new AbortController();
@@ -71,6 +75,7 @@ describe('sender', () => {
     assert.deepEqual(wire(), Buffer.concat([frame('one'), frame('three')]));
   });
 
+  // Covers SES-21.
   it('sends a frame whole that was begun, from memory of its own', async () => {
     const { sender, runAll, wire } = manualSender();
     const controller = new AbortController();
@@ -85,6 +90,7 @@ describe('sender', () => {
     assert.ok(wire().equals(Buffer.concat([frame(copy), frame('next')])));
   });
 
+  // Covers SES-31.
   it('sends one close frame, however often it is asked', async () => {
     const { sender, runAll, wire } = manualSender();
     void sender.send(Buffer.from('last'));
@@ -94,6 +100,7 @@ describe('sender', () => {
     assert.deepEqual(wire(), Buffer.concat([frame('last'), CLOSE_FRAME]));
   });
 
+  // Covers SES-26, SES-37.
   it('refuses writes that wait, but not the frame that has begun nor the close frame', async () => {
     const { state, sender, taken, steps, runAll, wire } = manualSender();
     const messages = [Buffer.from('first'), pattern(70_000), Buffer.from('behind')];
@@ -109,6 +116,7 @@ describe('sender', () => {
     assert.deepEqual(wire(), Buffer.concat([frame('first'), frame(messages[1]), CLOSE_FRAME]));
   });
 
+  // Covers SES-26, SES-36.
   it('gives a failure to every write that waits and to every later one', async () => {
     const { state, sender, taken, steps } = manualSender();
     const waiting = [sender.send(Buffer.alloc(200_000)), sender.send(Buffer.from('x'))];
@@ -122,6 +130,7 @@ describe('sender', () => {
     assert.equal(sender.busy, false);
   });
 
+  // Covers SES-26, SES-31, SES-33.
   it('sends what was accepted before the close, and gives up as closed', async () => {
     const { state, sender, steps, taken } = manualSender();
     const writes = ['a', 'b', 'c'].map((text) => sender.send(Buffer.from(text)));
@@ -138,6 +147,7 @@ describe('sender', () => {
     }
   });
 
+  // Covers FRM-3.
   it('refuses messages behind the close frame', async () => {
     const { sender, runAll } = manualSender();
     const finished = sender.sendCloseFrame();

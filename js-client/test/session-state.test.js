@@ -87,6 +87,7 @@ function stateAfter(...events) {
 
 describe('session state', () => {
   for (const vector of casesOf('session.json')) {
+    // Covers SES-1, SES-2, SES-3, SES-4, SES-5, SES-6, SES-24, SES-26, SES-30, SES-34, SES-36.
     it(vector.id, () => {
       const model = new Model();
       for (const [index, step] of vector.steps.entries()) {
@@ -100,6 +101,7 @@ describe('session state', () => {
     });
   }
 
+  // Covers SES-5.
   it('leaves writing as it was when a read fails otherwise', () => {
     const model = stateAfter('read-failed');
     assert.deepEqual([model.read(), model.end_reason()], ['reset', 'reset']);
@@ -116,6 +118,7 @@ describe('session state', () => {
     [['over-limit'], 'over'],
     [['close'], 'closing'],
   ])) {
+    // Covers SES-36.
     it(`sends nothing behind a frame that was aborted after ${before[0] ?? 'nothing'}`, () => {
       const model = stateAfter(...before);
       const end = [model.read(), model.end_reason()];
@@ -127,12 +130,14 @@ describe('session state', () => {
     });
   }
 
+  // Beyond the specification: the name of the state, which inspect shows.
   it('is closing until all is freed, also after a failed write', () => {
     for (const event of /** @type {Event[]} */ (['reset-on-write', 'peer-gone-on-write'])) {
       assert.equal(stateAfter('close', event).state.phase, 'closing');
     }
   });
 
+  // Covers SES-3.
   it('gives reads the reset that a write met', () => {
     for (const event of /** @type {Event[]} */ ([
       'end-at-boundary',

@@ -117,6 +117,7 @@ describe('the table of spec/session.md', () => {
   const rows = rowsOfPage();
 
   for (const { before, event, after, end } of rows) {
+    // Covers SES-1, SES-4, SES-5.
     it(`${before}, ${event}`, () => {
       const state = stateIn(before);
       const expected = endAfter(end, state.endReason);
@@ -125,6 +126,7 @@ describe('the table of spec/session.md', () => {
     });
   }
 
+  // Beyond the specification: the page describes every state and event.
   it('has a row for each of ours', () => {
     const onPage = new Set(rows.map(({ before, event }) => `${before}, ${event}`));
     const missing = Object.entries(TABLE)

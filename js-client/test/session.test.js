@@ -19,6 +19,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
   describe(`vectors over ${name}`, () => {
     for (const vector of [...casesOf('frames.json'), ...casesOf('ends.json')]) {
       if (vector.then === 'reset' && !tcp) continue;
+      // Covers FRM-1, FRM-2, FRM-3, FRM-5, FRM-6, FRM-8, FRM-10, SES-1, SES-2, SES-5.
       it(vector.id, async (t) => {
         const { channel, peer } = await meet(t, { maxMessageSize: vector.max_message_size });
         const sending = peer.send(bytesOf(vector.wire)).catch(() => {});
@@ -40,6 +41,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
   });
 
   describe(`ends over ${name}`, () => {
+    // Covers SES-2, SES-6.
     it('delivers what came before an end that was seen long ago', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.concat([frame('a'), frame('b')]));
@@ -52,6 +54,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       assert.equal(channel.endReason, 'eof');
     });
 
+    // Covers SES-5, SES-6.
     it('shows the end to a channel that nobody reads', async (t) => {
       const { channel, peer } = await meet(t);
       const [reading] = [channel.read()];
@@ -63,6 +66,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       assert.equal(channel.endReason, 'eof');
     });
 
+    // Covers SES-4.
     it('goes on writing after the peer has ended its direction', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(CLOSE_FRAME);
@@ -73,6 +77,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       }
     });
 
+    // Covers FRM-8, SES-26.
     it('refuses to write once the peer has broken the limit', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.from('ffffffff', 'hex'));
@@ -80,6 +85,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await assert.rejects(channel.write(Buffer.from('x')), { code: 'too-large' });
     });
 
+    // Covers SES-21, SES-26, SES-37.
     it('tells writes that wait of a broken limit, and completes the frame that has begun', async (t) => {
       const { channel, peer } = await meet(t);
       const message = pattern(32 * MIB);
@@ -97,6 +103,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       assert.equal(channel.endReason, 'too_large');
     });
 
+    // Covers FRM-10, SES-4.
     it('can answer a peer that cut its own stream', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(Buffer.concat([frame('whole'), frame('cut').subarray(0, 5)]));
@@ -109,6 +116,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       assert.equal(String(await peer.readFrame()), 'sorry?');
     });
 
+    // Covers SES-26.
     it('gives later writes the reset that a read was told of', { skip: !tcp }, async (t) => {
       const { channel, peer } = await meet(t);
       peer.reset();
@@ -116,6 +124,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await assert.rejects(channel.write(Buffer.from('x')), { code: 'reset' });
     });
 
+    // Covers SES-2, SES-3, SES-24.
     it('keeps messages that had arrived when a write fails', async (t) => {
       const { channel, peer } = await meet(t);
       // So many that the channel stops reading, and few enough bytes for any kernel.
@@ -139,6 +148,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
   });
 
   describe(`flow over ${name}`, () => {
+    // Covers FRM-2.
     it('passes 3 MB both ways at once', async (t) => {
       const { channel, peer } = await meet(t);
       const message = pattern(3 * MIB);
@@ -154,6 +164,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
   });
 
   describe(`close over ${name}`, () => {
+    // Covers SES-31.
     it('delivers what was written, then the close frame', async (t) => {
       const { channel, peer } = await meet(t);
       const messages = Array.from({ length: 300 }, (_, index) => pattern(10_000, index));
@@ -165,6 +176,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await Promise.all([...writes, closing]);
     });
 
+    // Covers SES-31, SES-60.
     it('loses no output although there is unread input', async (t) => {
       const { channel, peer } = await meet(t);
       const message = pattern(MIB);
@@ -179,6 +191,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await Promise.all([closing, write]);
     });
 
+    // Covers SES-5, SES-26, SES-30, SES-33.
     it('wakes a read with null, and refuses what comes later', async (t) => {
       const { channel, peer } = await meet(t, { linger: 10 });
       const read = channel.read();
@@ -191,6 +204,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await peer.destroy();
     });
 
+    // Covers SES-31, SES-33.
     it('gives up on a peer that does not read when the linger is over', async (t) => {
       const { channel, peer } = await meet(t, { linger: 100 });
       const write = channel.write(Buffer.alloc(32 * MIB));
@@ -205,6 +219,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
     });
 
     for (const linger of [2 ** 31, Infinity]) {
+      // Covers SES-31.
       it(`waits for a peer that does not read for ${linger} ms`, async (t) => {
         const { channel, peer } = await meet(t, { linger });
         const write = channel.write(pattern(32 * 2 ** 20));
@@ -221,6 +236,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       });
     }
 
+    // Covers SES-51.
     it('counts the linger anew while the peer takes output', async (t) => {
       const { channel, peer } = await meet(t, { linger: 1000 });
       const message = Buffer.alloc(8 * MIB, 6);
@@ -239,12 +255,14 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       await closing;
     });
 
+    // Covers SES-61.
     it('does not wait for a peer that has gone', async (t) => {
       const { channel, peer } = await meet(t, { linger: Infinity });
       await peer.destroy();
       await channel.close();
     });
 
+    // Covers SES-1.
     it('keeps the reason of an end that was seen before', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.send(CLOSE_FRAME);
@@ -282,6 +300,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
       assert.equal(channel.endReason, 'local');
     });
 
+    // Covers SES-32.
     it('frees every descriptor, 200 times', async (t) => {
       const before = await openDescriptors();
       for (let round = 0; round < 200; round += 1) {

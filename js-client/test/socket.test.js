@@ -8,6 +8,7 @@ import { makePipes } from '../testing/pipes.js';
 /** @typedef {import('../lib/pipe-end.js').PipeEnd} PipeEnd */
 
 describe('socket', () => {
+  // Covers SES-23.
   it('reports a failed write to its writer and is not destroyed by it', async (t) => {
     const { inPath } = makePipes(t);
     const reader = /** @type {PipeEnd} */ (openPipe(inPath, 'read'));
@@ -24,6 +25,7 @@ describe('socket', () => {
     await socket.freed;
   });
 
+  // Covers SES-33.
   it('does not call a write a success that was cut off', async (t) => {
     const { inPath } = makePipes(t);
     const reader = /** @type {PipeEnd} */ (openPipe(inPath, 'read'));
@@ -36,6 +38,7 @@ describe('socket', () => {
     closeEnd(reader);
   });
 
+  // Covers SES-26.
   it('gives a write the reset that destroyed it before', async (t) => {
     const { inPath } = makePipes(t);
     const reader = /** @type {PipeEnd} */ (openPipe(inPath, 'read'));

@@ -14,6 +14,7 @@ import { turn } from '../testing/wait.js';
 const onLinux = { skip: process.platform !== 'linux' };
 
 describe('a session over TCP', () => {
+  // Covers SES-35, SES-60, SES-61.
   it('ends our direction at close and waits for the peer to end its own', async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: 60_000 });
     let closed = false;
@@ -28,6 +29,7 @@ describe('a session over TCP', () => {
     await closing;
   });
 
+  // Covers SES-63.
   it('does not wait long for a peer whose close frame it has seen', onLinux, async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: Infinity });
     await peer.send(CLOSE_FRAME);
@@ -35,6 +37,7 @@ describe('a session over TCP', () => {
     await channel.close();
   });
 
+  // Covers SES-63.
   it('does not wait long for a peer that answers its close frame and stays', onLinux, async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: Infinity });
     const closing = channel.close();
@@ -43,6 +46,7 @@ describe('a session over TCP', () => {
     await closing;
   });
 
+  // Covers SES-2, SES-5.
   it('tells a reset from an end after its stream was ended', async (t) => {
     for (let round = 0; round < 10; round += 1) {
       const { channel, peer } = await meetOverTCP(t);
@@ -55,6 +59,7 @@ describe('a session over TCP', () => {
     }
   });
 
+  // Beyond the specification: a close that waits keeps the process alive.
   it('keeps the process alive while it closes, whatever went before', async (t) => {
     const { server, address } = await listen(t);
     const accepted = once(server, 'connection');
@@ -78,12 +83,14 @@ describe('a session over TCP', () => {
     assert.deepEqual([status, output], [0, 'closing\nclosed\n']);
   });
 
+  // Covers SES-31, SES-62.
   it('waits no longer than the linger for a peer that stays', async (t) => {
     const { channel, peer } = await meetOverTCP(t, { linger: 50 });
     await channel.close();
     assert.deepEqual(await peer.readAll(), CLOSE_FRAME);
   });
 
+  // Covers RDV-49, SES-2, SES-5.
   it('reports a reset that came together with data', async (t) => {
     for (let round = 0; round < 20; round += 1) {
       const { channel, peer } = await meetOverTCP(t);
@@ -94,6 +101,7 @@ describe('a session over TCP', () => {
     }
   });
 
+  // Covers RDV-49, SES-2, SES-26.
   it('reports a reset that came together with data while a write of ours waits', async (t) => {
     for (let round = 0; round < 20; round += 1) {
       const { channel, peer } = await meetOverTCP(t);
@@ -107,6 +115,7 @@ describe('a session over TCP', () => {
     }
   });
 
+  // Covers SES-4, SES-5.
   it('calls an end an end while a write of ours waits', async (t) => {
     const { channel, peer } = await meetOverTCP(t);
     const write = channel.write(pattern(32 * 1024 * 1024));
@@ -118,13 +127,13 @@ describe('a session over TCP', () => {
   });
 });
 
-// Covers RDV-43.
 describe('a server that resets before this process looks', () => {
   for (const [how, end] of /** @type {const} */ ([
     ['reset', { reason: 'reset', code: 'reset' }],
     ['end and reset', { reason: 'eof', code: null }],
   ])) {
     for (const sent of ['', 'hello']) {
+      // Covers RDV-49, SES-2, SES-5.
       it(`was met: ${how} after "${sent}"`, async (t) => {
         const { address, untilReset } = await resettingServer(t, how, sent);
         for (let round = 0; round < 100; round += 1) {
@@ -181,6 +190,7 @@ describe('a TCP connection', () => {
     ['127.0.0.1', true],
     ['127.0.0.2', false],
   ])) {
+    // Covers RDV-44.
     it(`from ${localAddress} and the port that it goes to ${toItself ? 'meets' : 'does not meet'} itself`, async (t) => {
       const { server, port } = await listen(t);
       if (toItself) {

@@ -29,6 +29,7 @@ async function pair(t, host) {
 }
 
 for (const host of ['127.0.0.1', '127.1.2.3', '::1']) {
+  // Covers SES-63.
   it(`the kernel's table tells what a peer at ${host} has not taken`, onLinux, async (t) => {
     const { socket, peer } = await pair(t, host);
     assert.equal(await unacknowledged(socket), 0);
@@ -41,6 +42,7 @@ for (const host of ['127.0.0.1', '127.1.2.3', '::1']) {
   });
 }
 
+// Beyond the specification: a socket that is closed already.
 it('what a socket that is closed has sent is not known', async (t) => {
   const { socket } = await pair(t, '127.0.0.1');
   socket.destroy();

@@ -30,6 +30,7 @@ function at(port) {
 }
 
 describe('connecting over TCP', () => {
+  // Covers RDV-43.
   it('retries while it is refused', async (t) => {
     const port = await freePort(t);
     const connecting = connect({ ...at(port), timeout: 60_000 });
@@ -54,6 +55,7 @@ describe('connecting over TCP', () => {
     ['ENOBUFS', 'ENOBUFS'],
     ['ENOMEM', 'ENOMEM'],
   ]) {
+    // Covers RDV-11.
     it(`gives ${code} for ${system} of ${host}5000 at once`, async (t) => {
       /** @this {net.Socket} */
       function fail() {
@@ -66,6 +68,7 @@ describe('connecting over TCP', () => {
     });
   }
 
+  // Beyond the specification: what connecting leaves behind on a signal.
   it('listens to a signal no longer than it waits', async (t) => {
     const port = await freePort(t);
     const { signal } = new AbortController();
@@ -74,6 +77,7 @@ describe('connecting over TCP', () => {
   });
 
   for (const timeout of [0, 30]) {
+    // Covers RDV-9, RDV-10.
     it(`gives up after ${timeout} ms and leaves nothing open`, async (t) => {
       const port = await freePort(t);
       const before = await openDescriptors();
@@ -86,6 +90,7 @@ describe('connecting over TCP', () => {
     });
   }
 
+  // Covers RDV-9.
   it('connects at once with timeout 0 where somebody listens', async (t) => {
     const { server, port } = await listen(t);
     const accepted = once(server, 'connection');
@@ -95,6 +100,7 @@ describe('connecting over TCP', () => {
     await channel.close();
   });
 
+  // Covers RDV-9.
   it('gives up on time where the queue of the listener is full', async (t) => {
     const code = `
       import net from 'node:net';
@@ -115,6 +121,7 @@ describe('connecting over TCP', () => {
     for (const socket of fillers) socket.destroy();
   });
 
+  // Covers RDV-10.
   it('leaves nothing open when it is aborted', async (t) => {
     const port = await freePort(t);
     const before = await openDescriptors();
@@ -125,6 +132,7 @@ describe('connecting over TCP', () => {
     assert.equal(await openDescriptors(), before);
   });
 
+  // Covers RDV-44.
   it('never connects to itself', async (t) => {
     const port = await freePort(t);
     const before = await openDescriptors();
@@ -134,6 +142,7 @@ describe('connecting over TCP', () => {
     assert.equal(await openDescriptors(), before);
   });
 
+  // Covers RDV-45.
   it('sends small messages without delay', { skip: !fs.existsSync('/proc/self/fd') }, async (t) => {
     const { server, port } = await listen(t);
     const accepted = once(server, 'connection');
@@ -151,6 +160,7 @@ describe('connecting over TCP', () => {
     await channel.close();
   });
 
+  // Covers RDV-49, SES-5, SES-26.
   it('reports a reset by the server', async (t) => {
     const { server, port } = await listen(t);
     const accepted = once(server, 'connection');
@@ -165,6 +175,7 @@ describe('connecting over TCP', () => {
     await channel.close();
   });
 
+  // Covers RDV-4.
   it('speaks IPv6 where there is any', async (t) => {
     const server = net.createServer().listen(0, '::1');
     const listening = await Promise.race([

@@ -22,6 +22,7 @@ function brokenSignal() {
 
 describe('a signal that cannot be listened to', () => {
   for (const { name, meet } of TRANSPORTS) {
+    // Beyond the specification: a signal whose functions throw.
     it(`leaves no read and no write behind over ${name}`, async (t) => {
       const { channel, peer } = await meet(t);
       const signal = brokenSignal();
@@ -34,6 +35,7 @@ describe('a signal that cannot be listened to', () => {
     });
   }
 
+  // Covers RDV-10.
   it('leaves nothing open when it is given to connect', async (t) => {
     const { address } = await listen(t);
     const before = await openDescriptors();
@@ -47,6 +49,7 @@ describe('a signal that cannot be listened to', () => {
 });
 
 for (const program of ['listener', 'signal', 'data']) {
+  // Beyond the specification: a program whose own callbacks throw.
   it(`a program goes on although its ${program} throws`, async (t) => {
     const { server, address } = await listen(t);
     const accepted = once(server, 'connection');

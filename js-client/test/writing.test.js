@@ -37,6 +37,7 @@ function transfer(message) {
 
 for (const { name, meet } of TRANSPORTS) {
   describe(`writing over ${name}`, () => {
+    // Covers SES-20.
     it('never mixes concurrent writes', async (t) => {
       const { channel, peer } = await meet(t);
       const messages = Array.from({ length: 10 }, (_, index) => Buffer.alloc(100_000, index + 1));
@@ -45,6 +46,7 @@ for (const { name, meet } of TRANSPORTS) {
       await Promise.all(writes);
     });
 
+    // Covers SES-22.
     it('waits while the peer does not read, and then delivers all', async (t) => {
       const { channel, peer } = await meet(t);
       const message = pattern(32 * MIB);
@@ -58,6 +60,7 @@ for (const { name, meet } of TRANSPORTS) {
       await write;
     });
 
+    // Beyond the specification: the caller may use the memory again.
     it('has no use for the memory once a write has resolved', async (t) => {
       const { channel, peer } = await meet(t);
       const message = Buffer.from('before');
@@ -66,6 +69,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(String(await peer.readFrame()), 'before');
     });
 
+    // Covers SES-21.
     it('keeps frames whole when waiting writes are aborted', async (t) => {
       const { channel, peer } = await meet(t);
       const controller = new AbortController();
@@ -83,6 +87,7 @@ for (const { name, meet } of TRANSPORTS) {
       await third;
     });
 
+    // Covers SES-23.
     it('tells a write that waits when the peer goes', async (t) => {
       const { channel, peer } = await meet(t);
       const write = channel.write(Buffer.alloc(32 * MIB));
@@ -96,6 +101,7 @@ for (const { name, meet } of TRANSPORTS) {
       await assert.rejects(channel.write(Buffer.from('x')), { name: 'IPCChannelError' });
     });
 
+    // Covers SES-23.
     it('tells by the second write that the peer has gone', async (t) => {
       const { channel, peer } = await meet(t);
       await peer.destroy();
@@ -110,6 +116,7 @@ for (const { name, meet } of TRANSPORTS) {
       assert.equal(channel.endReason, 'eof');
     });
 
+    // Covers SES-25.
     it('leaves out a message whose memory went before its turn', async (t) => {
       const { channel, peer } = await meet(t);
       const first = channel.write(pattern(8 * MIB));
@@ -133,6 +140,7 @@ for (const { name, meet } of TRANSPORTS) {
 
     for (const aborted of [false, true]) {
       const what = aborted ? 'and whose write is aborted' : 'under way';
+      // Covers SES-21, SES-24, SES-36.
       it(`ends its direction inside a message whose memory went ${what}`, async (t) => {
         const { channel, peer } = await meet(t);
         await peer.send(frame('not read until then'));
@@ -176,6 +184,7 @@ for (const { name, meet } of TRANSPORTS) {
       });
     }
 
+    // Covers SES-36.
     it('goes on after an abort for which there is no memory', async (t) => {
       const { channel, peer } = await meet(t);
       const controller = new AbortController();
@@ -198,6 +207,7 @@ for (const { name, meet } of TRANSPORTS) {
       await assert.rejects(next, { code: 'closed' });
     });
 
+    // Beyond the specification: memory that the caller resizes.
     it('sends what a buffer held that grows meanwhile', async (t) => {
       const { channel, peer } = await meet(t);
       const [first, viewed] = [growable(3 * MIB), growable(3 * MIB)];
@@ -211,6 +221,7 @@ for (const { name, meet } of TRANSPORTS) {
       await Promise.all([...writes, last]);
     });
 
+    // Covers SES-25.
     it('leaves out a message that became smaller before its turn', async (t) => {
       const { channel, peer } = await meet(t);
       const buffer = growable(1000);
@@ -225,6 +236,7 @@ for (const { name, meet } of TRANSPORTS) {
       await Promise.all([first, second, third]);
     });
 
+    // Covers SES-21.
     it('survives 200 aborted writes to a peer that does not read', async (t) => {
       const { channel, peer } = await meet(t);
       const stuck = channel.write(Buffer.alloc(16 * MIB));
