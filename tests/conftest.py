@@ -20,6 +20,7 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+import descriptors
 import dispositions
 import raw
 from ipc_channel import IPCChannelClient
@@ -55,7 +56,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 @pytest.fixture
 def many_descriptors() -> Iterator[None]:
     """Have as many as a service with hundreds of channels has."""
-    with raw.many_descriptors():
+    with descriptors.many_descriptors():
         yield
 
 

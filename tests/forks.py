@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -16,8 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from descriptors import open_descriptors
 from ipc_channel import fork
-from raw import PATIENCE, open_descriptors
+from raw import PATIENCE
 
 SERVICE = Path(__file__).with_name("forking_service.py")
 
@@ -63,6 +65,20 @@ def in_a_thread(work: Callable[[], bool]) -> bool:
     thread.start()
     thread.join()
     return done[0]
+
+
+def drop_in_a_child(held: list[Any]) -> None:
+    """Fork, and empty ``held`` in the child, which shares every selector with us."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are threads is no matter here
+        child = os.fork()
+    if child == 0:
+        try:
+            held.clear()
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
 
 
 class Service:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import random
-import resource
 import select
 import signal
 import socket
 import struct
 import time
-import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -277,20 +274,6 @@ def make(role: str, transport: Any, directory: Path, **options: Any) -> IPCChann
     return make_ipc_channel_client(f"{directory}/in", f"{directory}/out", **options)
 
 
-def drop_in_a_child(held: list[Any]) -> None:
-    """Fork, and empty ``held`` in the child, which shares every selector with us."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there are threads is no matter here
-        child = os.fork()
-    if child == 0:
-        try:
-            held.clear()
-            gc.collect()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-
-
 def free_port() -> int:
     """Return a port that is free, and that nobody gets by chance: not an ephemeral one."""
     while True:
@@ -305,49 +288,3 @@ async def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         await asyncio.sleep(0.001)
-
-
-def open_descriptors() -> set[str]:
-    """Return what every descriptor of this process is, by number."""
-    found = set()
-    for number in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
-    # Not the one used for looking, nor the one that libuv keeps in reserve.
-    return {
-        text.removesuffix(" (deleted)")
-        for text in found
-        if "/proc/" not in text and not text.endswith("/dev/null")
-    }
-
-
-@contextlib.contextmanager
-def many_descriptors() -> Iterator[None]:
-    """Raise the limit of descriptors as far as a test with hundreds of channels needs it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(16_384, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextlib.contextmanager
-def no_descriptor_left(but: int = 0) -> Iterator[None]:
-    """Take all descriptors of this process, ``but`` so many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    least = max(int(name.split()[0]) for name in open_descriptors()) + 1 + but
-    resource.setrlimit(resource.RLIMIT_NOFILE, (least, hard))
-    taken: list[int] = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.dup(0))
-        for fd in taken[:but]:
-            os.close(fd)
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for fd in taken[but:]:
-            os.close(fd)

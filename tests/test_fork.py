@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import raw
+from descriptors import open_descriptors
 from forks import (
     ends,
     forking_service,
@@ -38,7 +39,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from raw import PATIENCE, Raw, frame, open_descriptors
+from raw import PATIENCE, Raw, frame
 
 EXAMPLES = Path(__file__).parents[1] / "python" / "examples"
 ECHO = (sys.executable, str(EXAMPLES / "echo.py"))

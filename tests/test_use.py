@@ -16,6 +16,8 @@ import pytest
 
 import raw
 from conftest import Connect
+from descriptors import open_descriptors
+from forks import drop_in_a_child
 from ipc_channel import (
     ChannelClosedError,
     ConnectTimeoutError,
@@ -28,7 +30,7 @@ from ipc_channel import (
 )
 from ipc_channel.aio.stream import Stream
 from ipc_channel.transports.tcp_listener import Listener
-from raw import CLOSE, dial, frame, make, meet, open_descriptors
+from raw import CLOSE, dial, frame, make, meet
 
 
 async def test_use_before_connect(role: str, transport: str, tmp_path: Path) -> None:
@@ -380,7 +382,7 @@ def test_a_forked_child_that_drops_a_channel(transport: Any) -> None:
 
     loop = asyncio.new_event_loop()
     servers, peer = loop.run_until_complete(make_met())
-    raw.drop_in_a_child(servers)
+    drop_in_a_child(servers)
     peer.send(frame(b"still heard"))
     loop.run_until_complete(asyncio.wait_for(use(servers[0]), raw.PATIENCE))
     peer.close()

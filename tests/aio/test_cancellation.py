@@ -18,8 +18,9 @@ import pytest
 
 import raw
 from counting import LOOPS
+from descriptors import open_descriptors
 from ipc_channel import IPCChannelClient, IPCChannelError, make_ipc_channel_client
-from raw import PATIENCE, frame, open_descriptors
+from raw import PATIENCE, frame
 
 MESSAGE = b"m" * (8 * 2**20)  # more than any kernel takes
 QUIET = 0.1  # seconds without a callback after which none comes

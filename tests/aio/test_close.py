@@ -18,6 +18,7 @@ import pytest
 
 import raw
 from conftest import Connect
+from descriptors import open_descriptors
 from ipc_channel import (
     ChannelClosedError,
     FrameTooLargeError,
@@ -25,7 +26,7 @@ from ipc_channel import (
     TruncatedError,
 )
 from ipc_channel.options import check_options
-from raw import CLOSE, PATIENCE, eventually, frame, make, open_descriptors
+from raw import CLOSE, PATIENCE, eventually, frame, make
 
 
 @pytest.mark.covers("SES-30")

@@ -14,6 +14,7 @@ import pytest
 
 import raw
 from conftest import Connect
+from descriptors import open_descriptors
 from ipc_channel import (
     ChannelClosedError,
     ConnectInProgressError,
@@ -23,7 +24,7 @@ from ipc_channel import (
 )
 from ipc_channel.aio.receiver import READ_AHEAD
 from ipc_channel.aio.status import Status
-from raw import CLOSE, PATIENCE, dial, eventually, frame, make, meet, open_descriptors
+from raw import CLOSE, PATIENCE, dial, eventually, frame, make, meet
 
 
 @pytest.mark.covers("RDV-9", "RDV-10")

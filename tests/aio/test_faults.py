@@ -10,13 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import Connect
+from descriptors import open_descriptors
 from ipc_channel import (
     ChannelClosedError,
     PeerGoneError,
     ResetError,
     make_ipc_channel_client,
 )
-from raw import CLOSE, PATIENCE, eventually, frame, open_descriptors
+from raw import CLOSE, PATIENCE, eventually, frame
 
 
 @pytest.mark.covers("SES-36")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from descriptors import open_descriptors
 from ipc_channel import (
     ConnectInProgressError,
     IPCChannel,
@@ -21,7 +22,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from raw import PATIENCE, Raw, dial, frame, make, meet, open_descriptors
+from raw import PATIENCE, Raw, dial, frame, make, meet
 
 
 def in_a_loop(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

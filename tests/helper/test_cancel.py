@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from counting import LOOPS
+from descriptors import open_descriptors
 from helper_programs import BEHAVES, DIES, IGNORES
 from ipc_channel import Helper, HelperError, make_ipc_channel
 from process_tree import children
-from raw import PATIENCE, open_descriptors
+from raw import PATIENCE
 
 HELPERS = {"behaves": BEHAVES, "ignores": IGNORES, "dies": DIES}
 Act = Callable[[Helper], Coroutine[Any, Any, Any]]

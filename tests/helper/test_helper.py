@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from descriptors import open_descriptors
 from ipc_channel import (
     ChannelClosedError,
     FrameTooLargeError,
@@ -21,7 +22,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from raw import PATIENCE, eventually, open_descriptors
+from raw import PATIENCE, eventually
 
 ECHO = [sys.executable, str(Path(__file__).parents[2] / "python" / "examples" / "echo.py")]
 

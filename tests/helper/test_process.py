@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from descriptors import no_descriptor_left, open_descriptors
 from helper_programs import BEHAVES, DEAF, DIES, IGNORES, told, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel
 from ipc_channel.helper import process
@@ -27,7 +28,7 @@ from ipc_channel.helper.helper_process import HelperProcess
 from ipc_channel.helper.process import PosixChild
 from ipc_channel.helper.windows_process import WindowsChild
 from process_tree import children, kill_if_alive, lives
-from raw import PATIENCE, eventually, no_descriptor_left, open_descriptors
+from raw import PATIENCE, eventually
 
 SLEEPS = ["/bin/sleep", "1000"]
 LINUX = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))

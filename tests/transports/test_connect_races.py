@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from descriptors import open_descriptors
 from ipc_channel import (
     BadRendezvousError,
     ConnectInProgressError,
@@ -21,16 +22,7 @@ from ipc_channel import (
 )
 from ipc_channel.aio.status import Status
 from ipc_channel.transports import pipe_connector
-from raw import (
-    PATIENCE,
-    Raw,
-    dial,
-    eventually,
-    frame,
-    meet,
-    open_descriptors,
-    open_nonblocking,
-)
+from raw import PATIENCE, Raw, dial, eventually, frame, meet, open_nonblocking
 
 
 async def halfway(server: IPCChannel, half: str) -> tuple[asyncio.Task[bool], int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from descriptors import open_descriptors
 from ipc_channel import (
     PeerGoneError,
     PosixNamedPipeChannel,
@@ -19,17 +20,7 @@ from ipc_channel.transports import pipe_connector, pipe_stream
 from ipc_channel.transports.pipe_address import PipeAddress
 from ipc_channel.transports.pipe_connector import PipeConnector
 from ipc_channel.transports.pipe_stream import PipeStream
-from raw import (
-    CLOSE,
-    PATIENCE,
-    Raw,
-    dial,
-    eventually,
-    frame,
-    meet,
-    open_descriptors,
-    open_nonblocking,
-)
+from raw import CLOSE, PATIENCE, Raw, dial, eventually, frame, meet, open_nonblocking
 
 
 @pytest.mark.covers("RDV-24")

@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
+from descriptors import open_descriptors
 from ipc_channel import (
     BadRendezvousError,
     PosixNamedPipeChannelClient,
     PosixNamedPipeProtocol,
 )
-from raw import (
-    PATIENCE,
-    open_descriptors,
-)
+from raw import PATIENCE
 
 
 @pytest.mark.covers("RDV-11", "RDV-21")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from descriptors import open_descriptors
 from ipc_channel import (
     BadRendezvousError,
     IPCChannelClient,
@@ -22,7 +23,7 @@ from ipc_channel import (
 from ipc_channel.transports.pipe_address import PipeAddress
 from ipc_channel.transports.pipe_connector import PipeConnector
 from ipc_channel.transports.private_directory import PrivateDirectory
-from raw import CLOSE, PATIENCE, eventually, frame, meet, open_descriptors
+from raw import CLOSE, PATIENCE, eventually, frame, meet
 
 
 @pytest.mark.covers("RDV-20")

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 import dispositions
+from descriptors import open_descriptors
+from forks import drop_in_a_child
 from ipc_channel import (
     NotConnectedError,
     ResetError,
@@ -22,15 +24,7 @@ from ipc_channel import (
     TruncatedError,
     WrongLoopError,
 )
-from raw import (
-    CLOSE,
-    PATIENCE,
-    Raw,
-    drop_in_a_child,
-    eventually,
-    frame,
-    open_descriptors,
-)
+from raw import CLOSE, PATIENCE, Raw, eventually, frame
 
 
 @contextlib.asynccontextmanager

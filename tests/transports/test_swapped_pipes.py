@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from descriptors import open_descriptors
 from ipc_channel import (
     BadRendezvousError,
     ConnectTimeoutError,
@@ -16,7 +17,7 @@ from ipc_channel import (
     PosixNamedPipeProtocol,
     make_ipc_channel_client,
 )
-from raw import PATIENCE, eventually, open_descriptors
+from raw import PATIENCE, eventually
 
 
 def has_reader(path: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from descriptors import no_descriptor_left, open_descriptors
 from ipc_channel import (
     FrameTooLargeError,
     Helper,
@@ -24,15 +25,7 @@ from ipc_channel import (
 )
 from ipc_channel.transports.peer_user import Ends, OwnerQuery, _search_tables, peer_user
 from ipc_channel.transports.tcp_listener import Listener
-from raw import (
-    PATIENCE,
-    Raw,
-    dial,
-    eventually,
-    frame,
-    no_descriptor_left,
-    open_descriptors,
-)
+from raw import PATIENCE, Raw, dial, eventually, frame
 
 
 @pytest.mark.covers("RDV-40")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from descriptors import no_descriptor_left, open_descriptors
 from ipc_channel import (
     BadRendezvousError,
     ChannelClosedError,
@@ -21,15 +22,7 @@ from ipc_channel import (
 )
 from ipc_channel.transports.tcp_listener import reset
 from ipc_channel.transports.tcp_stream import is_writable
-from raw import (
-    PATIENCE,
-    dial,
-    eventually,
-    frame,
-    free_port,
-    no_descriptor_left,
-    open_descriptors,
-)
+from raw import PATIENCE, dial, eventually, frame, free_port
 
 
 @pytest.mark.covers("RDV-43")
