@@ -175,6 +175,11 @@ def problems() -> list[str]:
         *(f"a case checks {one!r}, which does not exist" for one in cited - set(known)),
         *(f"{one} was given, and is gone" for one in set(registered()) - set(ids())),
         *(f"{one} is not in {REGISTER.name}" for one in set(ids()) - set(registered())),
+        *(
+            f"{one} does not say what it covers"
+            for one, told in client_tests()
+            if told is None
+        ),
         *problems_of_pages(set(known)),
     ]
 

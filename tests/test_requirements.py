@@ -90,6 +90,8 @@ def test_what_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "frames/one-byte was given, and is gone" in found
     assert "a case checks 'SES-99', which does not exist" in found
     assert "a case checks '', which does not exist" in found
+    monkeypatch.setattr(requirements, "client_tests", lambda: iter([("x::y", None)]))
+    assert "x::y does not say what it covers" in requirements.problems()
     monkeypatch.setattr(requirements, "ROOT", tmp_path)
     assert list(requirements.problems_of_pages({"SES-13"})) == [
         "page.md obliges without an id: An end MUST do so, says RDV-99.",
