@@ -88,3 +88,6 @@ DIES = ["/bin/sh", "-c", "exit 3"]
 
 DEAF = "_signal.signal(_signal.SIGTERM, _signal.SIG_IGN)"
 """Code of a child that ignores SIGTERM."""
+
+SLEEPS = ["/bin/sleep", "1000"]
+"""Neither connects nor ends."""

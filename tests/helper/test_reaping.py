@@ -1,0 +1,100 @@
+"""Processes that are reaped later, after an interrupt, or by two at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from helper_programs import SLEEPS
+from ipc_channel.helper import process
+from ipc_channel.helper.command import Command
+from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.process import PosixChild
+from process_tree import children
+from raw import PATIENCE
+
+
+def start_sleeping() -> HelperProcess:
+    return Command(SLEEPS, env=None, cwd=None, process_group=True).start({})
+
+
+def test_looking_goes_on_after_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupt(KeyboardInterrupt):
+        pass
+
+    def poll(child: PosixChild) -> int | None:
+        looks.append(child.pid)
+        if len(looks) == 3:  # by the timer
+            raise Interrupt
+        return real(child)
+
+    looks: list[int] = []
+    real = PosixChild.poll
+    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.setattr(PosixChild, "poll", poll)
+    sleeping, loop = start_sleeping(), asyncio.new_event_loop()
+    looks.clear()
+    waiting = loop.create_task(sleeping.wait())
+    with pytest.raises(Interrupt):
+        loop.run_until_complete(waiting)
+    sleeping.kill()
+    assert loop.run_until_complete(asyncio.wait_for(waiting, PATIENCE)) == -signal.SIGKILL
+    loop.close()
+
+
+def test_a_process_that_was_dropped_is_reaped_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may take a while to end, for which nothing waits."""
+    process._reap_abandoned()
+    before = children()
+    with monkeypatch.context() as patch:
+        patch.setattr(PosixChild, "poll", lambda _: None)
+        sleeping = start_sleeping()
+        pid = sleeping.pid
+        with pytest.warns(ResourceWarning, match=f"helper process {pid} was killed"):
+            del sleeping
+            gc.collect()
+        process._reap_abandoned()
+        assert pid in children()
+    deadline = time.monotonic() + PATIENCE
+    while children() != before:
+        assert time.monotonic() < deadline
+        process._reap_abandoned()  # as the next start does
+    assert process._abandoned == []
+
+
+@pytest.mark.parametrize("who", ["another thread", "the garbage collector"])
+def test_two_that_reap_at_once(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread waits for the other; what the collector does comes in between."""
+
+    def poll(child: PosixChild) -> int | None:
+        entered.append(threading.get_ident())
+        if len(entered) == 1 and who == "another thread":
+            other.start()
+            other.join(0.1)  # it waits for us, or else it is done by then
+        elif len(entered) == 1:
+            process._reap_abandoned()
+        return real(child)
+
+    entered: list[int] = []
+    real = PosixChild.poll
+    other = threading.Thread(target=process._reap_abandoned)
+    process._reap_abandoned()
+    sleeping = start_sleeping()
+    sleeping.kill()
+    os.waitid(os.P_PID, sleeping.pid, os.WEXITED | os.WNOWAIT)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_abandoned", [sleeping._child])
+        patch.setattr(PosixChild, "poll", poll)
+        process._reap_abandoned()
+        if who == "another thread":
+            other.join()
+        assert process._abandoned == []
+    assert set(entered) == {threading.get_ident()}, "another thread has nothing to reap"
