@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -13,13 +14,19 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from descriptors import open_descriptors
-from ipc_channel import fork
-from raw import PATIENCE
+from ipc_channel import (
+    IPCChannelClient,
+    WrongProcessError,
+    fork,
+)
+from raw import PATIENCE, Raw, frame
 
 SERVICE = Path(__file__).with_name("forking_service.py")
 
@@ -107,7 +114,7 @@ class Service:
 
 @contextlib.contextmanager
 def forking_service(
-    transport: str, loop: str, way: str, command: tuple[str, ...] = ()
+    transport: str, loop: str, way: str, command: Sequence[str] = ()
 ) -> Iterator[Service]:
     lifeline, end = os.pipe()
     arguments = (transport, loop, way, str(lifeline), *command)
@@ -152,3 +159,47 @@ def has_ended(process: int, timeout: float) -> bool:
 def ends(process: int) -> bool:
     """Whether a process, by its pidfd, ends."""
     return has_ended(process, PATIENCE)
+
+
+async def works(ours: IPCChannelClient, peer: Raw) -> None:
+    """Send a message each way."""
+    await ours.write(b"to the peer")
+    assert await asyncio.to_thread(peer.recv_frame) == b"to the peer"
+    peer.send(frame(b"from the peer"))
+    assert await ours.read() == b"from the peer"
+
+
+USES: dict[str, Callable[[Any], Awaitable[Any]]] = {
+    "connect": lambda channel: channel.connect(0),
+    "read": lambda channel: channel.read(),
+    "write": lambda channel: channel.write(b"x"),
+    "disconnect": lambda channel: channel.disconnect(),
+    "async with": lambda channel: channel.__aenter__(),
+    "async for": lambda channel: channel.__anext__(),
+}
+
+
+def try_in_a_child(channel: Any, uses: Iterable[str] = USES) -> None:
+    """Use ``channel`` in a child, in a loop of its own and in none: all must be refused."""
+
+    def work() -> list[str]:
+        texts = []
+        for name in uses:
+
+            async def attempt(name: str = name) -> None:
+                await USES[name](channel)
+
+            with pytest.raises(WrongProcessError) as caught:
+                asyncio.run(attempt())
+            texts.append(str(caught.value))
+            with pytest.raises(WrongProcessError):  # as in the coroutine that forked
+                attempt().send(None)
+        asyncio.run(channel.close())
+        return [*texts, str(os.getpid())]
+
+    *texts, child = in_child(work)
+    for text in texts:
+        assert (
+            f"belongs to process {os.getpid()}, of which process {child} is a fork" in text
+        )
+        assert "make a channel in each process, after the fork" in text

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from model.pipes import Exploration, Rules, faults
+from model.exploration import Exploration, faults
+from model.state import Rules
 
 SETTINGS = [
     {"timeouts": timeouts, "crashes": crashes, "client_leaves_at_once": leaves}

@@ -92,6 +92,7 @@ SURROUNDINGS = (
         tests=tuple(
             files_of(
                 *("aio/close", "aio/endpoint", "channel", "fork", "helper/helper"),
+                "helper/dying",
                 "transports/connect_races",
             )
         ),
