@@ -24,10 +24,11 @@ const (
 // must be closed. All methods may be called by any number of goroutines at the
 // same time. Reads and writes of a zero Channel return ErrNotConnected.
 type Channel struct {
-	stream   stream
-	from, to string // the rendezvous, for people to read
-	limit    uint32
-	linger   time.Duration
+	transport *transportType
+	stream    stream
+	from, to  string // the rendezvous, for people to read
+	limit     uint32
+	linger    time.Duration
 
 	reading       turn
 	decoder       decoder // of the goroutine that has the turn to read
@@ -45,12 +46,13 @@ type Channel struct {
 	session sessionState
 }
 
-func newChannel(s stream, opts Options) *Channel {
+func newChannel(transport *transportType, s stream, opts Options) *Channel {
 	c := &Channel{
-		stream:  s,
-		limit:   opts.MaxMessageSize,
-		linger:  opts.Linger,
-		decoder: decoder{limit: opts.MaxMessageSize},
+		transport: transport,
+		stream:    s,
+		limit:     opts.MaxMessageSize,
+		linger:    opts.Linger,
+		decoder:   decoder{limit: opts.MaxMessageSize},
 	}
 	c.reading = newTurn(func() { c.stream.SetReadDeadline(past) })
 	c.writing = newTurn(func() { c.stream.SetWriteDeadline(past) })

@@ -36,7 +36,7 @@ func (c *Channel) shutDown() error {
 	go func() { drained <- c.drain(outputEnded) }()
 	c.writing.retire()
 	err := c.sendClose()
-	if err == nil && c.stream.mustDrain() {
+	if err == nil && c.transport.drainsBeforeClose {
 		close(outputEnded)
 		err = <-drained
 		c.stream.Close()

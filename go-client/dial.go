@@ -3,7 +3,6 @@ package ipcchannel
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"time"
 )
@@ -36,24 +35,18 @@ func Dial(ctx context.Context, in, out string, options *Options) (*Channel, erro
 	if err != nil {
 		return nil, err
 	}
-	where, err := parseRendezvous(in, out)
+	transport, where, err := parseRendezvous(in, out)
 	if err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	wait := newPacing(opts.Timeout)
-	var s stream
-	if where.isTCP() {
-		s, err = dialTCP(ctx, net.Dialer{}, where.addr, wait)
-	} else {
-		s, err = dialPipes(ctx, where.in, where.out, wait)
-	}
+	s, err := where.dial(ctx, newPacing(opts.Timeout))
 	if err != nil {
 		return nil, err
 	}
-	c := newChannel(s, opts)
+	c := newChannel(transport, s, opts)
 	c.from, c.to = in, out
 	return c, nil
 }

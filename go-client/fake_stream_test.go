@@ -34,7 +34,7 @@ func newFakeStream() *fakeStream {
 
 func (f *fakeStream) channel(options *Options) *Channel {
 	opts, _ := options.resolved()
-	return newChannel(f, opts)
+	return newChannel(&transportType{drainsBeforeClose: f.drains}, f, opts)
 }
 
 func (f *fakeStream) note(call string) {
@@ -64,8 +64,6 @@ func (f *fakeStream) CloseWrite() error {
 	f.note("close write")
 	return nil
 }
-
-func (f *fakeStream) mustDrain() bool { return f.drains }
 
 func (f *fakeStream) unsent() int { return f.left() }
 

@@ -23,11 +23,12 @@ const generous = 30 * time.Second
 
 // transport makes a channel and the raw peer at its other end.
 type transport struct {
-	name string
-	open func(t testing.TB, options *Options) (*Channel, *peer)
+	*transportType
+	canReset bool // whether the system tells a reset from an end
+	open     func(t testing.TB, options *Options) (*Channel, *peer)
 }
 
-var transports = []transport{{"pipe", openPipes}, {"tcp", openTCP}}
+var transports = []transport{{namedPipe, false, openPipes}, {tcp, true, openTCP}}
 
 // onEach runs a test over both transports, with a check for leaks.
 func onEach(t *testing.T, test func(t *testing.T, tr transport)) {

@@ -43,7 +43,7 @@ func mustConnect(t *testing.T, d *pipeConnector) *Channel {
 	s, err := d.stream()
 	must(t, err)
 	opts, _ := (*Options)(nil).resolved()
-	return newChannel(s, opts)
+	return newChannel(namedPipe, s, opts)
 }
 
 // replacePipe makes path lead to another pipe.

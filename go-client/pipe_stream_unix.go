@@ -203,8 +203,6 @@ func (s *pipeStream) recheckAt(t time.Time) time.Time {
 // even after both ends were closed here.
 func (s *pipeStream) CloseWrite() error { return nil }
 
-func (s *pipeStream) mustDrain() bool { return false }
-
 func (s *pipeStream) unsent() int { return 0 }
 
 func (s *pipeStream) isDead() bool { return false }

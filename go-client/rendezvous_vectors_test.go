@@ -19,7 +19,7 @@ func TestRendezvousVectors(t *testing.T) {
 	loadVectors(t, "rendezvous.json", &cases)
 	for _, v := range cases {
 		t.Run(v.ID, func(t *testing.T) {
-			where, err := parseRendezvous(v.In, v.Out)
+			transport, where, err := parseRendezvous(v.In, v.Out)
 			var e *Error
 			switch {
 			case v.Error != "":
@@ -28,11 +28,14 @@ func TestRendezvousVectors(t *testing.T) {
 				}
 			case err != nil:
 				t.Fatal(err)
-			case v.Transport == "tcp":
-				if where.addr.Addr().String() != v.Host || where.addr.Port() != v.Port {
-					t.Fatalf("address is %v", where.addr)
+			case transport.name != v.Transport:
+				t.Fatalf("transport is %s", transport.name)
+			case transport == tcp:
+				addr := where.(tcpAddress)
+				if addr.Addr().String() != v.Host || addr.Port() != v.Port {
+					t.Fatalf("address is %v", addr)
 				}
-			case where.isTCP() || where.in != v.In || where.out != v.Out:
+			case where != pipePaths{v.In, v.Out}:
 				t.Fatalf("endpoint is %+v", where)
 			}
 		})

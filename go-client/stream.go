@@ -21,9 +21,6 @@ type stream interface {
 	// CloseWrite ends the output and keeps the input open, where the
 	// transport can.
 	CloseWrite() error
-	// mustDrain reports whether input that is unread when the stream is closed
-	// could destroy output that the peer has not read yet.
-	mustDrain() bool
 	// unsent returns how many bytes of output the peer's system does not have
 	// yet, or -1 if that cannot be known.
 	unsent() int

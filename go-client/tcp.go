@@ -87,8 +87,6 @@ func (s *tcpStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *tcpStream) mustDrain() bool { return true }
-
 func (s *tcpStream) unsent() int {
 	raw, err := s.SyscallConn()
 	if err != nil {
