@@ -3,6 +3,7 @@ import { startTimer } from './timer.js';
 /**
  * @typedef {import('./stream.js').Stream} Stream
  * @typedef {import('./timer.js').Timer} Timer
+ * @typedef {import('./transports.js').Transport} Transport
  */
 
 // After the peer's close frame nothing should come; a peer that is about to end its stream does so
@@ -11,8 +12,12 @@ const QUIET = 50;
 // How often close looks whether the kernel has taken any output, of which a batch may take several lingers.
 const LOOK = 20;
 
-/** What a close waits for: that the output is sent and, over TCP, the input drained; or the linger. */
+/**
+ * What a close waits for: that the output is sent and, over some transports, the input drained; or the
+ * linger.
+ */
 export class Closing {
+  #drains;
   #stream;
   #linger;
   #peerHasClosed;
@@ -30,11 +35,13 @@ export class Closing {
   });
 
   /**
+   * @param {Pick<Transport, 'drainsBeforeClose'>} transport
    * @param {Stream} stream
    * @param {number} linger in milliseconds
    * @param {() => boolean} peerHasClosed whether the peer's close frame has come
    */
-  constructor(stream, linger, peerHasClosed) {
+  constructor(transport, stream, linger, peerHasClosed) {
+    this.#drains = transport.drainsBeforeClose;
     this.#stream = stream;
     this.#linger = linger;
     this.#peerHasClosed = peerHasClosed;
@@ -80,7 +87,7 @@ export class Closing {
     const watching = this.#watchOutput(linger);
     this.#lingering = linger;
     await Promise.race([sent.catch(() => {}), linger.over]);
-    if (this.#stream.awaitsPeer) await this.#drain(linger);
+    if (this.#drains) await this.#drain(linger);
     this.#lingering = null;
     clearInterval(watching);
     linger.cancel();

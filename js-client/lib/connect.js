@@ -1,11 +1,9 @@
 import { throwIfAborted } from './abort.js';
 import { Channel } from './channel.js';
-import { connectNamedPipe } from './named-pipe.js';
 import { checkConnectOptions, checkEnvOptions } from './options.js';
 import { fromEnvironment, parseRendezvous } from './rendezvous.js';
 import { Deadline } from './retry.js';
 import { Session } from './session.js';
-import { connectTCP } from './tcp.js';
 
 /**
  * Meets the server at the rendezvous given by `inPath` and `outPath`.
@@ -36,13 +34,9 @@ export async function connectFromEnv(options = {}) {
  * @param {ReturnType<typeof checkEnvOptions>} settings
  */
 async function meet(inPath, outPath, { timeout, signal, maxMessageSize, linger }) {
-  const rendezvous = parseRendezvous(inPath, outPath);
+  const { transport, address } = parseRendezvous(inPath, outPath);
   throwIfAborted(signal);
-  const deadline = new Deadline(timeout);
-  const stream =
-    rendezvous.transport === 'tcp'
-      ? await connectTCP(rendezvous, deadline, signal)
-      : await connectNamedPipe(rendezvous, deadline, signal);
-  const session = new Session(stream, { maxMessageSize, linger });
-  return new Channel(session, rendezvous);
+  const stream = await transport.dial(address, new Deadline(timeout), signal);
+  const session = new Session(transport, stream, { maxMessageSize, linger });
+  return new Channel(session, address);
 }

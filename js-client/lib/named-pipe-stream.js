@@ -25,9 +25,6 @@ const LONGEST_LOOK = 100;
  * @implements {Stream}
  */
 export class NamedPipeStream {
-  /** What is in a named pipe stays there for the peer when we close. */
-  awaitsPeer = false;
-
   #pipes;
   #in;
   /** @type {Socket | null} */

@@ -14,7 +14,7 @@ import { Missed, retry } from './retry.js';
 /**
  * @typedef {import('./pipe-end.js').PipeEnd} PipeEnd
  * @typedef {import('./pipe-end.js').Inode} Inode
- * @typedef {import('./rendezvous.js').NamedPipeRendezvous} NamedPipeRendezvous
+ * @typedef {import('./pipe-address.js').PipeAddress} PipeAddress
  */
 
 // What is taken out of the pipe while we still wait for its server: the capacity that an ordinary
@@ -29,16 +29,16 @@ const CROSSED = "inPath is to be the server's out path, and outPath its in path"
 /**
  * Meets the server at two named pipes that it creates.
  *
- * @param {NamedPipeRendezvous} rendezvous
+ * @param {PipeAddress} address
  * @param {import('./retry.js').Deadline} deadline
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<NamedPipeStream>}
  */
-export async function connectNamedPipe(rendezvous, deadline, signal) {
+export async function connectNamedPipe(address, deadline, signal) {
   if (process.platform === 'win32') {
     throw new IPCChannelError('bad-rendezvous', 'Windows has no named pipes of this kind: use TCP');
   }
-  const connector = new PipeConnector(rendezvous);
+  const connector = new PipeConnector(address);
   try {
     return await retry((last) => connector.attempt(last), deadline, signal);
   } finally {
@@ -59,10 +59,10 @@ class PipeConnector {
   #inEnded = false;
   #nextLookAtLocks = 0;
 
-  /** @param {NamedPipeRendezvous} rendezvous */
-  constructor(rendezvous) {
-    this.#inPath = rendezvous.inPath;
-    this.#outPath = rendezvous.outPath;
+  /** @param {PipeAddress} address */
+  constructor({ inPath, outPath }) {
+    this.#inPath = inPath;
+    this.#outPath = outPath;
   }
 
   /**

@@ -43,15 +43,21 @@ export class Session {
   #paused = false;
 
   /**
+   * @param {import('./transports.js').Transport} transport
    * @param {Stream} stream
    * @param {{maxMessageSize: number, linger: number}} options
    */
-  constructor(stream, { maxMessageSize, linger }) {
+  constructor(transport, stream, { maxMessageSize, linger }) {
     this.#stream = stream;
     this.#maxMessageSize = maxMessageSize;
     this.#linger = linger;
     this.#decoder = new Decoder(maxMessageSize);
-    this.#closing = new Closing(stream, linger, () => this.#decoder.end?.reason === 'clean');
+    this.#closing = new Closing(
+      transport,
+      stream,
+      linger,
+      () => this.#decoder.end?.reason === 'clean',
+    );
     this.#reference = new ProcessReference(
       () => this.#isBusy,
       (wanted) => stream.setReferenced(wanted),

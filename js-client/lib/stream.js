@@ -8,7 +8,6 @@
  * @property {(error: Error) => void} onError reading failed
  *
  * @typedef {object} Stream
- * @property {boolean} awaitsPeer whether close must wait for the peer's end in order to lose nothing
  * @property {(handler: Handler) => void} start begins to read
  * @property {() => void} resume
  * @property {(bytes: Buffer, done: (error: Error | null) => void) => void} write one at a time;

@@ -13,9 +13,6 @@ import { unacknowledged } from './tcp-table.js';
  * @implements {Stream}
  */
 export class TCPStream {
-  /** Closing a socket with unread input makes the kernel reset it, and drop our last messages. */
-  awaitsPeer = true;
-
   #socket;
   /** @type {Handler | null} */
   #handler = null;

@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 
 import { connect } from '../index.js';
 import { Closing } from '../lib/closing.js';
+import { TCP } from '../lib/tcp-address.js';
 import { startCode } from '../testing/process.js';
 import { CLOSE_FRAME, frame, meetOverTCP, pattern, TRANSPORTS } from '../testing/rig.js';
 import { until } from '../testing/wait.js';
@@ -26,7 +27,6 @@ const silence = () => new Promise((resolve) => setTimeout(resolve, SILENCE));
 function streamAcknowledgedAt(look) {
   const stream = {
     looks: 0,
-    awaitsPeer: true,
     unsent: 0,
     shutdown() {},
     async isAcknowledged() {
@@ -158,14 +158,14 @@ describe('what close waits for', () => {
   // Covers SES-63.
   it('is, with a silent peer, that its kernel has acknowledged all output', async () => {
     const stream = streamAcknowledgedAt(3);
-    const closing = new Closing(stream, Infinity, () => true);
+    const closing = new Closing(TCP, stream, Infinity, () => true);
     assert.equal(await closing.wait(Promise.resolve()), 'all-sent');
     assert.equal(stream.looks, 3);
   });
 
   // Covers SES-62.
   it('is the linger, with a silent peer that never acknowledges all output', async () => {
-    const closing = new Closing(streamAcknowledgedAt(Infinity), 120, () => true);
+    const closing = new Closing(TCP, streamAcknowledgedAt(Infinity), 120, () => true);
     assert.equal(await closing.wait(Promise.resolve()), 'linger-over');
   });
 });
