@@ -108,6 +108,7 @@ func openPair(t testing.TB, options *Options) (*Channel, *peer) {
 	return c, p
 }
 
+// Beyond the specification: a transport that only the tests have.
 func TestNewTransportCarriesMessages(t *testing.T) {
 	checkLeaks(t)
 	c, p := openPair(t, nil)
@@ -135,6 +136,8 @@ func TestNewTransportCarriesMessages(t *testing.T) {
 }
 
 // Without draining the peer would meet a reset after the close frame.
+//
+// Beyond the specification: a transport that only the tests have.
 func TestNewTransportDrainsBeforeClose(t *testing.T) {
 	checkLeaks(t)
 	c, p := openPair(t, nil)
@@ -149,6 +152,7 @@ func TestNewTransportDrainsBeforeClose(t *testing.T) {
 	must(t, wait(t, closed))
 }
 
+// Beyond the specification: a transport that only the tests have.
 func TestNewTransportReportsEnds(t *testing.T) {
 	checkLeaks(t)
 	c, p := openPair(t, nil)
@@ -160,6 +164,8 @@ func TestNewTransportReportsEnds(t *testing.T) {
 }
 
 // Linux resets a socket pair whose other end is closed with unread input.
+//
+// Beyond the specification: a transport that only the tests have.
 func TestNewTransportReportsReset(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the system tells no reset from an end")
@@ -174,6 +180,7 @@ func TestNewTransportReportsReset(t *testing.T) {
 	must(t, c.Close())
 }
 
+// Beyond the specification: a transport that only the tests have.
 func TestNewTransportIsRefusedAndTimesOutLikeAny(t *testing.T) {
 	checkLeaks(t)
 	for _, v := range []struct{ in, out, code, text string }{

@@ -166,6 +166,7 @@ async function echo(peer) {
 }
 
 describe('a new transport', { skip: process.platform === 'win32' }, () => {
+  // Beyond the specification: a transport that only the tests have.
   it('carries messages both ways, and ends cleanly', async (t) => {
     const before = await openDescriptors();
     const { channel, peer } = await meet(t);
@@ -183,6 +184,7 @@ describe('a new transport', { skip: process.platform === 'win32' }, () => {
     assert.equal(await openDescriptors(), before);
   });
 
+  // Beyond the specification: a transport that only the tests have.
   it('is drained before it is closed, if it says so', async (t) => {
     const { channel, peer } = await meet(t);
     const closing = channel.close();
@@ -198,6 +200,7 @@ describe('a new transport', { skip: process.platform === 'win32' }, () => {
     await closing;
   });
 
+  // Beyond the specification: a transport that only the tests have.
   it('reports an end', async (t) => {
     const { channel, peer } = await meet(t);
     await peer.send(frame('last'));
@@ -208,6 +211,7 @@ describe('a new transport', { skip: process.platform === 'win32' }, () => {
   });
 
   const cannotReset = process.platform !== 'linux' && 'the system tells no reset from an end';
+  // Beyond the specification: a transport that only the tests have.
   it('reports a reset, if it can be reset', { skip: cannotReset }, async (t) => {
     const { channel, peer } = await meet(t);
     const refused = assert.rejects(channel.read(), { code: 'reset' });
@@ -217,6 +221,7 @@ describe('a new transport', { skip: process.platform === 'win32' }, () => {
     assert.equal(channel.endReason, 'reset');
   });
 
+  // Beyond the specification: a transport that only the tests have.
   it('is refused and waited for like any other', async () => {
     const mixed = { code: 'bad-rendezvous', message: /"pair:a" and "\/a" name different/ };
     await assert.rejects(connect({ inPath: 'pair:a', outPath: '/a' }), mixed);
@@ -234,6 +239,7 @@ describe('a new transport', { skip: process.platform === 'win32' }, () => {
 });
 
 describe('the registry of transports', () => {
+  // Beyond the specification: what the package exports.
   it('is no part of the public API', () => {
     assert.deepEqual(Object.keys(entry).sort(), [
       'AbortError',
