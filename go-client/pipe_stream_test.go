@@ -59,7 +59,7 @@ func TestStrayOpener(t *testing.T) {
 // A peer that leaves before it has sent a byte ends the session, in whichever
 // order its ends are closed.
 //
-// Covers RDV-26, SES-5.
+// Covers RDV-26, RDV-31, SES-5.
 func TestPeerLeavesSilently(t *testing.T) {
 	for name, order := range map[string][]func(*peer){
 		"never opened its writing end": {(*peer).closeRead},
@@ -88,7 +88,7 @@ func TestPeerLeavesSilently(t *testing.T) {
 
 // As above, with the reader certain to have seen the false end first.
 //
-// Covers RDV-31, SES-5.
+// Covers RDV-26, SES-5.
 func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 	checkLeaks(t)
 	c, p, in := openSilent(t)
