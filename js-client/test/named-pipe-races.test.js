@@ -88,7 +88,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     await channel.close();
   });
 
-  // Covers RDV-28.
+  // Covers RDV-28, RDV-29.
   it('takes nobody for a reader whom it cannot see', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const reader = openToRead(outPath);
@@ -180,7 +180,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     fs.closeSync(writer);
   });
 
-  // Covers RDV-28.
+  // Covers RDV-26.
   it('meets the server after a stray opener at each pipe', async (t) => {
     const paths = makePipes(t);
     const meeting = connect({ ...paths, timeout: 60_000 });

@@ -42,7 +42,7 @@ describe('stray openers at named pipes', () => {
   for (const first of ['reads', 'writes']) {
     for (const count of [1, 2]) {
       const title = `are no server when one ${first} and leaves as the other comes, look ${count}`;
-      // Covers RDV-28.
+      // Covers RDV-28, RDV-29.
       it(title, { skip: process.platform !== 'linux' }, async (t) => {
         const { inPath, outPath } = makePipes(t);
         let held = openToRead(outPath);
