@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -17,15 +18,15 @@ class Interrupt(BaseException):
     """As of a signal handler."""
 
 
+def interrupt() -> None:
+    raise Interrupt
+
+
 @pytest.mark.covers("SES-10")
 async def test_an_interrupt_as_a_share_ends_loses_none_of_equal_messages(
     connect: Connect,
 ) -> None:
     """Messages of one byte are one object: none may be taken for the one behind it."""
-
-    def interrupt() -> None:
-        raise Interrupt
-
     async with connect() as (ours, _):
         inbox = ours._session.inbox  # type: ignore[attr-defined]  # looks inside
         inbox._on_rest = interrupt
@@ -36,17 +37,52 @@ async def test_an_interrupt_as_a_share_ends_loses_none_of_equal_messages(
             inbox.read_nowait()
         assert got == [b"x"] * (TURN - 1)
         assert len(inbox._messages) == 2
+        assert ours.connected, "no byte of the peer's was on its way"
 
 
-async def test_what_was_not_read_is_dropped_by_a_close(connect: Connect) -> None:
+@pytest.mark.covers("SES-10")
+async def test_an_interrupt_as_reading_is_to_go_on_ends_the_session(
+    connect: Connect,
+) -> None:
+    """The loop may not watch any more: what came would never be noticed."""
+    async with connect() as (ours, _):
+        session = ours._session  # type: ignore[attr-defined]  # looks inside
+        session.receiver._pause()
+        session.inbox._on_space = interrupt
+        session.inbox._messages.append(b"x")
+        with pytest.raises(Interrupt):
+            await ours.read()
+        assert await ours.read() == b"x"
+        with pytest.raises(SessionInterruptedError):
+            await ours.read()
+
+
+@contextlib.asynccontextmanager
+async def reading(connect: Connect) -> Any:
+    """Give a channel that has read the first of ten messages, and its peer."""
     async with connect() as (ours, peer):
         inbox = ours._session.inbox  # type: ignore[attr-defined]  # looks inside
         inbox._messages += [b"x"] * 10
         inbox.begin_turn()
         assert await ours.read() == b"x"
-        peer.close()
-        await ours.close()
+        yield ours, peer
+
+
+async def test_what_was_not_read_is_dropped_by_an_abort(connect: Connect) -> None:
+    async with reading(connect) as (ours, _):
+        ours.abort()
         assert await ours.read() is None
+        assert ours.end_reason == "local"
+
+
+async def test_what_was_not_read_is_dropped_as_a_close_begins(connect: Connect) -> None:
+    async with reading(connect) as (ours, peer):
+        closing = asyncio.create_task(ours.close())
+        await asyncio.sleep(0)
+        assert await ours.read() is None
+        assert ours.end_reason == "local"
+        peer.close()
+        await closing
 
 
 @pytest.mark.covers("SES-10")

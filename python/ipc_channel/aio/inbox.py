@@ -2,8 +2,8 @@
 
 A reader takes a message off the queue in one step, without waiting in between, so
 that a cancelled read can lose nothing (SES-10). In one iteration of the event loop
-readers get at most ``TURN`` messages: one that never has to wait would otherwise keep
-everything else in the loop from running.
+readers get at most ``TURN`` messages, and as many again if input comes in it: one that
+never has to wait would otherwise keep everything else in the loop from running.
 
 The messages of an iteration but the last are taken from an iterator, which pops them off
 the queue: nothing is to be counted or decided for them, and a ``for`` statement, unlike a
@@ -24,7 +24,7 @@ from ipc_channel.aio.waiter import Waiter, deliver, wake
 from ipc_channel.protocol.session_state import SessionState
 
 TURN = 512
-"""Messages that readers get in one iteration of the event loop."""
+"""Messages that readers get before the loop goes on to its other work."""
 
 _NOTHING: Iterator[bytes] = iter(())
 
