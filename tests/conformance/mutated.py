@@ -15,7 +15,7 @@ LEFT_OUT = (
     "_darwin.go",
     "_test.go",
     "/describe.go",
-    "/stream.js",
+    "/duplex.js",
     "/spelling.js",
 )
 PYTHON = [
