@@ -12,7 +12,6 @@ import random
 import select
 import signal
 import socket
-import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -24,20 +23,15 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
+from ipc_channel.conformance.raw_peer import CLOSE, RawPeer, frame
 from ipc_channel.options import Options
+
+__all__ = ["CLOSE", "frame"]  # beside what is made here
 
 TRANSPORTS = ("named_pipe", "tcp")
 ROLES = ("server", "client")
 PATIENCE = float(os.environ.get("PATIENCE", "60"))
 """Seconds after which something that should happen is taken not to."""
-
-
-def frame(payload: bytes) -> bytes:
-    """Encode a frame independently of the library."""
-    return len(payload).to_bytes(4, "big") + payload
-
-
-CLOSE = bytes(4)
 
 
 def _write(fd: int, data: bytes | memoryview) -> int:
@@ -52,30 +46,26 @@ def _write(fd: int, data: bytes | memoryview) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Raw:
-    """Two blocking descriptors, or one socket, and what can be done to them."""
+class Raw(RawPeer):
+    """A raw peer whose calls block."""
 
     def __init__(self, in_fd: int, out_fd: int, sock: socket.socket | None = None) -> None:
         if sock is not None:
             # Or else the system lets it grow with what is read, to 32 MiB and more, and
             # nothing that a test sends is too much.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)
-        self.in_fd: int | None = in_fd
-        self.out_fd: int | None = out_fd
-        self.sock = sock
+        super().__init__(in_fd, out_fd, sock)
         for fd in (in_fd, out_fd):
             os.set_blocking(fd, True)
 
     def send(self, data: bytes) -> None:
         """Write all of ``data``, blocking."""
-        assert self.out_fd is not None
         view = memoryview(data)
         while view:
             view = view[_write(self.out_fd, view) :]
 
     def fill(self) -> int:
         """Write NUL bytes until nothing more fits; return how many did."""
-        assert self.out_fd is not None
         os.set_blocking(self.out_fd, False)
         total = 0
         with contextlib.suppress(BlockingIOError):
@@ -86,12 +76,10 @@ class Raw:
 
     def can_read(self) -> bool:
         """Whether something comes within 10 ms, or has ended."""
-        assert self.in_fd is not None
         return bool(select.select([self.in_fd], [], [], 0.01)[0])
 
     def recv(self, size: int) -> bytes:
         """Read exactly ``size`` bytes, or fewer if the stream ends."""
-        assert self.in_fd is not None
         data = b""
         while len(data) < size:
             ready, _, _ = select.select([self.in_fd], [], [], PATIENCE)
@@ -127,37 +115,6 @@ class Raw:
             return self.recv(1) == b""
         except ConnectionResetError:
             return True
-
-    def end_writing(self) -> None:
-        """Close our direction only."""
-        if self.sock is not None:
-            self.sock.shutdown(socket.SHUT_WR)
-        elif self.out_fd is not None:
-            os.close(self.out_fd)
-            self.out_fd = None
-
-    def end_reading(self) -> None:
-        """Close the peer's direction only (named pipes)."""
-        assert self.sock is None
-        assert self.in_fd is not None
-        os.close(self.in_fd)
-        self.in_fd = None
-
-    def reset(self) -> None:
-        """Close with a reset (TCP)."""
-        assert self.sock is not None
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self) -> None:
-        """Close everything, the second time nothing."""
-        if self.sock is not None:
-            self.sock.close()
-        else:
-            for fd in (self.out_fd, self.in_fd):
-                if fd is not None:
-                    os.close(fd)
-        self.in_fd = self.out_fd = None
 
 
 def is_pipe(path: str) -> bool:

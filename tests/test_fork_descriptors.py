@@ -42,7 +42,7 @@ async def test_a_child_holds_nothing_of_a_session(
 
 
 def fds_of(peer: Raw) -> set[int]:
-    return {fd for fd in (peer.in_fd, peer.out_fd) if fd is not None}
+    return {peer.in_fd, peer.out_fd}
 
 
 def is_raw_listener(text: str, role: str) -> bool:

@@ -12,10 +12,11 @@ import tempfile
 import pytest
 
 from conformance.session_model import Model
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.testee import Reply
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, Wire, frame
+from ipc_channel.conformance.wire import Wire
 from ipc_channel.protocol.session_state import Event
 
 PATIENCE = 30.0  # seconds

@@ -1,8 +1,4 @@
-"""The server's end in plain system calls, which may misbehave as a case wants.
-
-Nothing here is shared with the channel of this package, so that a testee is
-not measured by the same mistakes.
-"""
+"""The server's end in an event loop, which may misbehave as a case wants."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import contextlib
 import os
 import select
 import socket
-import struct
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -21,20 +16,15 @@ with contextlib.suppress(ImportError):  # Windows, where there is no named pipe 
     import termios
 
 from ipc_channel.conformance.case import CaseFailedError, in_time
+from ipc_channel.conformance.raw_peer import RawPeer
 from ipc_channel.conformance.trace import FrameLog, Trace, describe_frame, first_difference
 
 _T = TypeVar("_T")
-CLOSE = bytes(4)
 _CHUNK = 2**18
 PAUSE = 0.002  # seconds between two looks at a named pipe
 
 
-def frame(payload: bytes) -> bytes:
-    """Return the frame of a message."""
-    return struct.pack(">I", len(payload)) + payload
-
-
-class Wire:
+class Wire(RawPeer):
     """A connection to the testee, seen from the server."""
 
     def __init__(
@@ -45,9 +35,7 @@ class Wire:
         trace: Trace,
         patience: float,
     ) -> None:
-        self.in_fd = in_fd
-        self.out_fd = out_fd
-        self.sock = sock
+        super().__init__(in_fd, out_fd, sock)
         self.patience = patience
         self._sent = FrameLog(trace, "server →")
         self._got = FrameLog(trace, "server ←")
@@ -171,51 +159,29 @@ class Wire:
             raise CaseFailedError("the testee went on to send", "an end", rest.hex())
 
     def end_writing(self) -> None:
-        """End this direction only."""
         self._sent.end("end of stream")
-        if self.sock is not None:
-            self.sock.shutdown(socket.SHUT_WR)
-        else:
-            self._close_descriptor(self.out_fd)
-            self.out_fd = -1
-
-    def stop_reading(self) -> None:
-        """Close the reading end only (named pipes)."""
-        if self.sock is not None:
-            raise ValueError("a socket has no reading end of its own")
-        self._close_descriptor(self.in_fd)
-        self.in_fd = -1
+        super().end_writing()
 
     def reset(self) -> None:
-        """Close with a reset (TCP)."""
-        if self.sock is None:
-            raise ValueError("a named pipe cannot be reset")
         self._sent.end("reset")
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._close()
+        super().reset()
 
     def close(self) -> None:
-        """Close both directions; the second time nothing happens."""
         if {self.in_fd, self.out_fd} != {-1}:
             self._sent.end("closed")
-            self._close()
+            super().close()
 
     def _close(self) -> None:
         for delivery in self._deliveries:
             if delivery is not asyncio.current_task():
                 delivery.cancel()
-        for fd in {self.in_fd, self.out_fd} - {-1}:
-            self._close_descriptor(fd)
-        self.in_fd = self.out_fd = -1
+        super()._close()
 
     def _close_descriptor(self, fd: int) -> None:
         """Close a descriptor, and watch it no more: a case beside this one may get its number."""
         self._loop.remove_reader(fd)
         self._loop.remove_writer(fd)
-        if self.sock is not None:
-            self.sock.close()
-        else:
-            os.close(fd)
+        super()._close_descriptor(fd)
 
     async def _in_time(self, awaitable: Awaitable[_T], what: str) -> _T:
         return await in_time(self.patience, awaitable, what)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from ipc_channel.conformance.case import Body, CaseFailedError, case
 from ipc_channel.conformance.cases.refused import make_no_pipe
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.syscalls import Call, Kind, Watch, socket_of
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, frame
 
 _PIPES = ("named_pipe",)
 _TCP = ("tcp",)

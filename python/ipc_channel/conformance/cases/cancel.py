@@ -6,9 +6,9 @@ import os
 
 from ipc_channel.conformance.case import CaseFailedError, case
 from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.raw_server import has_writer
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import frame
 
 _NEEDS = "cancel concurrent"
 _LARGE = 20 * 2**20

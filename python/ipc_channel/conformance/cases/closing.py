@@ -9,8 +9,8 @@ from typing import Any
 from ipc_channel.conformance import processes
 from ipc_channel.conformance.case import Body, CaseFailedError, case, over
 from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, frame
 
 _DRAINING = over(drains_before_close=True)
 _CLOSE_WAIT = 8  # the state of a connection whose other end has ended its direction

@@ -8,8 +8,9 @@ import time
 
 from ipc_channel.conformance.case import case
 from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, Wire, frame
+from ipc_channel.conformance.wire import Wire
 
 
 @case("connect/server-first", "RDV-9")

@@ -6,9 +6,9 @@ import os
 import time
 
 from ipc_channel.conformance.case import case
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.raw_server import has_writer
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, frame
 
 _PIPES = ("named_pipe",)
 

@@ -8,8 +8,8 @@ from typing import Any
 from ipc_channel.conformance import vectors
 from ipc_channel.conformance.case import Body, case, over
 from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, frame
 
 _LARGE = 20 * 2**20
 
@@ -151,7 +151,7 @@ async def reading_goes_on(t: Trial) -> None:
     peer = await t.meet()
     await peer.send(frame(b"first"))
     await t.reads(b"first")
-    peer.stop_reading()
+    peer.end_reading()
     await t.fail("peer-gone", "write", **write(1))
     for message in (b"second", payload(100_000)):
         peer.deliver(frame(message))

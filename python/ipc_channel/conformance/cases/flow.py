@@ -6,8 +6,8 @@ import os
 
 from ipc_channel.conformance.case import CaseFailedError, case
 from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import frame
 
 _MUCH = 100 * 2**20  # bytes: more than any buffer on the way holds
 _SPARE = 64 * 2**20  # bytes: of memory, or on the way

@@ -7,8 +7,8 @@ from typing import Any
 from ipc_channel.conformance import vectors
 from ipc_channel.conformance.case import Body, case
 from ipc_channel.conformance.payloads import digest, payload, write
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, frame
 
 _BYTEWISE = 5000  # bytes: longer streams are not sent byte by byte
 _SIZES = (1, 2, 255, 256, 257, 4092, 4096, 65531, 65532, 65535, 65536, 65537)

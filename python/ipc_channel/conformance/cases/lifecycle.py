@@ -8,8 +8,9 @@ import time
 
 from ipc_channel.conformance.case import CaseFailedError, case, over
 from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import Wire, frame
+from ipc_channel.conformance.wire import Wire
 
 _LARGE = 20 * 2**20
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipc_channel.conformance.case import Body, case
 from ipc_channel.conformance.payloads import payload, write
+from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import frame
 
 _DEFAULT = 64 * 2**20
 _LARGEST = 2**32 - 1

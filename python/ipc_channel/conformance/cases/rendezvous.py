@@ -9,8 +9,8 @@ from typing import Any
 
 from ipc_channel.conformance import vectors
 from ipc_channel.conformance.case import Body, case
+from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import frame
 
 
 def _string(vector: dict[str, Any]) -> Body:
