@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 
 import { AbortError, connect, connectFromEnv } from './index.js';
+import { TRANSPORTS } from './lib/transports.js';
 
 /**
  * @typedef {import('./index.js').Channel} Channel
@@ -33,7 +34,13 @@ class Testee {
       language: 1,
       name: 'Node ipc-channel',
       version: process.versions.node,
-      can: ['named_pipe', 'tcp', 'cancel', 'concurrent', 'max_message_size', 'linger'],
+      can: [
+        ...TRANSPORTS.map(({ name }) => name),
+        'cancel',
+        'concurrent',
+        'max_message_size',
+        'linger',
+      ],
     });
     for await (const line of createInterface({ input: process.stdin })) {
       this.#begin(JSON.parse(line));

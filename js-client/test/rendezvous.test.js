@@ -13,11 +13,11 @@ describe('rendezvous vectors', () => {
         assert.throws(parse, { name: 'IPCChannelError', code: vector.error });
         return;
       }
-      const { transport, host, port } = vector;
-      const pipes = { transport, inPath: vector.in, outPath: vector.out };
+      const { id, note, covers, in: inPath, out: outPath, ...address } = vector;
       const found = parse();
-      assert.equal(found.transport.name, transport);
-      assert.deepEqual(found.address, transport === 'tcp' ? { transport, host, port } : pipes);
+      assert.equal(found.transport.name, vector.transport);
+      const paths = inPath === outPath ? {} : { inPath, outPath };
+      assert.deepEqual(found.address, { ...address, ...paths });
     });
   }
 });

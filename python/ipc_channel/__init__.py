@@ -68,7 +68,8 @@ from ipc_channel.factory import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.helper.helper import Helper
 from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
-from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, Transport, from_environment
+from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
+from ipc_channel.transports import Transport
 from ipc_channel.transports.named_pipe import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,

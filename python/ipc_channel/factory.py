@@ -9,8 +9,7 @@ from typing import Unpack
 
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
 from ipc_channel.options import Options, check_users, default_logger
-from ipc_channel.protocol.rendezvous import Transport
-from ipc_channel.transports import registry
+from ipc_channel.transports import Transport, registry
 
 __all__ = [
     "PIPE_CONN_TIMEOUT",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import get_args
+
+from ipc_channel import Transport
 
 MANY = "many channels"
 LANGUAGES = ("python", "c")
@@ -37,7 +40,7 @@ class Contender:
     @property
     def limit(self) -> str:
         """The start of the names of the blocking pairs over the same kind of stream."""
-        return f"limit-{'pipe' if self.transport == 'named_pipe' else self.transport}"
+        return f"limit-{_short(self.transport)}"
 
     @property
     def many(self) -> bool:
@@ -46,10 +49,14 @@ class Contender:
         return on_loop and self.family != "grpc" and MANY not in self.unable
 
 
+def _short(transport: str) -> str:
+    return "pipe" if transport == "named_pipe" else transport
+
+
 def _ours() -> list[Contender]:
     return [
-        Contender(f"ipc-{short}-{loop}", "ipc-channel", "ipc", transport, loop)
-        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"))
+        Contender(f"ipc-{_short(transport)}-{loop}", "ipc-channel", "ipc", transport, loop)
+        for transport in get_args(Transport)
         for loop in LOOPS
     ]
 

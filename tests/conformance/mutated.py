@@ -29,16 +29,11 @@ PYTHON = [
     "protocol/framing",
     "protocol/rendezvous",
     "protocol/session_state",
-    "transports/named_pipe",
-    "transports/pipe_address",
-    "transports/pipe_connector",
-    "transports/pipe_files",
-    "transports/pipe_stream",
-    "transports/pipe_write",
-    "transports/tcp_address",
-    "transports/tcp_socket",
-    "transports/tcp_stream",
 ]
+TRANSPORTS_OF_SERVERS = {
+    *("__init__", "adopted_stream", "peer_user", "private_directory", "refusals"),
+    *("registry", "tcp_listener", "tcp_protocol", "temporary_directory"),
+}
 NOT_OF_A_CLIENT = {  # functions and classes
     *("PosixNamedPipeChannel", "TCPSocketChannel", "register", "all_types"),
     *("named", "default", "_tell_who_reads", "mark_as_read_by_server"),
@@ -64,6 +59,13 @@ def files_in(directory: str, ending: str) -> list[str]:
     return [str(one.relative_to(ROOT)) for one in found if not str(one).endswith(LEFT_OUT)]
 
 
+def python_files() -> list[str]:
+    found = sorted((ROOT / "python/ipc_channel/transports").glob("*.py"))
+    transports = [f"transports/{one.stem}" for one in found]
+    ours = [one for one in transports if Path(one).stem not in TRANSPORTS_OF_SERVERS]
+    return [f"python/ipc_channel/{name}.py" for name in [*PYTHON, *ours]]
+
+
 def clients(go: str, node: str) -> dict[str, Client]:
     return {
         "go": Client(
@@ -83,7 +85,7 @@ def clients(go: str, node: str) -> dict[str, Client]:
         ),
         "python": Client(
             ("python",),
-            [f"python/ipc_channel/{name}.py" for name in PYTHON],
+            python_files(),
             lambda tree: ["true"],
             lambda tree: [
                 *("env", f"PYTHONPATH={tree}/python", "PYTHONDONTWRITEBYTECODE=1"),

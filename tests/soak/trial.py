@@ -9,7 +9,7 @@ import random
 import signal
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from ipc_channel import Transport
 from soak.tally import Tally, WrongError
@@ -17,7 +17,7 @@ from soak.tally import Tally, WrongError
 T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds after which something that should happen is taken not to."""
-TRANSPORTS: tuple[Transport, ...] = ("named_pipe", "tcp")
+TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 AFTER_A_KILL = ("eof", "truncated", "reset")
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from ipc_channel import BadRendezvousError, make_ipc_channel, make_ipc_channel_client
+from ipc_channel import (
+    BadRendezvousError,
+    Transport,
+    make_ipc_channel,
+    make_ipc_channel_client,
+)
 from ipc_channel.transports import registry
 from ipc_channel.transports.named_pipe import NAMED_PIPE
 from ipc_channel.transports.tcp_socket import TCP
 
 
 def test_the_order_is_that_of_registration() -> None:
-    assert [one.name for one in registry.all_types()] == ["named_pipe", "tcp"]
+    names = tuple(one.name for one in registry.all_types())
+    assert names[:2] == ("named_pipe", "tcp")
+    assert names == get_args(Transport)
 
 
 def test_a_name_is_taken_once() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ipc_channel.conformance.vectors import specification
+from ipc_channel.transports.registry import all_types
 
 _PAGES = ("framing", "rendezvous", "session", "errors")
 _ROW = re.compile(r"^\| ([A-Z]{3}-[1-9][0-9]*) \| (.*) \|$", re.MULTILINE)
@@ -57,6 +58,4 @@ def _transport(id_: str) -> str | None:
     kind, _, number = id_.partition("-")
     if kind != "RDV":
         return None
-    if 20 <= int(number) < 40:
-        return "named_pipe"
-    return "tcp" if 40 <= int(number) < 60 else None
+    return next((one.name for one in all_types() if int(number) in one.own_rules), None)

@@ -58,7 +58,7 @@ class Run:
     """What is to be run, and how."""
 
     command: Sequence[str]
-    transports: Sequence[str] = ("named_pipe", "tcp")
+    transports: Sequence[str]
     wanted: Sequence[str] = ()
     """Patterns of ids; all, if there is none."""
     unwanted: Sequence[str] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from ipc_channel.errors import BadRendezvousError
 
@@ -17,8 +17,6 @@ ENV_IN: Final = "IPC_CHANNEL_IN"
 """A helper reads from the rendezvous in this environment variable."""
 ENV_OUT: Final = "IPC_CHANNEL_OUT"
 """A helper writes to the rendezvous in this environment variable."""
-
-Transport = Literal["named_pipe", "tcp"]
 
 _SHOWN = 120  # characters of a string in an error
 

@@ -144,4 +144,5 @@ NAMED_PIPE = TransportType(
     can_reset=False,
     drains_before_close=False,
     peer_credentials=False,
+    own_rules=range(20, 40),
 )

@@ -39,6 +39,8 @@ class TransportType:
     """Whether closing with unread input would lose output (SES-60)."""
     peer_credentials: bool
     """Whether the server looks whose a peer is, so that other users may be allowed."""
+    own_rules: range = range(0)
+    """The numbers of the RDV requirements that are about this transport only."""
 
 
 _TYPES: dict[str, TransportType] = {}

@@ -188,4 +188,5 @@ TCP = TransportType(
     can_reset=True,
     drains_before_close=True,
     peer_credentials=True,
+    own_rules=range(40, 60),
 )

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from benchmarks.async_end import Address
-from ipc_channel import IPCChannelClient, make_ipc_channel, make_ipc_channel_client
+from ipc_channel import (
+    IPCChannelClient,
+    Transport,
+    make_ipc_channel,
+    make_ipc_channel_client,
+)
 
 
 async def listen(
-    transport: str, directory: str, number: int
+    transport: Transport, directory: str, number: int
 ) -> tuple[Address, Callable[[], Awaitable[IPCChannelClient]]]:
     del directory, number
-    channel = make_ipc_channel(transport="tcp" if transport == "tcp" else "named_pipe")
+    channel = make_ipc_channel(transport=transport)
 
     async def accept() -> IPCChannelClient:
         return await _connected(channel)
