@@ -33,6 +33,7 @@ from ipc_channel import (
 )
 from library_helpers import ECHO
 from raw import PATIENCE, frame
+from waiting import until_blocked
 
 PREFORK = (sys.executable, str(Path(__file__).with_name("prefork_server.py")))
 WAYS = ["os", "thread", "multiprocessing"]
@@ -82,7 +83,7 @@ async def test_a_child_cannot_use_a_connected_channel(
 ) -> None:
     async with raw.connected(transport, role, tmp_path) as (ours, peer):
         peer.send(frame(b"for the parent"))
-        await asyncio.sleep(0.01)
+        await raw.eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
         try_in_a_child(ours)
         assert await ours.read() == b"for the parent"
         await works(ours, peer)
@@ -164,7 +165,7 @@ async def test_a_write_that_waits_goes_on_after_a_fork(
     message = os.urandom(32 * 2**20)  # more than the kernel takes of a socket
     async with raw.connected(transport, role, tmp_path) as (ours, peer):
         writing = asyncio.create_task(ours.write(message))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         assert not writing.done()
         await asyncio.to_thread(in_child, int)
         assert await asyncio.to_thread(peer.recv_frame) == message
@@ -209,7 +210,7 @@ async def main():
         await asyncio.sleep(0.001)
     async with Helper(command, make_ipc_channel(transport=transport)) as channel:
         reading = asyncio.create_task(channel.read())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         child = os.fork()
         if child == 0:
             sys.exit()

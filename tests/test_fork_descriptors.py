@@ -27,6 +27,7 @@ from ipc_channel import (
     make_ipc_channel_client,
 )
 from raw import PATIENCE, Raw
+from waiting import until_connect_waits
 
 
 async def test_a_child_holds_nothing_of_a_session(
@@ -60,7 +61,7 @@ async def test_a_child_holds_nothing_of_a_connect_that_waits(
     before = open_descriptors()
     ours = raw.make(role, transport, tmp_path)
     connecting = asyncio.create_task(ours.connect(PATIENCE))
-    await asyncio.sleep(0.05)  # whatever of it has happened by now
+    await until_connect_waits(ours)
     assert held_by_a_child(before) == []
     connecting.cancel()
     await asyncio.wait({connecting})
@@ -190,7 +191,7 @@ async def test_a_program_that_is_started_inherits_nothing(
     async with raw.connected(transport, role, tmp_path) as (ours, peer):
         waiting = make_ipc_channel(transport=transport)
         connecting = asyncio.create_task(waiting.connect(PATIENCE))
-        await asyncio.sleep(0.01)
+        await until_connect_waits(waiting)
         theirs = fds_of(peer)
         mine = [int(text.split(maxsplit=1)[0]) for text in open_descriptors() - before]
         assert len(mine) > len(theirs)

@@ -25,6 +25,7 @@ from ipc_channel import (
 )
 from ipc_channel.aio.stream import Stream
 from raw import CLOSE, frame, make, meet
+from waiting import until_blocked
 
 
 async def test_use_before_connect(role: str, transport: str, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ async def test_nothing_is_done_while_nothing_happens(
             assert await ours.read() is None
         elif state == "write failed":
             writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
-            await asyncio.sleep(0.01)
+            await until_blocked(ours)
             peer.close()
             await asyncio.wait({writing})
             assert writing.exception()
@@ -215,7 +216,7 @@ async def test_nothing_is_done_while_nothing_happens(
             await writing
         else:
             peer.end_writing()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # what is under way comes to rest
         calls, start = 0, time.process_time()
         await asyncio.sleep(0.3)
         assert calls < 5

@@ -16,6 +16,7 @@ from ipc_channel import (
     IPCChannelClient,
 )
 from raw import CLOSE, PATIENCE, eventually, frame, make
+from waiting import until_blocked, until_connect_waits, until_waits
 
 
 @pytest.mark.covers("SES-30")
@@ -27,7 +28,7 @@ async def test_close_in_every_state(
     await ours.close()
     ours = make(role, transport, tmp_path)
     connecting = asyncio.create_task(ours.connect(PATIENCE))
-    await asyncio.sleep(0.005)
+    await until_connect_waits(ours)
     await ours.close()
     assert await connecting is False
     for state in (
@@ -42,7 +43,11 @@ async def test_close_in_every_state(
         (directory := tmp_path / state).mkdir()
         async with raw.connected(transport, role, directory, linger=0.05) as (ours, peer):
             task = asyncio.create_task(_bring_into(state, ours, peer))
-            await asyncio.sleep(0.01)
+            await (
+                until_waits(task)
+                if state in ("reading", "writing")
+                else asyncio.wait({task})
+            )
             await ours.close()
             await ours.close()
             assert ours.end_reason is not None
@@ -87,7 +92,7 @@ async def test_nothing_follows_a_frame_that_cannot_be_completed(connect: Connect
     async with connect(linger=0) as (ours, peer):
         message = bytes(20 * 2**20)
         writing = asyncio.create_task(ours.write(message))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         await ours.close()
         with pytest.raises(ChannelClosedError):
             await writing
@@ -139,7 +144,7 @@ async def test_close_wakes_readers(connect: Connect) -> None:
 async def test_a_stuck_stream_is_not_ended_as_if_all_were_sent(connect: Connect) -> None:
     async with connect(linger=0) as (ours, _):
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         session = ours._session  # type: ignore[attr-defined]  # looks inside
         session._stream.finish_writing = lambda: pytest.fail("not all was sent")
         await ours.close()
@@ -169,11 +174,11 @@ async def test_nothing_is_read_once_closing_has_begun(connect: Connect) -> None:
         peer.send(frame(b"queued"))
         await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         closing = asyncio.create_task(ours.close())
         await asyncio.sleep(0)
         peer.send(frame(b"late"))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # in which it would be read
         assert await ours.read() is None
         with pytest.raises(ChannelClosedError):  # at once, not after the linger
             await asyncio.wait_for(writing, 1)

@@ -14,6 +14,7 @@ from ipc_channel import (
     FrameTooLargeError,
 )
 from raw import CLOSE, PATIENCE, eventually, frame
+from waiting import until_waits
 
 
 @pytest.mark.covers("SES-34")
@@ -21,7 +22,7 @@ async def test_a_peer_stuck_in_a_write_still_gets_the_end(connect: Connect) -> N
     async with connect(linger=PATIENCE) as (ours, peer):
         stuck = asyncio.create_task(asyncio.to_thread(peer.send, frame(bytes(30 * 2**20))))
         writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
-        await asyncio.sleep(0.01)
+        await until_waits(writing)
         closing = asyncio.create_task(ours.close())
         await stuck
         assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
@@ -38,7 +39,7 @@ async def test_a_peer_that_goes_on_after_its_close_frame_still_gets_the_end(
         assert await ours.read() is None
         stuck = asyncio.create_task(asyncio.to_thread(peer.send, bytes(30 * 2**20)))
         writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
-        await asyncio.sleep(0.01)
+        await until_waits(writing)
         closing = asyncio.create_task(ours.close())
         await stuck
         assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
@@ -127,7 +128,7 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
         receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver.reading)
         writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
-        await asyncio.sleep(0.01)
+        await until_waits(writing)
         closing = asyncio.create_task(ours.close())
         await asyncio.wait_for(stuck, PATIENCE)
         assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]

@@ -15,6 +15,7 @@ import raw
 from conftest import Connect
 from descriptors import open_descriptors
 from raw import PATIENCE, eventually, frame
+from waiting import until_blocked, until_closing
 
 
 async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect) -> None:
@@ -34,10 +35,10 @@ async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         before = open_descriptors()
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         closing = asyncio.create_task(ours.close())
         other = asyncio.create_task(ours.close())
-        await asyncio.sleep(0.01)
+        await until_closing(ours)
         closing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await closing
@@ -52,11 +53,11 @@ async def test_a_cancelled_second_close_leaves_the_first_alone(connect: Connect)
         writing = asyncio.create_task(ours.write(message))
         await asyncio.sleep(0)
         first, second = (asyncio.create_task(ours.close()) for _ in range(2))
-        await asyncio.sleep(0.01)
+        await until_closing(ours)
         second.cancel()
         await asyncio.wait({second})
         assert second.cancelled()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # in which the first would have ended
         assert not first.done()
         assert await asyncio.to_thread(peer.recv_all) == [message]
         peer.close()
@@ -70,7 +71,7 @@ async def test_what_a_peer_did_not_take_is_logged(
 ) -> None:
     async with connect(linger=0) as (ours, _):
         writing = asyncio.create_task(ours.write(bytes(size)))
-        await asyncio.sleep(0.01)
+        await (until_blocked(ours) if is_logged else writing)
         await ours.close()
         await asyncio.gather(writing, return_exceptions=True)
     assert ("did not take" in caplog.text) is is_logged
@@ -84,7 +85,7 @@ async def test_what_a_failed_write_lost_is_not_logged_again(
     """The writer was told, by an error."""
     async with connect() as (ours, peer):
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         peer.close()
         with pytest.raises(ConnectionError):
             await writing
@@ -135,7 +136,7 @@ async def test_a_cancelled_close_cancels_no_other(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
         closing = [asyncio.create_task(ours.close()) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        await until_closing(ours)
         closing[1].cancel()
         await asyncio.wait({closing[1]})
         await asyncio.sleep(0)

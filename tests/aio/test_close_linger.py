@@ -18,6 +18,7 @@ from ipc_channel import (
 )
 from ipc_channel.options import check_options
 from raw import CLOSE, PATIENCE, eventually, frame
+from waiting import until_blocked
 
 
 @pytest.mark.covers("SES-31")
@@ -25,7 +26,7 @@ async def test_close_does_not_wait_for_ever(connect: Connect, role: str) -> None
     async with connect(linger=0.1) as (ours, peer):
         before = open_descriptors()
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         start = time.monotonic()
         await ours.close()
         assert time.monotonic() - start >= 0.1
@@ -42,7 +43,7 @@ async def test_close_waits_for_a_slow_reader(connect: Connect) -> None:
         writing = asyncio.create_task(ours.write(message))
         await asyncio.sleep(0)
         closing = asyncio.create_task(ours.close())
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # in which it would have ended
         assert not closing.done()
         assert await asyncio.to_thread(peer.recv_all) == [message]
         peer.close()
@@ -99,7 +100,7 @@ async def test_close_waits_for_nothing_if_told_so(connect: Connect) -> None:
 
     async with connect(linger=0) as (ours, _):
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         handle = asyncio.get_running_loop().call_soon(count)
         await ours.close()
         handle.cancel()

@@ -22,6 +22,7 @@ from ipc_channel import (
     make_ipc_channel_client,
 )
 from raw import CLOSE, PATIENCE, dial, eventually, frame, make
+from waiting import until_connect_waits
 
 
 @pytest.mark.covers("RDV-9", "RDV-10")
@@ -90,7 +91,7 @@ async def test_a_cancelled_connect_leaves_nothing(
     before = open_descriptors()
     for _ in range(3):
         connecting = asyncio.create_task(ours.connect(PATIENCE))
-        await asyncio.sleep(0.005)
+        await until_connect_waits(ours)
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting

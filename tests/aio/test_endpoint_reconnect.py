@@ -15,6 +15,7 @@ from ipc_channel import (
 )
 from ipc_channel.aio.receiver import READ_AHEAD
 from raw import CLOSE, PATIENCE, dial, eventually, frame, meet
+from waiting import until_waits
 
 
 @pytest.mark.covers("SES-2")
@@ -68,7 +69,7 @@ async def test_the_next_client_may_be_early(transport: str) -> None:
         await asyncio.sleep(0)
     second = make_ipc_channel_client(server.out_path, server.in_path)
     connecting = asyncio.create_task(second.connect())
-    await asyncio.sleep(0.02)
+    await until_waits(connecting)
     assert await server.connect()
     assert await connecting
     await second.write(b"second")

@@ -23,6 +23,7 @@ from ipc_channel import (
     make_ipc_channel_client,
 )
 from raw import PATIENCE, Raw, dial, frame, make, meet
+from waiting import until_connect_waits
 
 
 def in_a_loop(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -101,7 +102,7 @@ def test_a_loop_that_is_closed_while_connect_waits(transport: Any, half_met: boo
     reader = None
     if half_met and transport == "named_pipe":
         reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
-    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.run_until_complete(until_connect_waits(server))
     loop.close()
     in_a_loop(server.close)
     if reader is not None:
@@ -115,7 +116,7 @@ def deserted(loop: asyncio.AbstractEventLoop, channel: IPCChannelClient) -> Any:
     """Close ``loop`` while a connect waits in it; return the task, which never ends."""
     loop.set_exception_handler(lambda *_: None)  # it complains of tasks that wait
     connecting = loop.create_task(channel.connect(PATIENCE))
-    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.run_until_complete(until_connect_waits(channel))
     assert not connecting.done()
     loop.close()
     return connecting

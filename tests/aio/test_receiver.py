@@ -51,7 +51,7 @@ async def test_header_and_payload_apart(connect: Connect) -> None:
     async with connect() as (ours, peer):
         reading = asyncio.create_task(ours.read())
         peer.send(frame(b"abc")[:4])
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # in which the header would pass for a message
         assert not reading.done()
         peer.send(b"abc")
         assert await reading == b"abc"

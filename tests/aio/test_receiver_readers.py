@@ -15,6 +15,7 @@ from ipc_channel import (
 )
 from raw import CLOSE, PATIENCE, frame
 from reading import read_to_end
+from waiting import until_blocked, until_taken
 
 
 @pytest.mark.covers("SES-11")
@@ -59,7 +60,7 @@ async def test_a_read_cancelled_inside_a_frame_loses_nothing(
     async with connect() as (ours, peer):
         reading = asyncio.create_task(ours.read())
         await asyncio.to_thread(peer.send, frame(message)[:cut])
-        await asyncio.sleep(0.01)
+        await until_taken(ours)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
@@ -133,7 +134,7 @@ async def test_a_reset_wakes_everybody(connect: Connect) -> None:
     async with connect() as (ours, peer):
         reading = asyncio.create_task(ours.read())
         writing = asyncio.create_task(ours.write(bytes(50 * 2**20)))
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         peer.reset()
         with pytest.raises(ResetError) as caught:
             await reading
@@ -172,7 +173,7 @@ async def test_readers_are_served_in_their_order(connect: Connect) -> None:
         await asyncio.sleep(0)
         peer.send(frame(b"1") + frame(b"2"))
         assert await asyncio.gather(*readers[:2]) == [b"1", b"2"]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # in which one that was woken in vain would queue again
         peer.send(frame(b"3"))
         assert await readers[2] == b"3"
         assert not readers[3].done(), "nobody was woken in vain, and had to queue again"

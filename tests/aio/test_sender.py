@@ -16,6 +16,7 @@ from ipc_channel import (
 )
 from ipc_channel.aio.sender import WRITE_AHEAD
 from raw import CLOSE, eventually, frame
+from waiting import until_blocked, until_waits
 
 
 @pytest.mark.covers("FRM-1", "FRM-2")
@@ -86,7 +87,7 @@ async def test_a_write_waits_for_the_reader(connect: Connect) -> None:
         writing = asyncio.create_task(_write_all(ours, messages))
         sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: sender._watching)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # in which more would be queued
         assert not writing.done()
         assert sender.queued <= WRITE_AHEAD + len(frame(messages[0]))
         for message in messages:
@@ -167,7 +168,7 @@ async def test_a_write_cancelled_before_its_turn_is_not_sent(connect: Connect) -
         first = asyncio.create_task(ours.write(b"1" * 5_000_000))
         second = asyncio.create_task(ours.write(b"2" * 5_000_000))
         third = asyncio.create_task(ours.write(b"3" * 5_000_000))
-        await asyncio.sleep(0.01)
+        await until_waits(third)
         second.cancel()
         await asyncio.wait({second})
         assert await asyncio.to_thread(peer.recv_frame) == b"1" * 5_000_000
@@ -203,7 +204,7 @@ async def test_a_write_that_had_to_wait_its_turn_waits_for_the_peer(
         writes = [asyncio.create_task(ours.write(bytes(size))) for _ in range(2)]
         assert await asyncio.to_thread(peer.recv_frame) == bytes(size)
         await writes[0]
-        await asyncio.sleep(0.01)  # the second is in the queue, but not in the kernel
+        await until_blocked(ours)  # the second is in the queue, but not in the kernel
         assert not writes[1].done()
         await ours.close()
         await asyncio.gather(*writes, return_exceptions=True)

@@ -18,13 +18,14 @@ from ipc_channel import (
     TruncatedError,
 )
 from raw import CLOSE, PATIENCE, frame
+from waiting import until_blocked
 
 
 @pytest.mark.covers("SES-23")
 async def test_a_waiting_write_fails_when_the_peer_goes(connect: Connect) -> None:
     async with connect() as (ours, peer):
         writing = [asyncio.create_task(ours.write(bytes(20 * 2**20))) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         peer.close()
         for task in writing:
             with pytest.raises(PeerError) as caught:
@@ -87,7 +88,7 @@ async def test_a_channel_that_cannot_write_is_not_connected(
 async def test_a_pending_write_ends_with_the_channel(connect: Connect) -> None:
     async with connect(linger=0.05) as (ours, _):
         writing = [asyncio.create_task(ours.write(bytes(20 * 2**20))) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         await ours.close()
         for task in writing:
             with pytest.raises(ChannelClosedError):
@@ -122,7 +123,7 @@ async def test_every_waiting_writer_is_told_of_a_peer_over_the_limit(
     size = 8 * 2**20
     async with connect(max_message_size=size, linger=0) as (ours, peer):
         writes = [asyncio.create_task(ours.write(bytes(size))) for _ in range(5)]
-        await asyncio.sleep(0.01)
+        await until_blocked(ours)
         peer.send((size + 1).to_bytes(4, "big"))
         with pytest.raises(FrameTooLargeError):
             await ours.read()

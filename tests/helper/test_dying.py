@@ -20,6 +20,7 @@ from ipc_channel import (
 )
 from library_helpers import ECHO, main
 from raw import PATIENCE, eventually
+from waiting import until_blocked, until_closing, until_waits
 
 SPEAK = (
     "import os;"
@@ -100,11 +101,11 @@ async def test_stopped_in_mid_transfer(transport: Any) -> None:
         helper = channel
         writing = asyncio.create_task(channel.write(message))
         reading = asyncio.create_task(channel.read())
-        await asyncio.sleep(0.001)
+        await until_waits(writing)
         pid = _child_of(os.getpid())
         os.kill(pid, signal.SIGSTOP)
         await _wait_stopped(pid)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # it stands still for a while
         os.kill(pid, signal.SIGCONT)
         assert await reading == message
         await writing
@@ -193,9 +194,9 @@ async def test_a_stop_cancelled_while_closing_still_ends_the_helper() -> None:
     )
     channel = await helper.start()
     writing = asyncio.create_task(channel.write(bytes(20 * 2**20)))
-    await asyncio.sleep(0.01)
+    await until_blocked(channel)
     stopping = asyncio.create_task(helper.stop())
-    await asyncio.sleep(0.01)
+    await until_closing(channel)
     stopping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stopping

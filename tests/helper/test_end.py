@@ -15,6 +15,7 @@ from helper_programs import BEHAVES, DIES, IGNORES, connected, told, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel, make_ipc_channel_client
 from process_tree import lives
 from raw import PATIENCE, dial, eventually
+from waiting import until_connect_waits
 
 SLEEPS = ["/bin/sleep", "1000"]
 
@@ -96,7 +97,7 @@ async def test_a_start_that_is_refused_leaves_a_peer_that_comes_just_then(
     """It is that of the connect which was there before."""
     server = make_ipc_channel(transport="tcp")
     connecting = asyncio.create_task(server.connect(PATIENCE))
-    await asyncio.sleep(0.01)
+    await until_connect_waits(server)
     starting = asyncio.create_task(Helper(DIES, server).start())
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -49,7 +49,7 @@ def test_interrupted_however_often_nothing_is_left(transport: Any, interrupts: i
         assert started.stdout is not None
         pid = int(started.stdout.readline().split()[1])
         for _ in range(interrupts):
-            time.sleep(0.05)
+            time.sleep(0.05)  # the second comes while the first is looked after
             started.send_signal(signal.SIGINT)
         started.wait(PATIENCE)
         deadline = time.monotonic() + PATIENCE

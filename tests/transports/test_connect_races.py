@@ -21,6 +21,7 @@ from ipc_channel import (
 )
 from ipc_channel.aio.status import Status
 from raw import PATIENCE, Raw, dial, eventually, frame, meet, open_nonblocking
+from waiting import until_connect_waits
 
 
 async def halfway(server: IPCChannel, half: str) -> tuple[asyncio.Task[bool], int]:
@@ -115,7 +116,7 @@ async def test_what_a_kept_half_wrote_is_kept(message: bytes) -> None:
 async def test_a_connect_that_is_cancelled_twice(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     connecting = asyncio.create_task(server.connect(PATIENCE))
-    await asyncio.sleep(0.005)
+    await until_connect_waits(server)
     connecting.cancel()
     await asyncio.sleep(0)
     connecting.cancel()

@@ -33,7 +33,7 @@ async def test_one_pipe_under_two_names_stays_refused(tmp_path: Path) -> None:
                 await client.connect(PATIENCE)
             assert open_descriptors() == before
         await client.close()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # in which it would have been opened
         assert not opening.done(), "nothing was opened"
     finally:
         reader = os.open(one, os.O_RDONLY | os.O_NONBLOCK)

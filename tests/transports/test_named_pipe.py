@@ -31,6 +31,7 @@ from raw import (
     frame,
     meet,
 )
+from waiting import until_connect_waits
 
 
 def test_named_pipes_are_the_default_on_linux() -> None:
@@ -62,11 +63,11 @@ async def test_every_order_of_opening(order: str, opening: Any, first: str) -> N
         meeting = asyncio.create_task(
             asyncio.to_thread(opening, server.out_path, server.in_path, order)
         )
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # it has begun by then; if not, that ends well too
         connecting = asyncio.create_task(server.connect(PATIENCE))
     else:
         connecting = asyncio.create_task(server.connect(PATIENCE))
-        await asyncio.sleep(0.01)
+        await until_connect_waits(server)
         meeting = asyncio.create_task(
             asyncio.to_thread(opening, server.out_path, server.in_path, order)
         )
@@ -85,7 +86,7 @@ async def test_a_silent_peer_is_no_end() -> None:
     server = PosixNamedPipeChannel()
     peer = await meet(server)
     reading = asyncio.create_task(server.read())
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # in which its silence would be taken for an end
     assert not reading.done()
     peer.send(frame(b"finally"))
     assert await reading == b"finally"
@@ -98,7 +99,7 @@ async def test_pipes_that_appear_later(tmp_path: Path) -> None:
     client = PosixNamedPipeChannelClient(f"{tmp_path}/out", f"{tmp_path}/in")
     assert not await client.connect(0.05)
     connecting = asyncio.create_task(client.connect(PATIENCE))
-    await asyncio.sleep(0.01)
+    await until_connect_waits(client)
     rendezvous = Rendezvous("named_pipe", tmp_path)
     peer = await asyncio.to_thread(rendezvous.accept)
     assert await connecting

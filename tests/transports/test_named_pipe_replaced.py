@@ -20,6 +20,7 @@ from raw import (
     meet,
     open_nonblocking,
 )
+from waiting import until_connect_waits
 
 
 @pytest.mark.covers("RDV-23")
@@ -29,7 +30,7 @@ async def test_pipes_that_are_replaced_while_the_client_waits(
     in_path, out_path = paths
     client = PosixNamedPipeChannelClient(out_path, in_path)
     connecting = asyncio.create_task(client.connect(PATIENCE))
-    await asyncio.sleep(0.01)  # it holds the reading end of the old pipe by now
+    await until_connect_waits(client)  # it holds the reading end of the old pipe
     for path in paths:
         os.mkfifo(path + ".new")
         os.rename(path + ".new", path)
@@ -87,7 +88,7 @@ async def test_names_lead_to_the_next_session_once_this_one_has_begun() -> None:
     early = PosixNamedPipeChannelClient(server.out_path, server.in_path)
     assert not await early.connect(0.05)
     connecting = asyncio.create_task(early.connect(PATIENCE))
-    await asyncio.sleep(0.01)
+    await until_connect_waits(early)
     peer.close()
     assert await server.read() is None, "the early client does not keep this session alive"
     assert await server.connect(PATIENCE)

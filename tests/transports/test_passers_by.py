@@ -20,6 +20,7 @@ from ipc_channel.transports.pipe_address import PipeAddress
 from ipc_channel.transports.pipe_connector import PipeConnector
 from ipc_channel.transports.pipe_stream import PipeStream
 from raw import PATIENCE, Raw, dial, eventually, frame, meet, open_nonblocking
+from waiting import until_waits
 
 
 @pytest.mark.covers("RDV-24")
@@ -66,9 +67,9 @@ async def test_a_passer_by_while_the_peer_opens(
     passer_by = await asyncio.to_thread(open_nonblocking, in_path, os.O_WRONLY)
     assert await connecting
     reading = asyncio.create_task(ours.read())
-    await asyncio.sleep(0.01)
+    await until_waits(reading)
     os.close(passer_by)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # in which the read would have ended
     assert not reading.done(), "the end of a passer-by was taken for the peer's"
     peer = Raw(reader, os.open(in_path, os.O_WRONLY))  # the peer's second half
     peer.send(frame(b"at last"))
@@ -120,9 +121,9 @@ async def test_passers_by_leave_no_descriptors() -> None:
     connecting = asyncio.create_task(server.connect(PATIENCE))
     for _ in range(3):
         fd = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # time to take it for the peer
         os.close(fd)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # and to let go of it
     await server.close()
     assert await connecting is False
     assert open_descriptors() == before

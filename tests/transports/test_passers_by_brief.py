@@ -48,12 +48,12 @@ async def test_a_server_that_dies_while_it_opens(
     else:
         os.close(await asyncio.to_thread(os.open, out_path, os.O_WRONLY))  # it is open
     os.unlink(out_path)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # in which it would have given up
     assert not connecting.done()
     if replaced == "both":
         os.mkfifo(in_path)
     reader = os.open(in_path, os.O_RDONLY | os.O_NONBLOCK)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # in which it would open them, or not
     os.mkfifo(out_path)
     peer = Raw(reader, await asyncio.to_thread(open_nonblocking, out_path, os.O_WRONLY))
     assert await connecting
@@ -70,7 +70,7 @@ async def test_a_silent_peer_that_closes_slowly_is_noticed() -> None:
     peer = await meet(server)
     reading = asyncio.create_task(server.read())
     peer.end_writing()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # in which it would be taken for gone
     assert not reading.done()
     peer.end_reading()
     assert await asyncio.wait_for(reading, PATIENCE) is None
@@ -83,7 +83,7 @@ async def test_a_helper_that_dies_while_it_opens_is_no_peer() -> None:
     server = PosixNamedPipeChannel()
     connecting = asyncio.create_task(server.connect(0.1))
     fd = await asyncio.to_thread(open_nonblocking, server.out_path, os.O_RDONLY)
-    await asyncio.sleep(0.01)
+    await eventually(lambda: connecting.done() or server._pipes._is_read())
     os.close(fd)
     assert not await connecting
     await server.close()
@@ -131,7 +131,7 @@ async def test_a_write_before_the_reading_end_is_opened() -> None:
     connecting = asyncio.create_task(server.connect(PATIENCE))
     writer = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
     os.write(writer, frame(b"early"))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # in which it would be met
     assert not connecting.done(), "it has no way to answer yet"
     peer = Raw(os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK), writer)
     assert await connecting

@@ -36,7 +36,7 @@ async def main():
                 await ours.write(b"x" * 100_000)
             except PeerError:
                 print("refused", flush=True)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a signal that was held back would come by then
     assert not signal.sigpending()
     assert signal.SIGPIPE not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 

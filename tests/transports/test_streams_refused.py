@@ -34,7 +34,7 @@ async def test_streams_that_cannot_be_taken_over() -> None:
         with pytest.raises(TypeError, match="logger"):
             TCPSocketProtocol(reader, writer, logger=None)  # type: ignore[arg-type]  # is to be refused
         writer.transport.abort()
-        await asyncio.sleep(0.01)
+        await writer.wait_closed()
         with pytest.raises(NotConnectedError):
             TCPSocketProtocol(reader, writer)
         peer.close()

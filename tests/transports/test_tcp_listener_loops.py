@@ -53,7 +53,7 @@ async def test_another_loop_that_watches_is_left_without_a_dead_entry() -> None:
         fd = server._listener._socket.fileno()
         ready.set()
         go_on.wait()  # its loop stands still, while the other one closes
-        await asyncio.sleep(0.01)
+        await eventually(lambda: server._listener._socket.fileno() == -1)
         left.append(asyncio.get_running_loop().remove_reader(fd))
 
     thread = threading.Thread(target=asyncio.run, args=(admit_elsewhere(),))

@@ -59,7 +59,7 @@ async def test_who_comes_after_an_end_waits_for_the_next_connect() -> None:
         await server.read()
     second = dial(server.in_path, server.in_path)
     second.send(frame(b"second"))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # in which it would be let in
     first.close()
     assert await server.connect()
     assert await server.read() == b"second"

@@ -19,6 +19,7 @@ from ipc_channel import (
     TCPSocketChannelClient,
 )
 from raw import PATIENCE, dial, free_port
+from waiting import until_connect_waits
 
 
 @pytest.mark.covers("RDV-43")
@@ -27,7 +28,7 @@ async def test_refused_then_listening() -> None:
     client = TCPSocketChannelClient(str(port), str(port))
     assert not await client.connect(0.02)
     connecting = asyncio.create_task(client.connect(PATIENCE))
-    await asyncio.sleep(0.01)
+    await until_connect_waits(client)
     with socket.create_server(("127.0.0.1", port)) as listener:
         sock, _ = await asyncio.to_thread(listener.accept)
         assert await connecting

@@ -20,6 +20,7 @@ from ipc_channel import (
 from ipc_channel.transports.tcp_listener import reset
 from ipc_channel.transports.tcp_stream import is_writable
 from raw import PATIENCE, dial, eventually, frame
+from waiting import until_blocked
 
 
 @pytest.mark.covers("SES-3")
@@ -56,7 +57,7 @@ async def test_a_peer_that_goes_on_talking_is_not_reset(
     def talk() -> None:
         for _ in range(25):
             peer.send(frame(b"still talking"))
-            time.sleep(0.01)
+            time.sleep(0.01)  # longer in all than a silent peer is waited for
 
     await asyncio.to_thread(talk)
     assert await asyncio.to_thread(peer.recv_all) == [b"last"]
@@ -139,7 +140,7 @@ async def test_a_reset_while_a_write_waits(monkeypatch: pytest.MonkeyPatch) -> N
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
     writing = asyncio.create_task(server.write(bytes(20 * 2**20)))
-    await asyncio.sleep(0.01)
+    await until_blocked(server)
     peer.send(frame(bytes(200_000)))
     peer.reset()
     with contextlib.suppress(ResetError):  # if the system throws away what was not read
