@@ -63,7 +63,7 @@ async def serve() -> None:
     channel: IPCChannel = make_ipc_channel(transport=server)
     helper = None
     if command:
-        helper = Helper(command, channel)
+        helper = Helper(command, channel, timeout=60)
         await helper.start()
         await channel.write(b"hello")
         assert await channel.read() == b"hello"
