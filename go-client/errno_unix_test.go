@@ -16,7 +16,7 @@ func TestErrorsOfPaths(t *testing.T) {
 			t.Errorf("%v gives %v", errno, err)
 		}
 	}
-	for _, errno := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.ELOOP, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
+	for _, errno := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.ELOOP, syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG} {
 		if err := pathError("open", "/x", errno); !errors.Is(err, ErrBadRendezvous) {
 			t.Errorf("%v gives %v", errno, err)
 		}

@@ -254,7 +254,7 @@ func pathError(verb, path string, err error) error {
 		return fmt.Errorf("%w: %s %q: %w", errNotYet, verb, path, err)
 	case syscall.ENXIO:
 		return fmt.Errorf("%w: nobody reads %q: the server is not there, or in and out are swapped (in is to be its out path, out its in path): %w", errNotYet, path, err)
-	case syscall.ENOTDIR, syscall.ELOOP, syscall.EACCES, syscall.EPERM, syscall.ENAMETOOLONG:
+	case syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.EACCES, syscall.EPERM, syscall.ENAMETOOLONG:
 		return wrapError(CodeBadRendezvous, err, "cannot %s %q", verb, path)
 	}
 	return fmt.Errorf("ipcchannel: cannot %s %q: %w", verb, path, err)

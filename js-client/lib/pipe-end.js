@@ -19,7 +19,7 @@ const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
 
 // The path may still come into being (or come back), or no process reads at the other end yet.
 const NOT_YET = new Set(['ENOENT', 'ENXIO']);
-const NEVER = new Set(['ENOTDIR', 'ELOOP', 'EACCES', 'EPERM', 'ENAMETOOLONG']);
+const NEVER = new Set(['ENOTDIR', 'EISDIR', 'ELOOP', 'EACCES', 'EPERM', 'ENAMETOOLONG']);
 
 /**
  * The inode of the named pipe at `path`, or null if there is nothing yet. Anything but a named pipe of

@@ -25,6 +25,7 @@ def test_a_wrong_client_is_found(fault: str, tmp_path: Path) -> None:
     assert status == 1
     failed = [one for one in report["results"] if one["status"] == "failed"]
     assert {one["id"] for one in failed} == set(ids)
+    assert all(one["expected"] and one["actual"] for one in failed)
     assert "an error of the suite itself" not in {one["what"] for one in failed}
 
 

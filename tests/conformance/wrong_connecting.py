@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 from conformance.faults import fault
 from ipc_channel.aio.session import Session
 from ipc_channel.conformance.python_testee import Testee, Told
-from ipc_channel.transports import named_pipe, tcp_socket
+from ipc_channel.transports import named_pipe, tcp_socket, tcp_stream
 
 
 @fault("cancel/connect")
@@ -183,6 +184,21 @@ def begins_with_the_longest_pause() -> None:
 @fault("connect/tcp/no-delay")
 def sets_no_tcp_nodelay() -> None:
     socket.TCP_NODELAY = socket.TCP_QUICKACK
+
+
+@fault("connect/tcp/reset-before-it-looks")
+def forgets_a_reset_that_it_met_as_it_connected() -> None:
+    def begin(self: tcp_stream.SocketStream, *args: Any, was_reset: bool) -> None:
+        real(self, *args)
+
+    real = tcp_stream.SocketStream.__init__
+    tcp_stream.SocketStream.__init__ = begin
+
+
+@fault("connect/tcp/reset-before-it-looks")
+def takes_a_reset_as_it_connects_for_a_failure() -> None:
+    tcp_socket._RESET_SINCE = ()
+    tcp_socket._LACKING += (errno.ECONNRESET,)
 
 
 @fault("connect/tcp/meets-itself")

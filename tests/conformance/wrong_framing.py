@@ -154,6 +154,26 @@ def writes_after_too_large() -> None:
     SessionState.on = on
 
 
+@fault("limits/send/refused-once-writing-is-over")
+def looks_at_a_message_only_if_it_can_write() -> None:
+    def write(self: sender.Sender, data: bytes) -> Any:
+        if self._state.write_error is not None:
+            raise self._state.refusal()
+        return real(self, data)
+
+    real = sender.Sender.write
+    sender.Sender.write = write
+
+
+@fault("limits/send/refused-after-close")
+def takes_an_empty_message_after_close() -> None:
+    def write(self: sender.Sender, data: bytes) -> Any:
+        return real(self, data) if data or self._state.write_error is None else None
+
+    real = sender.Sender.write
+    sender.Sender.write = write
+
+
 @fault("limits/receive/write-that-waits")
 def tells_no_writer_that_waits() -> None:
     real = sender.Sender.follow_state

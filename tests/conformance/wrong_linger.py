@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from conformance.faults import fault
-from ipc_channel.aio import receiver, sender
+from ipc_channel.aio import receiver, sender, session
 from ipc_channel.aio.session import Session
 from ipc_channel.transports import tcp_stream
 
@@ -137,6 +137,17 @@ def does_not_read_on_after_an_end() -> None:
         return drained
 
     receiver.Receiver.discard = discard
+
+
+@fault("lifecycle/close/silence-since-its-last-byte")
+@fault("lifecycle/close/silence-since-the-shutdown")
+def leaves_after_ten_milliseconds_of_silence() -> None:
+    session._QUIET = 0.01
+
+
+@fault("lifecycle/close/silence-since-its-last-byte")
+def takes_no_byte_of_the_peer_for_a_sign_of_life() -> None:
+    receiver.Receiver.discarded = property(lambda self: 0, lambda self, count: None)
 
 
 @fault("lifecycle/close/default-linger")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from typing import Any
@@ -179,6 +180,41 @@ def leaves_its_writing_end_open() -> None:
 @fault("connect/pipes/after-who-passed-by")
 def looks_after_a_passer_by_too_seldom() -> None:
     pipe_stream._RECHECK = 2
+
+
+@fault("connect/pipes/reader-leaves-meanwhile")
+def looks_for_its_reader_only_once() -> None:
+    def sees_peer(self: PipeConnector) -> bool:
+        if self._out == NONE:
+            return self._has_left()
+        is_read = self._is_read()
+        return self._has_input() or (is_read and self._has_writer())
+
+    PipeConnector._sees_peer = sees_peer
+
+
+@fault("connect/pipes/last-words-after-a-read")
+def looks_for_its_reader_after_the_read() -> None:
+    def read(self: pipe_stream.PipeStream, size: int) -> bytes:
+        data = os.read(self._in, size)
+        if not (data or self._first_byte_seen or self._peer_gone()):
+            self._wait_out_stray_opener()
+            raise BlockingIOError
+        self._first_byte_seen = True
+        return data
+
+    pipe_stream.PipeStream.read = read
+
+
+@fault("connect/refused/out-becomes-a-directory")
+def waits_for_a_pipe_where_a_directory_is() -> None:
+    real = pipe_files.raise_unless_missing
+
+    def raise_unless_missing(path: str, error: OSError) -> None:
+        if error.errno != errno.EISDIR:
+            real(path, error)
+
+    pipe_files.raise_unless_missing = raise_unless_missing
 
 
 @fault("connect/refused/swapped-pipes")

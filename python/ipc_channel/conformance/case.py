@@ -30,25 +30,33 @@ def over(**capabilities: bool) -> tuple[str, ...]:
 class CaseFailedError(Exception):
     """What a case expected did not happen. ``expected`` and ``actual`` are for people."""
 
-    def __init__(self, what: str, expected: object = None, actual: object = None) -> None:
+    def __init__(self, what: str, expected: object, actual: object) -> None:
         super().__init__(what, expected, actual)
         self.what = what
         self.expected = expected
         self.actual = actual
 
     def __str__(self) -> str:
-        if self.expected is None and self.actual is None:
-            return self.what
         return f"{self.what}: expected {self.expected}, got {self.actual}"[:1000]
 
 
-async def in_time(patience: float, awaitable: Awaitable[_T], what: str) -> _T:
-    """Wait for what the testee has to do within ``patience`` seconds, or fail the case."""
+async def in_time(
+    patience: float,
+    awaitable: Awaitable[_T],
+    what: str,
+    seen: Callable[[], str] = lambda: "it has not",
+) -> _T:
+    """Wait for what the testee has to do within ``patience`` seconds, or fail the case.
+
+    ``seen`` says then how far it came.
+    """
     try:
         async with asyncio.timeout(patience):
             return await awaitable
     except TimeoutError:
-        raise CaseFailedError(f"the testee has not {what} in {patience} s") from None
+        raise CaseFailedError(
+            f"the testee after {patience} s", f"it has {what}", seen()
+        ) from None
 
 
 class NotApplicableError(Exception):

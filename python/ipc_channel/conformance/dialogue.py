@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ipc_channel.conformance import user_namespace
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
-from ipc_channel.conformance.syscalls import UnsupportedError, Watch
+from ipc_channel.conformance.syscalls import Kind, UnsupportedError, Watch
 from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee, TesteeError
 from ipc_channel.conformance.trace import Trace, shorten_text
 
@@ -71,9 +71,9 @@ class Dialogue:
                 f"the testee does not start in a user namespace: {error}"
             ) from None
 
-    async def watched(self) -> Watch:
-        """Start the testee again, where its system calls can be seen."""
-        self._watch = Watch()
+    async def watched(self, *more: Kind) -> Watch:
+        """Start the testee again, where its system calls can be seen, ``more`` if asked for."""
+        self._watch = Watch(*more)
         await self.restart({})
         return self._watch
 
@@ -89,14 +89,14 @@ class Dialogue:
         """Tell it to do something, and go on."""
         return self.testee.begin(do, **arguments)
 
-    async def answer(self, pending: Pending) -> Reply:
+    async def answer(self, pending: Pending, expected: str = "an answer") -> Reply:
         """Wait for the answer to a request."""
         try:
             async with asyncio.timeout(self.patience):
                 return await asyncio.shield(pending.reply)
         except TimeoutError:
             raise CaseFailedError(
-                f"no answer in {self.patience} s to {pending.text}"
+                f"the answer to {pending.text}", expected, f"none in {self.patience} s"
             ) from None
 
     async def tell(self, do: str, **arguments: Any) -> Reply:
@@ -106,12 +106,13 @@ class Dialogue:
     async def do(self, do: str, **arguments: Any) -> Reply:
         """Tell it to do something that has to succeed."""
         pending = self.begin(do, **arguments)
-        return self.check_ok(await self.answer(pending), pending.text)
+        return self.check_ok(await self.answer(pending, "success"), pending.text)
 
     async def fail(self, code: str, do: str, **arguments: Any) -> Reply:
         """Tell it to do something that has to fail with this code."""
         pending = self.begin(do, **arguments)
-        return self.check_error(await self.answer(pending), code, pending.text)
+        reply = await self.answer(pending, f"error {code!r}")
+        return self.check_error(reply, code, pending.text)
 
     def check_ok(self, reply: Reply, request: str) -> Reply:
         if "error" in reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -146,6 +147,17 @@ class RawListener(RawServer):
     def _wire(self, sock: socket.socket) -> Wire:
         self._trace.add("server  accepted a connection")
         return Wire(sock.fileno(), sock.fileno(), sock, self._trace, self._patience)
+
+    def reset_visitor(self, data: bytes) -> bool:
+        """Send ``data`` to who waits to be accepted, and reset it; False if nobody waits."""
+        try:
+            sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return False
+        with sock:
+            sock.send(data)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return True
 
     def close(self) -> None:
         self._listener.close()

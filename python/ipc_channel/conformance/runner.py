@@ -196,9 +196,9 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
         except CaseFailedError as error:
             failure = error
         except TesteeError as error:
-            failure = CaseFailedError(f"the testee does not keep to the language: {error}")
+            failure = CaseFailedError("what the testee says", "the control language", error)
         except (TruncatedError, FrameTooLargeError) as error:
-            failure = CaseFailedError("what the testee sent is no frame", actual=error)
+            failure = CaseFailedError("what the testee sent", "frames", error)
         except (ConnectionError, IPCChannelError) as error:
             failure = CaseFailedError(
                 "the testee's end of the connection", "open", f"gone: {error}"
@@ -206,8 +206,9 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
         except TimeoutError:
             due = trace.lines()[-1].strip() if trace.lines() else "nothing"
             failure = CaseFailedError(
-                f"the case has not ended in {_CASE * run.patience} s; the last that happened:"
-                f" {due}"
+                f"the case after {_CASE * run.patience} s",
+                "it has ended",
+                f"it has not; the last that happened: {due}",
             )
         except Exception as error:  # noqa: BLE001  # one case must not end the others
             trace.add("".join(traceback.format_exception(error)))
@@ -232,7 +233,7 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
 
 
 def _shown(value: object) -> str:
-    return "" if value is None else shorten_text(str(value))
+    return shorten_text(str(value)) or "nothing"
 
 
 def _trial(run: Run, transport: str, directory: str, trace: Trace) -> Trial:

@@ -1,7 +1,8 @@
 """Puts a testee under a filter that tells the suite of its system calls (Linux).
 
-``python syscall_filter.py SOCKET COMMAND …`` hands the listener of the filter to
-the suite and becomes the command. It imports little, since it begins each time.
+``python syscall_filter.py SOCKET KINDS COMMAND …`` hands the listener of a filter for
+these kinds of calls to the suite and becomes the command. It imports little, since it
+begins each time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 import sys
 from typing import Literal, NamedTuple
 
-Kind = Literal["look", "open", "connect", "no_delay"]
+Kind = Literal["look", "open", "connect", "no_delay", "ask", "read"]
 
 
 class Number(NamedTuple):
@@ -25,19 +26,26 @@ class Number(NamedTuple):
     path: int | None
     flags: int | None = None
     wanted: int = 0
+    option: tuple[int, int] | None = None
+    """The level and name of the only option of a socket that does not pass."""
 
 
 _NONBLOCK = 0x800  # O_NONBLOCK
 _NOFOLLOW = 0x100  # AT_SYMLINK_NOFOLLOW
-_TCP_NODELAY = 1
+_NO_DELAY = (socket.IPPROTO_TCP, 1)
+_ERROR = (1, 4)  # SOL_SOCKET, SO_ERROR
 MACHINES: dict[str, tuple[int, dict[int, Number]]] = {
     "x86_64": (
         0xC000003E,
         {
+            0: Number("read", None),
             2: Number("open", 0, 1, _NONBLOCK),
             6: Number("look", 0),
+            19: Number("read", None),
             42: Number("connect", None),
-            54: Number("no_delay", None),
+            52: Number("ask", None),
+            54: Number("no_delay", None, option=_NO_DELAY),
+            55: Number("ask", None, option=_ERROR),
             257: Number("open", 1, 2, _NONBLOCK),
             262: Number("look", 1, 3, _NOFOLLOW),
             332: Number("look", 1, 2, _NOFOLLOW),
@@ -47,9 +55,13 @@ MACHINES: dict[str, tuple[int, dict[int, Number]]] = {
         0xC00000B7,
         {
             56: Number("open", 1, 2, _NONBLOCK),
+            63: Number("read", None),
+            65: Number("read", None),
             79: Number("look", 1, 3, _NOFOLLOW),
             203: Number("connect", None),
-            208: Number("no_delay", None),
+            205: Number("ask", None),
+            208: Number("no_delay", None, option=_NO_DELAY),
+            209: Number("ask", None, option=_ERROR),
             291: Number("look", 1, 2, _NOFOLLOW),
         },
     ),
@@ -84,11 +96,11 @@ class _Program(ctypes.Structure):
     )
 
 
-_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in what a filter is given
 
 
-def _program() -> list[tuple[int, int, int, int]]:
+def _program(kinds: list[str]) -> list[tuple[int, int, int, int]]:
     architecture, numbers = MACHINES[platform.machine()]
     program = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -96,28 +108,35 @@ def _program() -> list[tuple[int, int, int, int]]:
         (_RETURN, 0, 0, _ALLOW),
     ]
     for number, known in numbers.items():
-        checks: list[tuple[int, int, int, int]] = []
-        if known.flags is not None:
-            checks = [_argument(known.flags), (_ANY_BIT, 1, 0, known.wanted)]
-            checks += [(_RETURN, 0, 0, _ALLOW)]
-        elif known.kind == "no_delay":
-            for index, value in ((1, socket.IPPROTO_TCP), (2, _TCP_NODELAY)):
-                checks += [_argument(index), (_EQUAL, 1, 0, value)]
-                checks += [(_RETURN, 0, 0, _ALLOW)]
-        body = [*checks, (_RETURN, 0, 0, _NOTIFY)]
-        program += [(_LOAD, 0, 0, _NUMBER), (_EQUAL, 0, len(body), number), *body]
+        if known.kind in kinds:
+            body = [*_checks(known), (_RETURN, 0, 0, _NOTIFY)]
+            program += [(_LOAD, 0, 0, _NUMBER), (_EQUAL, 0, len(body), number), *body]
     return [*program, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _checks(known: Number) -> list[tuple[int, int, int, int]]:
+    """Return what lets those of the calls pass that nobody is to be told of."""
+    checks: list[tuple[int, int, int, int]] = []
+    if known.flags is not None:
+        checks += [_argument(known.flags), (_ANY_BIT, 1, 0, known.wanted)]
+        checks += [(_RETURN, 0, 0, _ALLOW)]
+    if known.option is not None:
+        for index, value in enumerate(known.option, 1):
+            checks += [_argument(index), (_EQUAL, 1, 0, value), (_RETURN, 0, 0, _ALLOW)]
+    if known.kind == "read":
+        checks += [_argument(0), (_GREATER, 1, 0, 2), (_RETURN, 0, 0, _ALLOW)]
+    return checks
 
 
 def _argument(index: int) -> tuple[int, int, int, int]:
     return (_LOAD, 0, 0, _ARGUMENTS + 8 * index)
 
 
-def _install() -> int:
+def _install(kinds: list[str]) -> int:
     """Put this thread, and what it becomes, under the filter; return who is told."""
     libc = ctypes.CDLL(None, use_errno=True)
     checked(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
-    lines = _program()
+    lines = _program(kinds)
     instructions = (_Instruction * len(lines))(*(_Instruction(*line) for line in lines))
     program = ctypes.byref(_Program(len(lines), instructions))
     number = _SECCOMP[platform.machine()]
@@ -128,11 +147,11 @@ def _install() -> int:
     return checked(listener)
 
 
-def _become(fd: int, command: list[str]) -> None:
+def _become(fd: int, kinds: list[str], command: list[str]) -> None:
     """Tell the suite who is told of the calls, and become the testee."""
     suite = socket.socket(fileno=fd)
     try:
-        listener = _install()
+        listener = _install(kinds)
     except (OSError, KeyError, AttributeError) as error:
         suite.send(f"calls cannot be watched on this machine: {error}".encode())
     else:
@@ -145,4 +164,4 @@ def _become(fd: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _become(int(sys.argv[1]), sys.argv[2:])
+    _become(int(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:])

@@ -3,8 +3,8 @@
 A filter of the kernel (seccomp) tells of each call before it happens, and waits
 for leave. That makes certain what would otherwise take luck: a server that
 comes and goes between two looks of the testee, or a socket that meets itself.
-Only what a client does to connect is stopped: looking at paths, opening without
-blocking, connecting, and options of TCP.
+What a client does to connect is stopped: looking at paths, opening without blocking,
+connecting, and options of TCP; and on demand, what it asks a socket, and what it reads.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from ipc_channel.conformance.syscall_filter import MACHINES, Kind, checked
 
 __all__ = ["Call", "Kind", "UnsupportedError", "Watch", "socket_of"]
 
+_CONNECTING: tuple[Kind, ...] = ("look", "open", "connect", "no_delay")
+
 _PIDFD_OPEN, _PIDFD_GETFD = 434, 438
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _CONTINUE = 1
@@ -50,7 +52,7 @@ class Call:
 
     kind: Kind
     path: str
-    """What it names, if it names a path."""
+    """What it names, if it names a path; of what is read, the path that was opened."""
     at: float
     """When the kernel told of it, in terms of ``time.monotonic``."""
     thread: int
@@ -63,13 +65,18 @@ class Call:
 class Watch:
     """The suite's side: collects calls, and may act before one goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: Kind) -> None:
+        """Watch what a client does to connect, and these kinds of calls as well."""
+        self._kinds = (*_CONNECTING, *more)
         self._ours, self.theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._listener = -1
         self.calls: list[Call] = []
-        self.before: Callable[[Call], None] = _ignore
-        """Called before each call that was stopped; the testee waits meanwhile."""
+        self.before: Callable[[Call], int | None] = _ignore
+        """Called before each call that was stopped; the testee waits meanwhile.
+
+        If it returns a number that is the call's result, and the call does not happen.
+        """
         self.failure: OSError | None = None
 
     def command(self, command: Sequence[str]) -> list[str]:
@@ -78,6 +85,7 @@ class Watch:
             sys.executable,
             syscall_filter.__file__,
             str(self.theirs.fileno()),
+            ",".join(self._kinds),
             *command,
         ]
 
@@ -120,23 +128,27 @@ class Watch:
                 asyncio.get_running_loop().remove_reader(self._listener)
             return
         id_, thread, _, number, _, _, *arguments = _EVENT.unpack(event)
+        result = None
         try:
-            self._tell(number, thread, arguments)
+            result = self._tell(number, thread, arguments)
         except OSError as error:
             self.failure = error
-        answer = bytearray(_ANSWER.pack(id_, 0, 0, _CONTINUE))
+        flags = _CONTINUE if result is None else 0
+        answer = bytearray(_ANSWER.pack(id_, result or 0, 0, flags))
         with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
             fcntl.ioctl(self._listener, _SEND, answer)
 
-    def _tell(self, number: int, thread: int, arguments: list[int]) -> None:
+    def _tell(self, number: int, thread: int, arguments: list[int]) -> int | None:
         known = MACHINES[platform.machine()][1][number]
         path = "" if known.path is None else _text(thread, arguments[known.path])
+        if known.kind == "read":
+            path = os.readlink(f"/proc/{thread}/fd/{arguments[0]}")
         value = _number(thread, arguments[3]) if known.kind == "no_delay" else 0
         if known.kind == "connect" and not _is_internet(thread, arguments[1]):
-            return
+            return None
         call = Call(known.kind, path, time.monotonic(), thread, arguments[0], value)
         self.calls.append(call)
-        self.before(call)
+        return self.before(call)
 
 
 def _ignore(call: Call) -> None:

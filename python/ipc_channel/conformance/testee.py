@@ -181,7 +181,9 @@ class Testee:
             status = await self._exit(_KILLED)
             how = "closed its standard output" if status is None else describe(status)
             self.ended.set_result(how)
-            self._fail(CaseFailedError(f"the testee {how}, with requests left to answer"))
+            self._fail(
+                CaseFailedError("the testee", "it answers each request", f"it {how} before")
+            )
         except TesteeError as error:
             self._breach = error
             self._fail(error)

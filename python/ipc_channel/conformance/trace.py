@@ -57,9 +57,12 @@ class FrameLog:
         self._size = 0
         self._left = 0
         self._head = b""  # of the payload
+        self.count = 0
+        """How many bytes have passed."""
 
     def add(self, data: bytes) -> None:
         """Take the next bytes of this direction."""
+        self.count += len(data)
         while data:
             if self._left == 0:
                 taken = 4 - len(self._header)

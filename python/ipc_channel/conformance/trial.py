@@ -110,7 +110,9 @@ class Trial(Dialogue):
             either: set[asyncio.Future[Any]] = {task, ended}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise CaseFailedError(f"the testee {ended.result()} before it {what}")
+                raise CaseFailedError(
+                    "the testee", f"it has {what}", f"it {ended.result()} before it {what}"
+                )
             return await task
         finally:
             task.cancel()
@@ -184,7 +186,9 @@ class Trial(Dialogue):
             **self._patient(options),
         )
         if not await self.come(pending, self._reference.connect(self.patience)):
-            raise CaseFailedError(f"the testee has not connected in {self.patience} s")
+            raise CaseFailedError(
+                f"the testee after {self.patience} s", "it has connected", "it has not"
+            )
         await self.connected(pending)
         return self._reference
 
@@ -244,7 +248,9 @@ class Trial(Dialogue):
         status = await self.testee.finish(self.patience)
         if status is None:
             raise CaseFailedError(
-                f"the testee still ran {self.patience} s after the end of its standard input"
+                f"the testee {self.patience} s after the end of its standard input",
+                "it has ended",
+                "it runs",
             )
         if status != 0:
             raise CaseFailedError("how the testee ended", "status 0", describe(status))

@@ -8,8 +8,8 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 with contextlib.suppress(ImportError):  # Windows, where there is no named pipe either
     import fcntl
@@ -19,7 +19,6 @@ from ipc_channel.conformance.case import CaseFailedError, in_time
 from ipc_channel.conformance.raw_peer import RawPeer
 from ipc_channel.conformance.trace import FrameLog, Trace, describe_frame, first_difference
 
-_T = TypeVar("_T")
 _CHUNK = 2**18
 PAUSE = 0.002  # seconds between two looks at a named pipe
 
@@ -47,7 +46,13 @@ class Wire(RawPeer):
 
     async def send(self, data: bytes, piece: int = _CHUNK) -> None:
         """Write everything, at most ``piece`` bytes at a time."""
-        await self._in_time(self._send(data, piece), f"taken {len(data)} bytes")
+        before = self._sent.count
+
+        def seen() -> str:
+            return f"it has taken {self._sent.count - before} of them"
+
+        sending = self._send(data, piece)
+        await in_time(self.patience, sending, f"taken {len(data)} bytes", seen)
 
     def deliver(
         self, data: bytes, piece: int = _CHUNK, *, then_close: bool = False
@@ -150,7 +155,7 @@ class Wire(RawPeer):
     async def expect_end(self) -> None:
         """Read the end of the stream; a reset is none."""
         try:
-            rest = await self._in_time(self._read(1), "ended its stream")
+            rest = await in_time(self.patience, self._read(1), "ended its stream")
         except ConnectionResetError:
             raise CaseFailedError(
                 "the testee ended its stream", "an end", "a reset"
@@ -183,13 +188,14 @@ class Wire(RawPeer):
         self._loop.remove_writer(fd)
         super()._close_descriptor(fd)
 
-    async def _in_time(self, awaitable: Awaitable[_T], what: str) -> _T:
-        return await in_time(self.patience, awaitable, what)
-
     async def _receive_into(self, data: bytearray, size: int) -> None:
+        def seen() -> str:
+            return f"it has sent {len(data)} of them"
+
         while len(data) < size:
             left = size - len(data)
-            chunk = await self._in_time(self._read(min(left, _CHUNK)), f"sent {left} bytes")
+            reading = self._read(min(left, _CHUNK))
+            chunk = await in_time(self.patience, reading, f"sent {size} bytes", seen)
             if not chunk:
                 return
             data += chunk

@@ -15,8 +15,10 @@ from ipc_channel.conformance.cases import (
     limits,
     linger,
     load,
+    meanwhile,
     refused,
     rendezvous,
+    silence,
 )
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
     "limits",
     "linger",
     "load",
+    "meanwhile",
     "refused",
     "rendezvous",
+    "silence",
 ]

@@ -25,9 +25,9 @@ _SOON = (
 _MOMENTS = 12  # at which a server comes: more than there are calls in an attempt
 
 
-async def _watch(t: Trial) -> Watch:
-    """Return what sees the testee connect; fail where that is not possible."""
-    watch = await t.watched()
+async def watched(t: Trial, *more: Kind) -> Watch:
+    """Return what sees the testee connect, and what else is asked for, or skip the case."""
+    watch = await t.watched(*more)
     if watch.failure is not None:
         t.skip(f"what the testee does cannot be looked at: {watch.failure}")
     return watch
@@ -46,7 +46,7 @@ def _attempts(t: Trial, watch: Watch) -> list[float]:
 @case("connect/tries", "RDV-12", level="SHOULD")
 async def tries(t: Trial) -> None:
     """With nobody there it tries again and again, with pauses of about 20 ms in between."""
-    watch = await _watch(t)
+    watch = await watched(t)
     paths = await t.absent() if t.kind.single_stream else t.paths()
     start = time.monotonic()
     watch.calls.clear()
@@ -74,7 +74,7 @@ async def tries(t: Trial) -> None:
 @case("connect/tries-soon", "RDV-12", level="SHOULD")
 async def tries_soon(t: Trial) -> None:
     """The first attempts follow each other within a few milliseconds."""
-    watch = await _watch(t)
+    watch = await watched(t)
     paths = await t.absent() if t.kind.single_stream else t.paths()
     # A busy machine delays all attempts, so the first are compared with the last as well.
     first = last = 1.0
@@ -92,7 +92,7 @@ async def tries_soon(t: Trial) -> None:
 @case("connect/tcp/no-delay", "RDV-45", level="SHOULD", transports=_TCP)
 async def no_delay(t: Trial) -> None:
     """Small messages do not wait for what was sent before: TCP_NODELAY is set."""
-    watch = await _watch(t)
+    watch = await watched(t)
     await t.meet()
     found = [call.value for call in watch.calls if call.kind == "no_delay"]
     t.expect(any(found[-1:]), "what TCP_NODELAY was set to", 1, found or "nothing")
@@ -101,7 +101,7 @@ async def no_delay(t: Trial) -> None:
 @case("connect/tcp/meets-itself", "RDV-44", transports=_TCP)
 async def meets_itself(t: Trial) -> None:
     """A connection that the system has made to itself is no server."""
-    watch = await _watch(t)
+    watch = await watched(t)
     paths = await t.absent()
     met: list[Call] = []
 
@@ -152,7 +152,7 @@ async def _at(t: Trial, watch: Watch, moment: int, act: Act, kind: Kind | None) 
 @case("connect/pipes/visited-between-calls", "RDV-23", "RDV-25", transports=_PIPES)
 async def visited(t: Trial) -> None:
     """A server that comes, writes, leaves and removes its pipes at any moment is heard."""
-    watch = await _watch(t)
+    watch = await watched(t)
     for moment in range(_MOMENTS):
 
         def visit() -> None:
@@ -175,7 +175,7 @@ async def visited(t: Trial) -> None:
 @case("connect/pipes/new-beside-old", "RDV-23", transports=_PIPES)
 async def new_beside_old(t: Trial) -> None:
     """A client that holds an old pipe, whose writer stays, opens no new one beside it."""
-    watch = await _watch(t)
+    watch = await watched(t)
     for moment in range(_MOMENTS // 3):
         connecting = await t.connecting(timeout=t.patience)
         old = await t.open_for_writing()
@@ -206,12 +206,13 @@ async def _replace_at(t: Trial, watch: Watch, moment: int) -> int:
 
 def _becomes(kind: str, which: str) -> Body:
     async def becomes(t: Trial) -> None:
-        watch = await _watch(t)
+        watch = await watched(t)
         paths = t.paths()
         others = [make_no_pipe(kind, t.directory)]
 
         def replace(call: Call) -> None:
             if (call.kind, call.path) == ("open", paths[which]) and others:
+                os.unlink(call.path)  # since a directory takes no other's place
                 os.rename(others.pop(), call.path)
 
         # With readers, also where a link leads, only what it is can be in the way.
@@ -232,7 +233,12 @@ def _becomes(kind: str, which: str) -> Body:
 
 
 # What a client reads has to be what `in` leads to as well (RDV-23).
-for _kind, _which in (("file", "in"), ("file", "out"), ("symlink", "out")):
+for _kind, _which in (
+    ("file", "in"),
+    ("file", "out"),
+    ("symlink", "out"),
+    ("directory", "out"),
+):
     case(
         f"connect/refused/{_which}-becomes-a-{_kind}",
         "RDV-21",

@@ -77,7 +77,7 @@ async def passer_by_after(t: Trial) -> None:
 async def half_a_server(t: Trial) -> None:
     """Somebody who only reads is no server yet: connect waits for who writes as well."""
     connecting = await t.connecting(timeout=t.patience)
-    in_ = await _read_first(t)
+    in_ = await read_first(t)
     for _ in range(5):
         await t.settle()
     early = connecting.reply.done()
@@ -88,7 +88,7 @@ async def half_a_server(t: Trial) -> None:
     await t.reads(b"both")
 
 
-async def _read_first(t: Trial) -> int:
+async def read_first(t: Trial) -> int:
     """Open the pipe from the testee, and wait until the testee has opened it as well."""
     in_ = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -103,7 +103,7 @@ async def _read_first(t: Trial) -> int:
 async def reader_has_left(t: Trial) -> None:
     """Somebody who only writes, after another who only read has left, is no server."""
     connecting = await t.connecting(timeout=3 * t.patience)
-    os.close(await _read_first(t))
+    os.close(await read_first(t))
     await t.asleep()  # a look that was under way has ended
     out = await t.open_for_writing()
     for _ in range(5):
@@ -120,7 +120,7 @@ async def reader_has_left(t: Trial) -> None:
 async def stays_open(t: Trial) -> None:
     """When who read its pipe has left, a client keeps it open for its server."""
     connecting = await t.connecting(timeout=t.patience)
-    os.close(await _read_first(t))
+    os.close(await read_first(t))
     for _ in range(5):
         await t.settle()
     in_ = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)

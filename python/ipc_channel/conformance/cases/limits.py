@@ -144,6 +144,40 @@ async def send_empty(t: Trial) -> None:
     await peer.expect_message(payload(1))
 
 
+_REFUSED = {0: "empty-message", _DEFAULT + 1: "message-too-large"}
+"""Sizes of messages that are refused, and the codes of that."""
+
+
+@case("limits/send/refused-once-writing-is-over", "SES-25")
+async def refused_once_over(t: Trial) -> None:
+    """Where every write fails, what can never be sent still gets the code of its refusal."""
+    peer = await t.meet()
+    await peer.send(b"\xff\xff\xff\xff")
+    await t.reads_error("too-large")
+    for size, code in _REFUSED.items():
+        await t.fail(code, "write", **write(size))
+    await t.fail("too-large", "write", **write(1))
+
+
+@case("limits/send/refused-after-close", "SES-25", "SES-26")
+async def refused_after_close(t: Trial) -> None:
+    """After close, what can never be sent gets the code of its refusal, or closed."""
+    peer = await t.meet()
+    closing = t.begin("close")
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    for size, code in _REFUSED.items():
+        reply = await t.tell("write", **write(size))
+        codes = (code, "closed")
+        t.expect(
+            reply.get("error") in codes,
+            f"a write of {size} bytes after close",
+            codes,
+            reply,
+        )
+
+
 # --- Options
 
 
