@@ -181,9 +181,8 @@ class Testee:
             status = await self._exit(_KILLED)
             how = "closed its standard output" if status is None else describe(status)
             self.ended.set_result(how)
-            self._fail(
-                CaseFailedError("the testee", "it answers each request", f"it {how} before")
-            )
+            what = "the testee, with requests left to answer"
+            self._fail(CaseFailedError(what, "it answers them", f"it {how}"), f"it {how}")
         except TesteeError as error:
             self._breach = error
             self._fail(error)
@@ -221,10 +220,10 @@ class Testee:
         if not pending.reply.done():
             pending.reply.set_result(said)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, why: object = None) -> None:
         """Let everybody who waits know."""
         if not self._greeted.done():
-            self._greeted.set_exception(TesteeError(f"it did not greet: {error}"))
+            self._greeted.set_exception(TesteeError(f"it did not greet: {why or error}"))
         for pending in self._pending.values():
             if not pending.reply.done():
                 pending.reply.set_exception(error)

@@ -48,8 +48,8 @@ async def reader_leaves(t: Trial) -> None:
     opened: list[int] = []
 
     def leave() -> None:
-        os.close(in_)
         opened.append(os.open(t.server.testee_in, os.O_WRONLY | os.O_NONBLOCK))
+        os.close(in_)
 
     try:
         await _at_a_read(t, watch, leave)
@@ -104,6 +104,8 @@ async def reset_before_it_looks(t: Trial) -> None:
         if not reset.is_set():
             if moment == 0:
                 t.skip("what this client asks its socket cannot be seen")
+            await t.connected(connecting)
+            await t.accept()  # without which its close would wait
             return
         await _tells_or_tries_again(t, connecting)
         await t.do("close")
