@@ -10,11 +10,11 @@ from typing import Any, cast
 from ipc_channel.conformance.case import case
 from ipc_channel.conformance.cases.attempts import watched
 from ipc_channel.conformance.cases.connect_pipes import read_first
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from ipc_channel.conformance.raw_server import RawListener
 from ipc_channel.conformance.syscalls import Call, Watch
 from ipc_channel.conformance.testee import Pending
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import CLOSE, frame
 
 _PIPES = ("named_pipe",)
 _MOMENTS = 8  # more than there are calls between connecting and being connected

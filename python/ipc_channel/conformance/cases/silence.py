@@ -7,8 +7,9 @@ import contextlib
 import time
 
 from ipc_channel.conformance.case import case, over
+from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.trial import Trial
-from ipc_channel.conformance.wire import Wire, frame
+from ipc_channel.conformance.wire import Wire
 
 _DRAINING = over(drains_before_close=True)
 _SILENCE = 0.05  # seconds (SES-63)
