@@ -140,7 +140,6 @@ def does_not_read_on_after_an_end() -> None:
 
 
 @fault("lifecycle/close/silence-since-its-last-byte")
-@fault("lifecycle/close/silence-since-the-shutdown")
 def leaves_after_ten_milliseconds_of_silence() -> None:
     session._QUIET = 0.01
 

@@ -207,12 +207,13 @@ def looks_for_its_reader_after_the_read() -> None:
 
 
 @fault("connect/refused/out-becomes-a-directory")
-def waits_for_a_pipe_where_a_directory_is() -> None:
+def tells_the_systems_error_of_a_directory() -> None:
     real = pipe_files.raise_unless_missing
 
     def raise_unless_missing(path: str, error: OSError) -> None:
-        if error.errno != errno.EISDIR:
-            real(path, error)
+        if error.errno == errno.EISDIR:
+            raise error
+        real(path, error)
 
     pipe_files.raise_unless_missing = raise_unless_missing
 

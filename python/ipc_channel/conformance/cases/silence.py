@@ -1,4 +1,8 @@
-"""How long a peer that has everything has to be silent before a close may leave it."""
+"""How long a peer that has everything has to be silent before a close may leave it.
+
+The silence right behind the shutdown cannot be measured: the peer's system may take 40 ms
+to acknowledge the end of the stream, before which a client does not count it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,9 @@ from ipc_channel.conformance.wire import Wire
 _DRAINING = over(drains_before_close=True)
 _SILENCE = 0.05  # seconds (SES-63)
 _EARLY = 0.002  # seconds by which a timer may be early
-_TRIES = 10
+_TRIES = 5
 _SLOW = 30  # tries in which a busy machine may have been too slow
+_BYTES = 5  # of a peer that is never silent for long; a client may look each 50 ms only
 
 
 async def _let_in(t: Trial) -> Wire:
@@ -38,25 +43,6 @@ def _check(t: Trial, since: float) -> None:
 
 
 @case(
-    "lifecycle/close/silence-since-the-shutdown",
-    "SES-60",
-    "SES-63",
-    needs="linger",
-    transports=_DRAINING,
-)
-async def since_the_shutdown(t: Trial) -> None:
-    """A peer that has everything is not left before it was silent for 50 ms."""
-    for _ in range(_TRIES):
-        peer = await _let_in(t)
-        start = time.monotonic()
-        closing = t.begin("close")
-        await asyncio.wait({closing.reply}, timeout=3 * _SILENCE)
-        _check(t, start)
-        peer.close()
-        t.check_ok(await t.answer(closing), "close")
-
-
-@case(
     "lifecycle/close/silence-since-its-last-byte",
     "SES-60",
     "SES-63",
@@ -74,19 +60,24 @@ async def since_its_last_byte(t: Trial) -> None:
 
 
 async def _speaks_in_time(t: Trial) -> bool:
-    """Speak behind the shutdown, and check the silence that follows.
+    """Speak again and again behind the shutdown, and check the silence that was left alone.
 
-    Returns False if it was too late: the testee may have left by then.
+    Returns False if it was too late once: the testee may have left by then.
     """
     peer = await _let_in(t)
-    start = time.monotonic()
+    spoken = time.monotonic()
     closing = t.begin("close")
     await peer.expect_close()
-    await asyncio.sleep(start + 0.6 * _SILENCE - time.monotonic())
-    spoken = time.monotonic()
-    with contextlib.suppress(ConnectionError):  # which is what a wrong one has closed
-        await peer.send(b"more")
-    in_time = time.monotonic() < start + 0.8 * _SILENCE
+    in_time = True
+    for _ in range(_BYTES):
+        left = spoken + 0.6 * _SILENCE - time.monotonic()
+        await asyncio.wait({closing.reply}, timeout=max(left, 0))
+        if closing.reply.done():
+            break
+        before, spoken = spoken, time.monotonic()
+        with contextlib.suppress(ConnectionError):  # which is what a wrong one has closed
+            await peer.send(b"x")
+        in_time = in_time and time.monotonic() < before + 0.8 * _SILENCE
     await asyncio.wait({closing.reply}, timeout=3 * _SILENCE)
     if in_time:
         _check(t, spoken)
