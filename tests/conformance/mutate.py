@@ -137,6 +137,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--go", default="go", help="the Go tool")
     parser.add_argument("--node", default="node")
     parser.add_argument(
+        "--again", type=Path, metavar="FILE", help="only what survived in this report"
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write what came of each as JSON"
     )
     return parser.parse_args()
@@ -152,6 +155,11 @@ def main() -> int:
             count, seed = options.count, options.seed
             made = sample(ROOT, client.files, NOT_OF_A_CLIENT, count, seed)
             wanted = made[options.begin :]
+            if options.again is not None:
+                missed = survivors_of(options.again, name)
+                wanted = [
+                    one for one in wanted if (one.file, one.before, one.after) in missed
+                ]
             done[name] = Progress(name, len(wanted))
             try_client(client, wanted, options.jobs, done[name].add)
             done[name].finish()
@@ -162,6 +170,16 @@ def main() -> int:
     faulty = sum(total[kind] for kind in FAULTY)
     print(f"found {total['found']} of {faulty} faulty variants: {shlex.join(sys.argv)}")
     return int(any(total[kind] for kind in NOT_EXPECTED))
+
+
+def survivors_of(file: Path, client: str) -> set[tuple[str, str, str]]:
+    """Return the variants of a client that a report tells of as survivors."""
+    results = json.loads(file.read_text("utf-8"))["clients"][client]["results"]
+    return {
+        (one["file"], one["before"], one["after"])
+        for one in results
+        if one["fate"] == "survived"
+    }
 
 
 def write_report(file: Path, done: dict[str, Progress]) -> None:
