@@ -62,7 +62,7 @@ async def test_close_does_not_wait_for_a_peer_that_has_read_all(connect: Connect
 async def test_close_does_not_wait_for_a_peer_that_has_left(
     connect: Connect, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipc_channel.aio.session._QUIET", 2 * PATIENCE)
+    monkeypatch.setattr("ipc_channel.aio.session.QUIET", 2 * PATIENCE)
     async with connect(linger=2 * PATIENCE) as (ours, peer):
         peer.send({"close frame": CLOSE, "torn": b"\0"}.get(how, b""))
         peer.close()
@@ -80,7 +80,7 @@ async def test_close_does_not_wait_for_a_peer_that_has_left(
 async def test_close_notices_that_the_peer_leaves(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipc_channel.aio.session._QUIET", 2 * PATIENCE)
+    monkeypatch.setattr("ipc_channel.aio.session.QUIET", 2 * PATIENCE)
     async with connect(linger=2 * PATIENCE) as (ours, peer):
         closing = asyncio.create_task(ours.close())
         assert await asyncio.to_thread(peer.recv_all) == []

@@ -149,7 +149,7 @@ def waits_for_its_requests_at_the_end() -> None:
     async def read(self: asyncio.StreamReader) -> bytes:
         line = await readline(self)
         if not line:
-            await asyncio.gather(*testees[0]._tasks.values())
+            await asyncio.gather(*testees[0].tasks.values())
         return line
 
     Testee.__init__, asyncio.StreamReader.readline = begin, read

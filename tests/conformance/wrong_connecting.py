@@ -46,7 +46,7 @@ def leaves_before_it_is_let_in() -> None:
     async def finish(self: Session, linger: float) -> None:
         self.sender.close()
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("connect/tcp/full-queue")
@@ -197,8 +197,8 @@ def forgets_a_reset_that_it_met_as_it_connected() -> None:
 
 @fault("connect/tcp/reset-before-it-looks")
 def takes_a_reset_as_it_connects_for_a_failure() -> None:
-    tcp_socket._RESET_SINCE = ()
-    tcp_socket._LACKING += (errno.ECONNRESET,)
+    tcp_socket.RESET_SINCE = ()
+    tcp_socket.LACKING += (errno.ECONNRESET,)
 
 
 @fault("connect/tcp/meets-itself")

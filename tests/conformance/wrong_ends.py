@@ -47,13 +47,13 @@ def reset_looks_like_an_end() -> None:
 @fault("ends/close-eof")
 def waits_for_the_end_of_the_stream() -> None:
     """It takes the close frame for nothing."""
-    real = framing.Decoder._refuse
+    real = framing.Decoder.refuse
 
     def refuse(self: framing.Decoder, length: int) -> None:
         if length:
             real(self, length)
 
-    framing.Decoder._refuse = refuse
+    framing.Decoder.refuse = refuse
 
 
 @fault("ends/header-eof")
@@ -127,13 +127,13 @@ def does_not_write_after_eof() -> None:
 
 @fault("ends/write/reading-goes-on")
 def a_failed_write_ends_reading() -> None:
-    real = sender.Sender._on_error
+    real = sender.Sender.on_error
 
     def on_error(self: sender.Sender, cause: OSError) -> None:
         self._stream.stop_reading()
         real(self, cause)
 
-    sender.Sender._on_error = on_error
+    sender.Sender.on_error = on_error
 
 
 @fault("ends/write/fails-the-same-each-time")

@@ -49,13 +49,20 @@ def loses_a_single_byte_that_is_left() -> None:
 @fault("cancel/read/inside-payload")
 def cancelled_read_loses_its_place() -> None:
     real = Testee.do_read
+    decoders: list[framing.Decoder] = []
+    init = framing.Decoder.__init__
+
+    def begin(self: framing.Decoder, *args: Any) -> None:
+        init(self, *args)
+        decoders.append(self)
+
+    framing.Decoder.__init__ = begin
 
     async def read(self: Testee, told: Told) -> Told:
         try:
             return await real(self, told)
         except asyncio.CancelledError:
-            session_ = self._connected()._session
-            session_.receiver._decoder.forget()
+            decoders[-1].forget()
             raise
 
     Testee.do_read = read

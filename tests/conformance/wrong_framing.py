@@ -27,7 +27,7 @@ class Header:
 
 
 def set_header(header: Header) -> None:
-    framing._header = header
+    framing.HEADER = header
     sender.encode_header = header.pack
 
 
@@ -44,13 +44,13 @@ def length_counts_itself() -> None:
 @fault("limits/receive/unsigned")
 def signed_length() -> None:
     set_header(Header(">i"))
-    real = framing.Decoder._refuse
+    real = framing.Decoder.refuse
 
     def refuse(self: framing.Decoder, length: int) -> None:
         if length >= 0:
             real(self, length)
 
-    framing.Decoder._refuse = refuse
+    framing.Decoder.refuse = refuse
 
 
 @fault("framing/receive/size-65537")
@@ -59,7 +59,7 @@ def single_read_instead_of_read_full() -> None:
         self.messages.append(payload.close())
         self.payload = None
 
-    framing.Decoder._finish = finish
+    framing.Decoder.finish = finish
 
 
 @fault("ends/close-frame-before-the-end")
@@ -67,7 +67,7 @@ def close_frame_as_a_message() -> None:
     def refuse(self: framing.Decoder, length: int) -> None:
         self.messages.append(b"")
 
-    framing.Decoder._refuse = refuse
+    framing.Decoder.refuse = refuse
 
 
 @fault("framing/encode/close-frame")
@@ -121,7 +121,7 @@ def limit_too_large_by_one() -> None:
 
 @fault("limits/receive/header-takes-no-memory")
 def memory_by_the_header() -> None:
-    framing._RESERVE = 2**32
+    framing.RESERVE = 2**32
 
 
 @fault("limits/send/empty")
@@ -187,11 +187,11 @@ def tells_no_writer_that_waits() -> None:
 
 @fault("limits/receive/header-takes-no-memory")
 def eight_mebibytes_by_the_header() -> None:
-    framing._RESERVE = 8 * 2**20
-    real = framing.Payload._reserve
+    framing.RESERVE = 8 * 2**20
+    real = framing.Payload.reserve
 
     def reserve(self: framing.Payload) -> None:
         real(self)
         self.room[:] = bytes(len(self.room))
 
-    framing.Payload._reserve = reserve
+    framing.Payload.reserve = reserve

@@ -15,13 +15,13 @@ from ipc_channel.transports import tcp_stream
 
 @fault("lifecycle/close/linger-counts-anew")
 def lingers_once() -> None:
-    real = Session._finish
+    real = Session.finish
 
     async def finish(self: Session, linger: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(real(self, linger), linger)
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/unread-input")
@@ -30,7 +30,7 @@ def closes_with_unread_input() -> None:
         self.sender.close()
         time.sleep(0.05)  # noqa: ASYNC251  # it does not drain meanwhile
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/peer-that-talks-on")
@@ -39,16 +39,16 @@ def does_not_drain_after_its_shutdown() -> None:
         await self.sender.close()
         self._stream.finish_writing()
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 def set_linger(linger: float | None) -> None:
-    real = Session._finish
+    real = Session.finish
 
     async def finish(self: Session, _: float) -> None:
         await real(self, 3600 if linger is None else linger)
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/long-linger")
@@ -66,11 +66,11 @@ def never_lingers_less_than_a_second() -> None:
 def lingers_anew_after_the_stream_was_ended() -> None:
     async def finish(self: Session, linger: float) -> None:
         drained = self.receiver.discard()
-        await self._wait(self.sender.close(), linger, lambda: False)
+        await self.wait(self.sender.close(), linger, lambda: False)
         self._stream.finish_writing()
         await asyncio.wait({drained}, timeout=linger)
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/peer-that-never-stops")
@@ -78,13 +78,13 @@ def drains_while_the_peer_talks() -> None:
     async def finish(self: Session, linger: float) -> None:
         drained = self.receiver.discard()
         sent = self.sender.close()
-        if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
+        if await self.wait(sent, linger, lambda: False) and self._stream.finish_writing():
             before = -1
             while not drained.done() and before != self.receiver.discarded:
                 before = self.receiver.discarded
                 await asyncio.wait({drained}, timeout=linger)
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/peer-that-only-sends")
@@ -99,7 +99,7 @@ def takes_what_the_peer_sends_for_progress() -> None:
             await asyncio.wait({future}, timeout=linger)
         return True
 
-    Session._wait = wait
+    Session.wait = wait
 
 
 @fault("lifecycle/close/any-progress-counts")
@@ -113,15 +113,15 @@ def drains_until_the_peer_ends() -> None:
     async def finish(self: Session, linger: float) -> None:
         drained = self.receiver.discard()
         sent = self.sender.close()
-        if await self._wait(sent, linger, lambda: False) and self._stream.finish_writing():
+        if await self.wait(sent, linger, lambda: False) and self._stream.finish_writing():
             await drained
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/before-it-is-let-in")
 def leaves_in_silence_before_it_is_let_in() -> None:
-    tcp_stream.SocketStream._is_accepted = lambda self: True
+    tcp_stream.SocketStream.is_accepted = lambda self: True
 
 
 @fault("lifecycle/close/peer-that-breaks-the-limit")
@@ -141,7 +141,7 @@ def does_not_read_on_after_an_end() -> None:
 
 @fault("lifecycle/close/silence-since-its-last-byte")
 def leaves_after_ten_milliseconds_of_silence() -> None:
-    session._QUIET = 0.01
+    session.QUIET = 0.01
 
 
 @fault("lifecycle/close/silence-since-its-last-byte")
@@ -156,13 +156,13 @@ def lingers_for_half_a_second() -> None:
 
 @fault("lifecycle/close/no-linger")
 def sends_no_close_frame_without_a_linger() -> None:
-    real = Session._finish
+    real = Session.finish
 
     async def finish(self: Session, linger: float) -> None:
         if linger:
             await real(self, linger)
 
-    Session._finish = finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/peer-that-ends-its-direction")
@@ -172,8 +172,8 @@ def waits_for_the_linger_whatever_its_peer_does() -> None:
         await real(self, linger)
         await asyncio.sleep(linger)
 
-    real = Session._finish
-    Session._finish = finish
+    real = Session.finish
+    Session.finish = finish
 
 
 @fault("lifecycle/close/peer-that-has-said-its-last")

@@ -20,7 +20,7 @@ NONE = pipe_stream.NONE
 
 @fault("connect/pipes/came-and-went-before")
 def drops_who_came_and_went() -> None:
-    PipeConnector._has_left = lambda self: False
+    PipeConnector.has_left = lambda self: False
 
 
 @fault("connect/pipes/one-is-missing")
@@ -38,13 +38,13 @@ def refuses_a_missing_pipe() -> None:
 
 @fault("connect/pipes/half-a-server")
 def counts_half_a_server() -> None:
-    PipeConnector._has_writer = lambda self: True
+    PipeConnector.has_writer = lambda self: True
 
 
 @fault("connect/pipes/passer-by-after")
 def passer_by_is_the_end() -> None:
-    PipeConnector._has_writer = lambda self: True
-    pipe_stream.PipeStream._peer_gone = lambda self: True
+    PipeConnector.has_writer = lambda self: True
+    pipe_stream.PipeStream.peer_gone = lambda self: True
 
 
 @fault("connect/pipes/stale")
@@ -55,7 +55,7 @@ def blocks_in_open() -> None:
         except FileNotFoundError:
             return pipe_stream.NONE
 
-    pipe_connector._open_pipe = open_pipe
+    pipe_connector.open_pipe = open_pipe
     set_timeout(lambda timeout: timeout or 1)
 
 
@@ -72,18 +72,18 @@ def trusts_every_owner() -> None:
 
 @fault("connect/pipes/replaced")
 def never_looks_at_the_names_again() -> None:
-    PipeConnector._path_was_replaced = lambda self: False
+    PipeConnector.path_was_replaced = lambda self: False
 
 
 @fault("connect/refused/file-as-out-beside-nothing")
 def looks_at_out_only_beside_in() -> None:
-    real = PipeConnector._check_paths
+    real = PipeConnector.check_paths
 
     def check(self: PipeConnector) -> None:
         if os.path.lexists(self._address.in_path):
             real(self)
 
-    PipeConnector._check_paths = check
+    PipeConnector.check_paths = check
 
 
 @fault("connect/refused/in-is-not-opened")
@@ -93,13 +93,13 @@ def opens_before_it_looks() -> None:
             os.close(os.open(self._address.in_path, os.O_RDONLY | os.O_NONBLOCK))
         real(self)
 
-    real = PipeConnector._check_paths
-    PipeConnector._check_paths = check
+    real = PipeConnector.check_paths
+    PipeConnector.check_paths = check
 
 
 @fault("connect/refused/the-same-pipe")
 def meets_itself_by_two_names() -> None:
-    real = PipeConnector._check_paths
+    real = PipeConnector.check_paths
 
     def check(self: PipeConnector) -> None:
         try:
@@ -108,7 +108,7 @@ def meets_itself_by_two_names() -> None:
             if "the same pipe" not in str(error):
                 raise
 
-    PipeConnector._check_paths = check
+    PipeConnector.check_paths = check
 
 
 @fault("connect/refused/in-becomes-a-file")
@@ -142,12 +142,12 @@ def closes_both_when_a_reader_leaves() -> None:
 
 @fault("connect/pipes/reader-has-left")
 def does_not_look_whether_its_reader_is_there() -> None:
-    PipeConnector._is_read = lambda self: self._out != NONE
+    PipeConnector.is_read = lambda self: self._out != NONE
 
 
 @fault("connect/pipes/visited-between-calls")
 def does_not_look_again_when_its_names_are_wrong() -> None:
-    real, looks = PipeConnector._sees_peer, []
+    real, looks = PipeConnector.sees_peer, []
     attempt = PipeConnector.attempt
 
     def sees_peer(self: PipeConnector) -> bool:
@@ -158,13 +158,13 @@ def does_not_look_again_when_its_names_are_wrong() -> None:
         looks.clear()
         return attempt(self, loop)
 
-    PipeConnector._sees_peer, PipeConnector.attempt = sees_peer, begin
+    PipeConnector.sees_peer, PipeConnector.attempt = sees_peer, begin
 
 
 @fault("connect/pipes/new-beside-old")
 def opens_a_new_out_beside_an_old_in() -> None:
-    real = PipeConnector._path_was_replaced
-    PipeConnector._path_was_replaced = lambda self: self._out != NONE and real(self)
+    real = PipeConnector.path_was_replaced
+    PipeConnector.path_was_replaced = lambda self: self._out != NONE and real(self)
 
 
 @fault("connect/pipes/gives-up-half-way")
@@ -179,25 +179,25 @@ def leaves_its_writing_end_open() -> None:
 
 @fault("connect/pipes/after-who-passed-by")
 def looks_after_a_passer_by_too_seldom() -> None:
-    pipe_stream._RECHECK = 2
+    pipe_stream.RECHECK = 2
 
 
 @fault("connect/pipes/reader-leaves-meanwhile")
 def looks_for_its_reader_only_once() -> None:
     def sees_peer(self: PipeConnector) -> bool:
         if self._out == NONE:
-            return self._has_left()
-        is_read = self._is_read()
-        return self._has_input() or (is_read and self._has_writer())
+            return self.has_left()
+        is_read = self.is_read()
+        return self._has_input() or (is_read and self.has_writer())
 
-    PipeConnector._sees_peer = sees_peer
+    PipeConnector.sees_peer = sees_peer
 
 
 @fault("connect/pipes/last-words-after-a-read")
 def looks_for_its_reader_after_the_read() -> None:
     def read(self: pipe_stream.PipeStream, size: int) -> bytes:
         data = os.read(self._in, size)
-        if not (data or self._first_byte_seen or self._peer_gone()):
+        if not (data or self._first_byte_seen or self.peer_gone()):
             self._wait_out_stray_opener()
             raise BlockingIOError
         self._first_byte_seen = True

@@ -33,7 +33,7 @@ async def halfway(server: IPCChannel, half: str) -> tuple[asyncio.Task[bool], in
     mode = os.O_RDONLY if half == "reader" else os.O_WRONLY
     fd = await asyncio.to_thread(open_nonblocking, path, mode)
     pipes = server._pipes  # type: ignore[attr-defined]  # looks inside
-    await eventually(lambda: half == "writer" or pipes._is_read())
+    await eventually(lambda: half == "writer" or pipes.is_read())
     return connecting, fd
 
 

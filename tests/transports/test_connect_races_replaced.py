@@ -98,7 +98,7 @@ async def test_a_server_that_comes_and_goes_between_opening_and_looking(
     client = make_ipc_channel_client(*paths)
     reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
 
-    def open_pipe(path: str, mode: int, real: Any = pipe_connector._open_pipe) -> int:
+    def open_pipe(path: str, mode: int, real: Any = pipe_connector.open_pipe) -> int:
         nonlocal reader
         if mode == os.O_RDONLY or reader == -1:
             fd: int = real(path, mode)
@@ -115,7 +115,7 @@ async def test_a_server_that_comes_and_goes_between_opening_and_looking(
                 os.mkfifo(name)
         return fd if has_read else real(path, mode)
 
-    monkeypatch.setattr(pipe_connector, "_open_pipe", open_pipe)
+    monkeypatch.setattr(pipe_connector, "open_pipe", open_pipe)
     assert await client.connect(1)
     assert await client.read() == b"precious"
     assert await client.read() is None
@@ -130,7 +130,7 @@ async def test_one_pipe_of_the_old_pair_and_one_of_the_new(
     client = make_ipc_channel_client(*paths)
     readers: list[int] = []
 
-    def open_pipe(path: str, mode: int, real: Any = pipe_connector._open_pipe) -> int:
+    def open_pipe(path: str, mode: int, real: Any = pipe_connector.open_pipe) -> int:
         if mode == os.O_WRONLY and not readers:
             for name in reversed(paths):
                 os.mkfifo(name + ".new")
@@ -139,7 +139,7 @@ async def test_one_pipe_of_the_old_pair_and_one_of_the_new(
         fd: int = real(path, mode)
         return fd
 
-    monkeypatch.setattr(pipe_connector, "_open_pipe", open_pipe)
+    monkeypatch.setattr(pipe_connector, "open_pipe", open_pipe)
     connecting = asyncio.create_task(client.connect(PATIENCE))
     await eventually(lambda: bool(readers))
     writer = await asyncio.to_thread(open_nonblocking, paths[0], os.O_WRONLY)

@@ -83,7 +83,7 @@ async def test_a_helper_that_dies_while_it_opens_is_no_peer() -> None:
     server = PosixNamedPipeChannel()
     connecting = asyncio.create_task(server.connect(0.1))
     fd = await asyncio.to_thread(open_nonblocking, server.out_path, os.O_RDONLY)
-    await eventually(lambda: connecting.done() or server._pipes._is_read())
+    await eventually(lambda: connecting.done() or server._pipes.is_read())
     os.close(fd)
     assert not await connecting
     await server.close()

@@ -127,7 +127,7 @@ async def test_a_file_in_the_place_of_the_directory_of_a_client() -> None:
     await until_read(server.out_path)
     stray = os.open(server.in_path, os.O_RDONLY | os.O_NONBLOCK)
     pipes = client._pipes
-    await eventually(pipes._is_read)
+    await eventually(pipes.is_read)
     remove_directory(server)
     a_file(os.path.dirname(server.in_path))
     with pytest.raises(BadRendezvousError, match="Not a directory"):

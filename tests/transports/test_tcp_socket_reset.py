@@ -47,7 +47,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
 async def test_a_peer_that_goes_on_talking_is_not_reset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ipc_channel.aio.session._QUIET", 2.0)
+    monkeypatch.setattr("ipc_channel.aio.session.QUIET", 2.0)
     server = TCPSocketChannel(linger=PATIENCE)
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()

@@ -243,7 +243,7 @@ class Sender:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                self._on_error(error)
+                self.on_error(error)
                 return
             room -= count
             self._drop(count)
@@ -290,7 +290,7 @@ class Sender:
                 self._watching = False
                 self._stream.stop_writing()
 
-    def _on_error(self, cause: OSError) -> None:
+    def on_error(self, cause: OSError) -> None:
         is_reset = isinstance(cause, ConnectionResetError)
         hint = self.size_hint(was_reset=is_reset)
         error = PeerGoneError(f"the peer does not read any more: {cause}{hint}")

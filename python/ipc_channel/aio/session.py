@@ -24,7 +24,7 @@ from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE, Decoder
 from ipc_channel.protocol.session_state import Event, Phase, SessionState
 
 _ORDERLY = (Event.CLOSE_FRAME, Event.END_AT_BOUNDARY, Event.END_INSIDE_FRAME)
-_QUIET = 0.05  # seconds of silence after which a peer that took all is left alone
+QUIET = 0.05  # seconds of silence after which a peer that took all is left alone
 
 
 class Session:
@@ -130,7 +130,7 @@ class Session:
         try:
             if first is None:
                 self._on_own_close()
-                await self._finish(self._linger if linger is None else linger)
+                await self.finish(self._linger if linger is None else linger)
         finally:
             self.abort()
 
@@ -168,18 +168,18 @@ class Session:
         else:
             self.abort()
 
-    async def _finish(self, linger: float) -> None:
+    async def finish(self, linger: float) -> None:
         # Input is read and dropped from now on: a peer that is itself stuck in a
         # write would never get to read what we have to send.
         drained = self.receiver.discard()
         sent = self.sender.close()
-        if not await self._wait(sent, linger, lambda: False) or self.closed:
+        if not await self.wait(sent, linger, lambda: False) or self.closed:
             return  # an abort may have come meanwhile
         if self._stream.finish_writing():
             # Unread input would make the kernel throw away what the peer has not read.
-            await self._wait(drained, linger, self._stream.delivered)
+            await self.wait(drained, linger, self._stream.delivered)
 
-    async def _wait(
+    async def wait(
         self, future: asyncio.Future[None], linger: float, enough: Callable[[], bool]
     ) -> bool:
         """Wait for ``future``, or until ``enough`` and the peer is quiet.
@@ -198,7 +198,7 @@ class Session:
             if (left := since + linger - loop.time()) <= 0:
                 return False
             before = now
-            await asyncio.wait({future}, timeout=min(_QUIET, left))
+            await asyncio.wait({future}, timeout=min(QUIET, left))
         return True
 
     def _on_own_close(self) -> None:

@@ -30,7 +30,7 @@ class Testee:
     def __init__(self) -> None:
         self._channel: IPCChannelClient | None = None
         self._connecting: asyncio.Task[Any] | None = None
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self.tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Serve the requests on the standard input until it ends."""
@@ -48,9 +48,9 @@ class Testee:
         while line := await reader.readline():
             told = json.loads(line)
             task = loop.create_task(self._serve(told))
-            self._tasks[told["id"]] = task
+            self.tasks[told["id"]] = task
             await asyncio.sleep(0)  # so that requests begin in their order
-        for task in self._tasks.values():
+        for task in self.tasks.values():
             task.cancel()
         if self._channel is not None:
             await self._channel.close()
@@ -73,7 +73,7 @@ class Testee:
         except OSError as error:
             answer = {"error": "other", "text": str(error)}
         finally:
-            self._tasks.pop(told["id"], None)
+            self.tasks.pop(told["id"], None)
         say(id=told["id"], **answer)
 
     async def do_connect(self, told: Told) -> Told:
@@ -131,7 +131,7 @@ class Testee:
         return {"messages": count, "end": _end(channel)}
 
     async def do_cancel(self, told: Told) -> Told:
-        task = self._tasks.get(told["of"])
+        task = self.tasks.get(told["of"])
         if task is not None:
             task.cancel()
         return {}

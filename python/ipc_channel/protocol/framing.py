@@ -34,10 +34,10 @@ CLOSE_FRAME = bytes(HEADER_SIZE)
 """The frame that ends a direction."""
 
 # A reader reserves at most this much ahead of what has arrived (FRM-9 allows 1 MiB).
-_RESERVE = 512 * 2**10
+RESERVE = 512 * 2**10
 
-_header = struct.Struct("!I")
-encode_header = _header.pack
+HEADER = struct.Struct("!I")
+encode_header = HEADER.pack
 """``encode_header(length)`` gives the header of a payload of ``length`` bytes."""
 
 
@@ -109,7 +109,7 @@ class Decoder:
         start = 0
         if self.payload is not None:
             start = self.payload.take(data)
-            self._finish(self.payload)
+            self.finish(self.payload)
             if self.end is not None:
                 return
         elif self._head:
@@ -121,7 +121,7 @@ class Decoder:
         if self.payload is None:
             raise ValueError("no payload has begun")
         self.payload.advance(count)
-        self._finish(self.payload)
+        self.finish(self.payload)
 
     def feed_eof(self) -> None:
         """Take the end of the stream."""
@@ -152,22 +152,22 @@ class Decoder:
         size = len(data)
         limit = self.max_message_size
         append = self.messages.append
-        unpack = _header.unpack_from
+        unpack = HEADER.unpack_from
         while (body := start + HEADER_SIZE) <= size:
             (length,) = unpack(data, start)
             if not 0 < length <= limit:
-                self._refuse(length)
+                self.refuse(length)
                 return
             start = body + length
             if start > size:
                 self.payload = Payload(length)
                 self.payload.take(memoryview(data)[body:])
-                self._finish(self.payload)
+                self.finish(self.payload)
             else:
                 append(data[body:start])
         self._head = data[start:]
 
-    def _finish(self, payload: Payload) -> None:
+    def finish(self, payload: Payload) -> None:
         if payload.filled == payload.size:
             self.messages.append(payload.close())
             self.payload = None
@@ -175,7 +175,7 @@ class Decoder:
             text = f"there is no memory for a frame of {payload.size} bytes"
             self.stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
 
-    def _refuse(self, length: int) -> None:
+    def refuse(self, length: int) -> None:
         if length == 0:
             self.stop(EndReason.CLEAN)
             return
@@ -204,7 +204,7 @@ class Payload:
         self._buffer = BytesIO()
         self._steps = list(_steps(size))
         self.room = _NOTHING
-        self._reserve()
+        self.reserve()
 
     def take(self, data: bytes | memoryview) -> int:
         """Copy what belongs to this payload from ``data``; return how much it was."""
@@ -220,7 +220,7 @@ class Payload:
         self.filled += count
         self._set_room(self.room[count:])
         if not self.room and self.filled < self.size:
-            self._reserve()
+            self.reserve()
 
     def close(self) -> bytes:
         """Return what has arrived."""
@@ -228,9 +228,9 @@ class Payload:
         self._buffer.truncate(self.filled)
         return self._buffer.getvalue()
 
-    def _reserve(self) -> None:
+    def reserve(self) -> None:
         self._set_room(_NOTHING)  # a buffer with a view on it cannot grow
-        reserved = min(self._steps[-1], self.filled + _RESERVE)
+        reserved = min(self._steps[-1], self.filled + RESERVE)
         if reserved == self._steps[-1]:
             self._steps.pop()
         self._buffer.seek(reserved - 1)
@@ -261,6 +261,6 @@ def _steps(size: int) -> Iterator[int]:
     """
     yield size
     step = (size - 5) * 8 // 9
-    while step > 8 * _RESERVE:  # up to there it always grows by more
+    while step > 8 * RESERVE:  # up to there it always grows by more
         yield step
         step = (step - 7) * 8 // 9

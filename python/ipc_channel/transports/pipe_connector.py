@@ -37,22 +37,22 @@ class PipeConnector:
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
         if self._out == NONE:
-            self._check_paths()  # before anything is opened
+            self.check_paths()  # before anything is opened
         if self._in == NONE:
             with fork.lock:
-                self._in = _open_pipe(self._address.in_path, os.O_RDONLY)
+                self._in = open_pipe(self._address.in_path, os.O_RDONLY)
         if self._in == NONE:
             return None
         self._tell_who_reads()
         # No new `out` beside an old `in`: they are not a pair.
-        if self._out == NONE and not self._has_left() and not self._path_was_replaced():
+        if self._out == NONE and not self.has_left() and not self.path_was_replaced():
             with fork.lock:
-                self._out = _open_pipe(self._address.out_path, os.O_WRONLY)
-        if not self._sees_peer():
-            if not self._path_was_replaced():
+                self._out = open_pipe(self._address.out_path, os.O_WRONLY)
+        if not self.sees_peer():
+            if not self.path_was_replaced():
                 return None
             # The peer may have come, written and left, with its names, in between.
-            if not self._sees_peer():
+            if not self.sees_peer():
                 self.close()
                 return None
         with fork.lock:
@@ -65,7 +65,7 @@ class PipeConnector:
         """What the last attempt lacked."""
         if self._in == NONE:
             return f"{self._address.in_path!r} does not exist"
-        if self._is_read():
+        if self.is_read():
             return f"nobody writes to {self._address.in_path!r}"
         if not os.path.lexists(self._address.out_path):
             return f"{self._address.out_path!r} does not exist"
@@ -101,25 +101,25 @@ class PipeConnector:
         self._in = self._out = NONE
         self._initial_data = b""
 
-    def _has_left(self) -> bool:
+    def has_left(self) -> bool:
         """Whether the peer came, wrote and left: what it wrote is to be delivered."""
         return self._has_input() and bool(poll(self._in, 0) & select.POLLHUP)
 
-    def _sees_peer(self) -> bool:
+    def sees_peer(self) -> bool:
         """Whether the peer holds both of its ends, or has left its bytes.
 
         What a stray opener leaves stays open otherwise, since the peer may just be
         opening its ends.
         """
         if self._out == NONE:
-            return self._has_left()
+            return self.has_left()
         # The reader is looked for before and after: one stray opener may read, and
         # have left by the time that another one writes.
-        is_read = self._is_read()
+        is_read = self.is_read()
         if self._has_input():
             return True
         return (
-            is_read and self._has_writer() and (bool(self._initial_data) or self._is_read())
+            is_read and self.has_writer() and (bool(self._initial_data) or self.is_read())
         )
 
     def _tell_who_reads(self) -> None:
@@ -136,16 +136,16 @@ class PipeConnector:
                 " in_path, and its in_path as out_path"
             )
 
-    def _is_read(self) -> bool:
+    def is_read(self) -> bool:
         return self._out != NONE and not poll(self._out, 0) & select.POLLERR
 
     def _has_met_half(self) -> bool:
-        return self._is_read() or self._has_input() or self._has_writer()
+        return self.is_read() or self._has_input() or self.has_writer()
 
     def _has_input(self) -> bool:
         return bool(self._initial_data or poll(self._in, select.POLLIN) & select.POLLIN)
 
-    def _has_writer(self) -> bool:
+    def has_writer(self) -> bool:
         """Whether somebody could write, or has, which only a read tells."""
         try:
             self._initial_data += os.read(self._in, 1)
@@ -153,7 +153,7 @@ class PipeConnector:
             return True
         return bool(self._initial_data)
 
-    def _path_was_replaced(self) -> bool:
+    def path_was_replaced(self) -> bool:
         """Whether ``in`` is not what its path leads to any more."""
         try:
             there = os.lstat(self._address.in_path)
@@ -161,7 +161,7 @@ class PipeConnector:
             return True
         return not os.path.samestat(there, os.fstat(self._in))
 
-    def _check_paths(self) -> None:
+    def check_paths(self) -> None:
         """Raise BadRendezvousError if a path is no pipe of ours, or both are one.
 
         Without opening anything: with some devices that has effects.
@@ -177,7 +177,7 @@ class PipeConnector:
             )
 
 
-def _open_pipe(path: str, mode: int) -> int:
+def open_pipe(path: str, mode: int) -> int:
     """Open a named pipe; ``NONE`` if it does not exist, or nobody reads it, yet.
 
     Raises BadRendezvousError for anything but a named pipe of our own user.

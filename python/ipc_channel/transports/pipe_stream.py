@@ -20,7 +20,7 @@ NONE = -1
 """Stands for a descriptor that is not open."""
 
 _CAPACITY = 2**20  # bytes: as much as Linux gives to an unprivileged process
-_RECHECK = 0.02  # seconds
+RECHECK = 0.02  # seconds
 _SETTLED = 0.25  # seconds; clients that follow the specification take 25 ms
 
 
@@ -50,7 +50,7 @@ class PipeStream(Stream):
 
     def read(self, size: int) -> bytes:
         # Asked before reading: who comes, writes and leaves in between is heard.
-        gone = self._first_byte_seen or self._peer_gone()
+        gone = self._first_byte_seen or self.peer_gone()
         data = os.read(self._in, size)
         if not self._first_byte_seen:
             if not (data or gone):
@@ -114,7 +114,7 @@ class PipeStream(Stream):
         with contextlib.suppress(OSError):  # over the user's quota: stay as we are
             fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
-    def _peer_gone(self) -> bool:
+    def peer_gone(self) -> bool:
         return self._out == NONE or bool(poll(self._out, 0) & select.POLLERR)
 
     def _wait_out_stray_opener(self) -> None:
@@ -130,12 +130,12 @@ class PipeStream(Stream):
         def check() -> None:
             if self._in == NONE:
                 return
-            again = self.loop.call_later(_RECHECK, check)  # whatever is raised below
-            if self._peer_gone() or poll(self._in, select.POLLIN) != select.POLLHUP:
+            again = self.loop.call_later(RECHECK, check)  # whatever is raised below
+            if self.peer_gone() or poll(self._in, select.POLLIN) != select.POLLHUP:
                 self.start_reading(self._on_readable)
                 again.cancel()
 
-        self.loop.call_later(_RECHECK, check)
+        self.loop.call_later(RECHECK, check)
 
 
 def close(*fds: int) -> None:

@@ -26,10 +26,10 @@ from ipc_channel.transports.tcp_stream import SocketStream, is_writable
 
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
 # Errors of a connection that was made and has been reset, also after the peer's end.
-_RESET_SINCE = (errno.ECONNRESET, errno.EPIPE)
+RESET_SINCE = (errno.ECONNRESET, errno.EPIPE)
 _NEVER = (errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES, errno.EPERM)
 # Of the own side; the first of them means that no port is left to connect from.
-_LACKING = (errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+LACKING = (errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 
 
 class TCPSocketChannel(Endpoint, IPCChannel):
@@ -135,17 +135,17 @@ class TCPSocketChannelClient(Endpoint):
                 # Not by calling connect again: if the connection was made and has been
                 # reset since, that would throw away what has arrived over it.
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code not in (0, *_RESET_SINCE):
+            if code not in (0, *RESET_SINCE):
                 raise OSError(code, os.strerror(code))
             # A connection to a free port can meet itself.
             if sock.getsockname()[:2] != address:
-                return SocketStream(loop, sock, was_reset=code in _RESET_SINCE)
+                return SocketStream(loop, sock, was_reset=code in RESET_SINCE)
         except OSError as error:
             fork.close(sock)
             no_ipv6 = error.errno == errno.EADDRNOTAVAIL and sock.family != socket.AF_INET
             if no_ipv6 or error.errno in _NEVER:
                 raise _never(address, error) from error
-            if error.errno in _LACKING:
+            if error.errno in LACKING:
                 raise
             self._last_attempt = (
                 f"{os.strerror(error.errno or errno.ECONNREFUSED)}; check that the service"

@@ -78,7 +78,7 @@ class SocketStream(Stream):
         return int(count)
 
     def delivered(self) -> bool:
-        return self.unsent() == 0 and self._is_accepted()
+        return self.unsent() == 0 and self.is_accepted()
 
     def release(self) -> None:
         if self._finished and self.process.runs:
@@ -88,7 +88,7 @@ class SocketStream(Stream):
                 self._socket.shutdown(socket.SHUT_RD)
         fork.close(self._socket)
 
-    def _is_accepted(self) -> bool:
+    def is_accepted(self) -> bool:
         """Whether a process holds the other end, or has.
 
         While the server has not let us in, leaving would make us nobody's
