@@ -24,6 +24,7 @@ TRIES = 3
 # and what they do not find may still be found by others.
 CASES = {
     "rendezvous.": ["--run", "rendezvous", "--run", "environment"],
+    "address.": ["--run", "rendezvous", "--run", "environment"],
     "path.": ["--run", "rendezvous", "--run", "environment"],
     "pipe": ["--transport", "named_pipe", "--skip", "rendezvous"],
     "fifo": ["--transport", "named_pipe", "--skip", "rendezvous"],

@@ -40,6 +40,8 @@ NOT_OF_A_CLIENT = {  # functions and classes
     *("to_environment", "check_named_pipes_exist", "warn_unclosed"),
     *("__repr__", "__getstate__", "__del__", "_name", "_state", "_describe", "_log_end"),
     *("check_loop_argument", "check_logger", "check_running", "check_loop", "_check_loop"),
+    *("make_pipes", "_check_replaceable"),
+    *("write_plainly", "write_held_back"),  # only older systems come there
     *("disconnect", "deserted", "abandon", "last_attempt", "closing"),
 }
 
