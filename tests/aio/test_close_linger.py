@@ -29,7 +29,7 @@ async def test_close_does_not_wait_for_ever(connect: Connect, role: str) -> None
         await until_blocked(ours)
         start = time.monotonic()
         await ours.close()
-        assert time.monotonic() - start >= 0.1
+        assert time.monotonic() - start >= 0.09  # the loop's clock may be some ms behind
         freed = before - open_descriptors()
         # A socket or two pipes; the server's listening socket, or lock of a directory.
         assert len(freed) == (1 if peer.sock else 2) + (role == "server")

@@ -70,6 +70,11 @@ def test_a_process_that_was_dropped_is_reaped_later(
     assert process._abandoned == []
 
 
+def reap_later(begin: threading.Event) -> None:
+    begin.wait()
+    process._reap_abandoned()
+
+
 @pytest.mark.parametrize("who", ["another thread", "the garbage collector"])
 def test_two_that_reap_at_once(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread waits for the other; what the collector does comes in between."""
@@ -77,7 +82,7 @@ def test_two_that_reap_at_once(who: str, monkeypatch: pytest.MonkeyPatch) -> Non
     def poll(child: PosixChild) -> int | None:
         entered.append(threading.get_ident())
         if len(entered) == 1 and who == "another thread":
-            other.start()
+            begin.set()
             other.join(0.1)  # it waits for us, or else it is done by then
         elif len(entered) == 1:
             process._reap_abandoned()
@@ -85,9 +90,14 @@ def test_two_that_reap_at_once(who: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
     entered: list[int] = []
     real = PosixChild.poll
-    other = threading.Thread(target=process._reap_abandoned)
+    begin = threading.Event()
+    # Started already: one that starts may have to collect garbage first, for which it
+    # would wait for us in vain.
+    other = threading.Thread(target=reap_later, args=(begin,), daemon=True)
     process._reap_abandoned()
     sleeping = start_sleeping()
+    if who == "another thread":
+        other.start()
     sleeping.kill()
     os.waitid(os.P_PID, sleeping.pid, os.WEXITED | os.WNOWAIT)
     with monkeypatch.context() as patch:
