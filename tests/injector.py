@@ -11,6 +11,7 @@ from typing import Any, Self
 import flood
 import ipc_channel
 from flood import Interrupt
+from ipc_channel import fork
 
 PACKAGE = str(Path(ipc_channel.__file__).parent)
 # CPython 3.11 crashes if a trace function raises between the parts of a call.
@@ -36,6 +37,11 @@ class Injector:
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
+        # It strikes between the last step of a block and the release of its lock as well,
+        # where no signal handler could; a thread of a later test would wait for ever.
+        held: Any = fork.lock
+        while held._is_owned():
+            held.release()
 
     def _enter(self, frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code.co_filename == flood.__file__ or not _is_ours(frame):
