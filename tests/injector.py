@@ -37,11 +37,6 @@ class Injector:
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
-        # It strikes between the last step of a block and the release of its lock as well,
-        # where no signal handler could; a thread of a later test would wait for ever.
-        held: Any = fork.lock
-        while held._is_owned():
-            held.release()
 
     def _enter(self, frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code.co_filename == flood.__file__ or not _is_ours(frame):
@@ -59,6 +54,17 @@ class Injector:
 
     def _is_due(self) -> bool:
         return len(self.passed) == self.due
+
+
+def release_locks() -> None:
+    """Release what an interrupt has kept from being released.
+
+    An injector strikes between the last step of a block and the release of its lock as
+    well, where no signal handler could. A thread of a later test would wait for ever.
+    """
+    held: Any = fork.lock
+    while held._is_owned():
+        held.release()
 
 
 def _is_ours(frame: FrameType | None) -> bool:

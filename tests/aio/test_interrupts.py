@@ -23,7 +23,7 @@ import uvloop
 
 import flood
 from flood import PATIENCE, Flood, Interrupt, ThreadedWire, Wire, message, run
-from injector import PACKAGE, Injector
+from injector import PACKAGE, Injector, release_locks
 
 # Where a message has left the session, and is about to be in the hands of who reads.
 HANDING_OVER = (
@@ -85,6 +85,7 @@ def quiet() -> Iterator[None]:
         yield
         gc.enable()
         gc.collect()
+        release_locks()
 
 
 def every_opcode(transport: str, kind: str) -> list[int]:

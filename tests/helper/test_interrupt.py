@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from flood import Interrupt
-from injector import Injector
+from injector import Injector, release_locks
 from ipc_channel.helper import process
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.process import PosixChild
@@ -70,6 +70,8 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore", ResourceWarning)
         yield
     gc.enable()
+    gc.collect()
+    release_locks()
 
 
 @pytest.mark.usefixtures("quiet")
