@@ -76,7 +76,10 @@ describe('pipe', () => {
     const directory = path.dirname(makePipes(t).inPath);
     assert.equal(inodeAt(`${directory}/missing`), null);
     assert.throws(() => inodeAt(`${directory}/${'x'.repeat(300)}`), { code: 'bad-rendezvous' });
-    assert.throws(() => openPipe(directory, 'write'), { code: 'bad-rendezvous', message: /EISDIR/ });
+    assert.throws(() => openPipe(directory, 'write'), {
+      code: 'bad-rendezvous',
+      message: /EISDIR/,
+    });
   });
 
   // Beyond the specification: a lack of descriptors says nothing about the peer.
