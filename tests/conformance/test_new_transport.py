@@ -9,7 +9,11 @@ from pathlib import Path
 PAIR = [sys.executable, str(Path(__file__).with_name("socket_pair.py"))]
 # With a timeout of 0 the server has no turn to hand anything over, and the suite knows
 # the system calls by which clients of our own transports try.
-NOT_FOR_IT = ["--skip", "connect/at-once", "--skip", "connect/tries*"]
+# And a socket tells of room only once much of it is free, not with each page.
+NOT_FOR_IT = [
+    *("--skip", "connect/at-once", "--skip", "connect/tries*"),
+    *("--skip", "lifecycle/close/any-progress-counts"),
+]
 
 
 def test_the_suite_runs_over_a_new_transport() -> None:
@@ -21,4 +25,4 @@ def test_the_suite_runs_over_a_new_transport() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "160 passed" in done.stdout
+    assert "161 passed" in done.stdout
