@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"testing"
 )
@@ -46,13 +44,6 @@ func mustConnect(t *testing.T, d *pipeConnector) *Channel {
 	return newChannel(namedPipe, s, opts)
 }
 
-// replacePipe makes path lead to another pipe.
-func replacePipe(t *testing.T, path string) {
-	t.Helper()
-	must(t, syscall.Mkfifo(path+".new", 0o600))
-	must(t, os.Rename(path+".new", path))
-}
-
 // The server may come, write and leave before this side looks again.
 //
 // Covers RDV-25, SES-26.
@@ -79,22 +70,6 @@ func TestServerCameAndLeft(t *testing.T) {
 			must(t, c.Close())
 		})
 	}
-}
-
-// A server that replaces its pipes is met at the new ones.
-//
-// Covers RDV-23.
-func TestReplacedPipes(t *testing.T) {
-	d, in, out := testPipeConnector(t)
-	mustNotYet(t, d)
-	replacePipe(t, in)
-	replacePipe(t, out)
-	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
-	defer func() { p.close() }()
-	mustNotYet(t, d)                                           // the old ones are closed
-	mustNotYet(t, d)                                           // the new ones are open
-	p.w = mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK) // fails without a reader
-	must(t, d.try())
 }
 
 // A look whether somebody writes may find bytes, which must not be lost.
@@ -203,85 +178,6 @@ func TestServerComesAndLeavesInATry(t *testing.T) {
 	}
 }
 
-// What the server does after it was not seen and before we look at the paths.
-//
-// Covers RDV-23, RDV-25, RDV-29.
-func TestReplacedWhileOpening(t *testing.T) {
-	const (
-		none, opens, writes = "", "opens", "writes"
-		connected           = "connected"
-		waiting             = "both stay open"
-		again               = "both are closed"
-	)
-	for name, test := range map[string]struct {
-		replaced string // which names lead to new pipes
-		removed  string // which names are gone
-		does     string // what the server does with the pipe that we read
-		leaves   bool   // whether the server of the pair that we hold has gone then
-		want     string
-	}{
-		"one of the old pair and one of the new": {replaced: "in", leaves: true, want: again},
-		"the new one is read":                    {replaced: "in", want: again},
-		"being replaced, the server is slow":     {replaced: "out", want: waiting},
-		"replaced after 250 ms":                  {replaced: "in out", does: opens, want: connected},
-		"came, wrote and left":                   {removed: "in out", does: writes, leaves: true, want: connected},
-		"came, wrote and left, next session":     {replaced: "in out", does: writes, leaves: true, want: connected},
-		"being removed":                          {removed: "in", does: writes, leaves: true, want: connected},
-		"left and said nothing":                  {replaced: "in out", leaves: true, want: again},
-	} {
-		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
-			in, out := makePipes(t)
-			r, w := mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), -1
-			closeServer := func() {
-				for _, fd := range []*int{&r, &w} {
-					if *fd >= 0 {
-						syscall.Close(*fd)
-						*fd = -1
-					}
-				}
-			}
-			defer closeServer()
-			d := newPipeConnector(in, out)
-			defer d.release()
-			d.between = func(now moment) {
-				if now != afterUnseen {
-					return
-				}
-				if test.does != none {
-					w = mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK)
-				}
-				if test.does == writes {
-					_, err := syscall.Write(w, frameOf([]byte("a")))
-					must(t, err)
-				}
-				for which, path := range map[string]string{"in": in, "out": out} {
-					if slices.Contains(strings.Fields(test.replaced+" "+test.removed), which) {
-						must(t, os.Rename(path, path+".old"))
-					}
-					if slices.Contains(strings.Fields(test.replaced), which) {
-						must(t, syscall.Mkfifo(path, 0o600))
-					}
-				}
-				if test.leaves {
-					closeServer()
-				}
-			}
-			err := d.try()
-			if test.want == connected {
-				must(t, err)
-				return
-			}
-			if !errors.Is(err, errNotYet) {
-				t.Fatalf("error is %v", err)
-			}
-			if isOpen := test.want == waiting; (d.in >= 0) != isOpen || (d.out >= 0) != isOpen {
-				t.Fatalf("in is %d, out %d", d.in, d.out)
-			}
-		})
-	}
-}
-
 // A server may write before it opens what it reads: it is met when it has both.
 //
 // Covers RDV-28.
@@ -298,22 +194,4 @@ func TestServerWritesFirst(t *testing.T) {
 	if d.out < 0 {
 		t.Fatal("connected without an output")
 	}
-}
-
-// What an old server has written is not read beside the output to a new one.
-//
-// Covers RDV-23.
-func TestOldInputIsNotPaired(t *testing.T) {
-	d, in, out := testPipeConnector(t)
-	old := mustOpenAfterTry(t, d)
-	defer syscall.Close(old)
-	_, err := syscall.Write(old, frameOf([]byte("old")))
-	must(t, err)
-	replacePipe(t, in)
-	replacePipe(t, out)
-	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
-	defer func() { p.close() }()
-	mustNotYet(t, d)
-	p.w = mustOpenAfterTry(t, d)
-	must(t, d.try())
 }

@@ -10,25 +10,28 @@ from collections.abc import Callable
 import pytest
 
 from conftest import Connect
-from ipc_channel import (
-    FrameTooLargeError,
-)
-from raw import CLOSE, PATIENCE, eventually, frame
+from ipc_channel import FrameTooLargeError, IPCChannelClient
+from raw import CLOSE, PATIENCE, Raw, eventually, frame
 from waiting import until_waits
+
+
+async def close_while_stuck(ours: IPCChannelClient, peer: Raw, sends: bytes) -> None:
+    """Close with output left, while the peer is stuck in sending; it has to get all."""
+    stuck = asyncio.create_task(asyncio.to_thread(peer.send, sends))
+    writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
+    await until_waits(writing)
+    closing = asyncio.create_task(ours.close())
+    await stuck
+    assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
+    peer.close()
+    await closing
+    await asyncio.gather(writing, return_exceptions=True)
 
 
 @pytest.mark.covers("SES-34")
 async def test_a_peer_stuck_in_a_write_still_gets_the_end(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
-        stuck = asyncio.create_task(asyncio.to_thread(peer.send, frame(bytes(30 * 2**20))))
-        writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
-        await until_waits(writing)
-        closing = asyncio.create_task(ours.close())
-        await stuck
-        assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
-        peer.close()
-        await closing
-        await asyncio.gather(writing, return_exceptions=True)
+        await close_while_stuck(ours, peer, frame(bytes(30 * 2**20)))
 
 
 async def test_a_peer_that_goes_on_after_its_close_frame_still_gets_the_end(
@@ -37,15 +40,7 @@ async def test_a_peer_that_goes_on_after_its_close_frame_still_gets_the_end(
     async with connect(linger=PATIENCE) as (ours, peer):
         peer.send(CLOSE)
         assert await ours.read() is None
-        stuck = asyncio.create_task(asyncio.to_thread(peer.send, bytes(30 * 2**20)))
-        writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
-        await until_waits(writing)
-        closing = asyncio.create_task(ours.close())
-        await stuck
-        assert await asyncio.to_thread(peer.recv_all) == [b"y" * 3_000_000]
-        peer.close()
-        await closing
-        await asyncio.gather(writing, return_exceptions=True)
+        await close_while_stuck(ours, peer, bytes(30 * 2**20))
 
 
 @pytest.mark.covers("SES-35")

@@ -76,6 +76,14 @@ def test_whose_a_socket_is(listening: str, family: socket.AddressFamily, host: s
             assert search_tables(server) is None
 
 
+def stranger_at(port: int, listener: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """Connect from ``port``, and send; return both ends."""
+    source = ("127.0.0.1", port)
+    client = socket.create_connection(listener.getsockname(), source_address=source)
+    client.sendall(frame(b"from a stranger"))
+    return client, listener.accept()[0]
+
+
 def leave_without_a_trace(client: socket.socket) -> None:
     """Close so that the kernel forgets this end soon, though the other one stays."""
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
@@ -105,10 +113,7 @@ async def test_a_listener_on_the_port_of_a_peer_that_left_does_not_vouch_for_it(
         monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = free_port()
-        source = ("127.0.0.1", port)
-        client = socket.create_connection(listener.getsockname(), source_address=source)
-        client.sendall(frame(b"from a stranger"))
-        server, _ = listener.accept()
+        client, server = stranger_at(port, listener)
         leave_without_a_trace(client)
         with server:
             await until_forgotten(server)
@@ -129,10 +134,7 @@ async def test_a_later_connection_from_the_same_port_does_not_vouch(
         monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = free_port()
-        source = ("127.0.0.1", port)
-        client = socket.create_connection(listener.getsockname(), source_address=source)
-        client.sendall(frame(b"from a stranger"))
-        server, _ = listener.accept()
+        client, server = stranger_at(port, listener)
         ends = _peer_ends(server)
         assert ends is not None
         leave_without_a_trace(client)

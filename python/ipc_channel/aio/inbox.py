@@ -120,10 +120,9 @@ class Inbox:
             self._share = map(deque.popleft, share)
         self._deliver()
 
-    def forget(self) -> None:
-        """Drop what was not read."""
+    def end_turn(self) -> None:
+        """Let readers take no more of this turn; called before the queue is emptied."""
         self._share = _NOTHING
-        self._messages.clear()
 
     def wake_all(self) -> None:
         """Tell every reader that waits of the end."""

@@ -118,8 +118,7 @@ class Receiver:
     def discard(self) -> asyncio.Future[None]:
         """After the own close, read on and drop it all; done at the end of the stream."""
         drained: asyncio.Future[None] = self._stream.loop.create_future()
-        self.inbox.forget()
-        self._decoder.forget()
+        self._drop_all()
         self._drained = drained
         try:
             self._resume()  # finds the end again if it was there already
@@ -130,7 +129,10 @@ class Receiver:
     def forget(self) -> None:
         """Drop everything, and read no more; the stream is about to be closed."""
         self.inbox.paused = True
-        self.inbox.forget()
+        self._drop_all()
+
+    def _drop_all(self) -> None:
+        self.inbox.end_turn()
         self._decoder.forget()
 
     def stop(self) -> None:

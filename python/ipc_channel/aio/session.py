@@ -169,6 +169,7 @@ class Session:
             self.abort()
 
     async def finish(self, linger: float) -> None:
+        """Send what is left and the close frame, and wait until the peer may have it all."""
         # Input is read and dropped from now on: a peer that is itself stuck in a
         # write would never get to read what we have to send.
         drained = self.receiver.discard()
