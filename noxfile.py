@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from itertools import filterfalse
 from pathlib import Path
@@ -19,15 +18,21 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from toolchains import (  # noqa: E402  # found by the line above
+import pythons  # noqa: E402  # found by the line above
+from fast_tests import fast_tests  # noqa: E402
+from on_windows.selection import TYPED, WINDOWS_TESTS  # noqa: E402
+from toolchains import (  # noqa: E402
     NODE_VERSIONS,
+    check_go,
     client_commands,
     helper_options,
     install_js_tools,
     install_node,
+    install_oldest_go,
     options_of,
     provide_go,
     provide_node,
+    provide_python,
     run_in,
     run_npm,
 )
@@ -37,27 +42,30 @@ nox.options.sessions = [
     "lint",
     "types",
     "tests",
-    "surroundings",
     "fuzz",
     "go",
+    "go_oldest",
     "js",
     "js_tests",
     "package",
     "conformance",
     "demo",
+    "surroundings",
 ]
 nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
-GO_TARGETS = (  # the last is there because its int has 32 bits
-    ("linux", "amd64"),
-    ("darwin", "arm64"),
-    ("windows", "amd64"),
-    ("linux", "386"),
+BLOCKING_PROGRAMS = (
+    "tests/sync/typed_program.py",
+    "python/examples/echo_blocking.py",
+    "python/examples/digest_blocking.py",
 )
+FUZZED = {"decoder": "decoder", "session": "session", "blocking": "session"}
 C_PACKAGE = "ziglang==0.17.1"
-STATICCHECK = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
+QUICK = ("-k", "not debug and not thread and not caller", *fast_tests())
+TESTS = {"PYTHONPATH": str(ROOT / "tests")}  # for programs that lie there
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 
 
 def install(session: nox.Session, *groups: str, project: bool = True) -> None:
@@ -69,22 +77,25 @@ def install(session: nox.Session, *groups: str, project: bool = True) -> None:
 
 @nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
-    """Check form and common mistakes of the Python code (ruff)."""
+    """Check form and common mistakes of the Python code and of the public CI."""
     install(session, "lint", project=False)
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
+    session.run(provide_go(session), "run", ACTIONLINT, external=True)
 
 
 @nox.session(reuse_venv=True)
 def types(session: nox.Session) -> None:
-    """Check the types of the Python code, strictly (mypy)."""
+    """Check the types of the Python code strictly (mypy), blocking programs with pyright."""
     install(session, "types")
     session.run("mypy")
+    session.run("pyright", "--pythonpath", f"{session.bin}/python", *BLOCKING_PROGRAMS)
+    windows = ("--platform", "win32", "--follow-imports", "silent")
+    session.run("mypy", *windows, "--cache-dir", ".mypy_cache/windows", *TYPED)
 
 
-@nox.session(reuse_venv=True)
-def tests(session: nox.Session) -> None:
-    """Run the tests of the Python package; arguments go to pytest."""
+def run_tests(session: nox.Session) -> None:
+    """Run the tests of the Python package on one Python; arguments go to pytest."""
     install(session, "test")
     workers = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
     options = ("-n", workers, "--dist", "worksteal", "--ignore=tests/conformance")
@@ -98,12 +109,48 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *options, "--tb=native", interrupts)
 
 
+for version in pythons.SUPPORTED:
+    at = pythons.at(version)
+    nox.session(name=f"tests-{version}", python=at, reuse_venv=True)(run_tests)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests on the oldest Python here, and the fast ones on the newest."""
+    oldest, *others = pythons.found()
+    session.notify(f"tests-{oldest}")
+    for newest in others[-1:]:
+        session.notify(f"tests-{newest}", session.posargs or QUICK)
+
+
+@nox.session(venv_backend="none")
+def tests_all(session: nox.Session) -> None:
+    """Run the tests on every supported Python; Maven may have to fetch the newest."""
+    for version in pythons.SUPPORTED:
+        provide_python(session, version)
+        session.notify(f"tests-{version}")
+
+
+@nox.session(reuse_venv=True)
+def windows(session: nox.Session) -> None:
+    """Test on Windows, or under Wine: --full also runs the long tests, --help says more."""
+    install(session, "windows", "conformance")
+    if sys.platform == "win32":
+        session.run("pytest", *WINDOWS_TESTS, *session.posargs)
+        return
+    wheels = session.create_tmp()
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ".")
+    tools = ("--go", provide_go(session), "--node", provide_node(session))
+    packages = map("--package={}".format, nox.project.dependency_groups(GROUPS, "windows"))
+    options = ("--wheels", wheels, *tools, *packages, *session.posargs)
+    session.run("python", "-m", "on_windows", *options, env=TESTS)
+
+
 @nox.session(reuse_venv=True)
 def surroundings(session: nox.Session) -> None:
     """Run the fast tests under nohup, as another user and so on; arguments are names."""
     install(session, "test")
-    env = {"PYTHONPATH": str(ROOT / "tests")}
-    session.run("python", "-m", "surroundings", *session.posargs, env=env)
+    session.run("python", "-m", "surroundings", *session.posargs, env=TESTS)
 
 
 @nox.session(reuse_venv=True)
@@ -115,16 +162,16 @@ def package(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def fuzz(session: nox.Session) -> None:
-    """Fuzz the decoder and a session (atheris), 15 s each; arguments go to libFuzzer."""
+    """Fuzz the decoder and sessions (atheris), 15 s each; arguments go to libFuzzer."""
     install(session, "fuzz")
-    for name in ("decoder", "session"):
+    for name, corpus in FUZZED.items():
         found = Path(session.create_tmp()).resolve() / name
         found.mkdir(exist_ok=True)
         session.run(
             "python",
             f"tests/fuzz/fuzz_{name}.py",
             str(found),  # new inputs go here, not into the repository
-            f"tests/fuzz/corpus/{name}",
+            f"tests/fuzz/corpus/{corpus}",
             f"-artifact_prefix={found.parent}/",
             "-max_total_time=15",
             "-max_len=400",
@@ -152,22 +199,7 @@ def suite_mutants(session: nox.Session) -> None:
 def go(session: nox.Session) -> None:
     """Format, vet, build for other systems, and test the Go client."""
     tool = provide_go(session)
-    unformatted = subprocess.run(
-        [tool, "run", "cmd/gofmt", "-l", "."],
-        cwd=ROOT / "go-client",
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    if unformatted:
-        session.error(f"gofmt would change: {unformatted}")
-    for system, machine in GO_TARGETS:
-        target = {"GOOS": system, "GOARCH": machine}
-        with session.chdir(ROOT / "go-client"):
-            session.run(tool, "vet", "./...", env=target, external=True)
-    # Not govulncheck: there is nothing but the standard library to judge, that of
-    # whoever builds, and its database is fetched anew each time.
-    run_in(session, "go-client", tool, "run", STATICCHECK, "./...")
+    check_go(session, tool)
     race = ["-race"] if shutil.which("gcc") or shutil.which("clang") else []
     if not race:
         session.warn("no C compiler here: the Go tests run without the race detector")
@@ -175,6 +207,13 @@ def go(session: nox.Session) -> None:
     # A number of inputs, since Go before 1.27 may fail when a time is up (golang/go#75804).
     fuzz = ("-run=^$", "-fuzz=FuzzDecoder", "-fuzztime=100000x", ".")
     run_in(session, "go-client", tool, "test", *fuzz)
+
+
+@nox.session(reuse_venv=True)
+def go_oldest(session: nox.Session) -> None:
+    """Test the Go client with the oldest Go that it supports."""
+    session.env["GOTOOLCHAIN"] = "local"  # or else it would fetch a newer one
+    run_in(session, "go-client", install_oldest_go(session), "test", "-count=1", "./...")
 
 
 @nox.session(reuse_venv=True)
@@ -201,7 +240,8 @@ def conformance(session: nox.Session) -> None:
     install(session, "test", project=False)
     session.install(".[conformance]")  # from a wheel, as a stranger has it
     testees = client_commands(session, "./cmd/testee", "testee.js")
-    testees["Python"] = ["python", "-m", "ipc_channel.conformance.python_testee"]
+    for name, module in (("Python", "python_testee"), ("Python-blocking", "sync_testee")):
+        testees[name] = ["python", "-m", f"ipc_channel.conformance.{module}"]
     reports = []
     for name, command in testees.items():
         reports.append(str(Path(session.create_tmp()).resolve() / f"{name}.json"))
@@ -229,10 +269,10 @@ def soak(session: nox.Session) -> None:
         ),
         *options_of("testee", client_commands(session, "./cmd/testee", "testee.js")),
         *("--helper", "Python=python python/examples/echo.py"),
+        *("--helper", "Python-blocking=python python/examples/echo_blocking.py"),
         *("--testee", "Python=python -m ipc_channel.conformance.python_testee"),
     ]
-    env = {"PYTHONPATH": str(ROOT / "tests")}
-    session.run("python", "-m", "soak", *options, *session.posargs, env=env)
+    session.run("python", "-m", "soak", *options, *session.posargs, env=TESTS)
 
 
 @nox.session(reuse_venv=True)
@@ -242,16 +282,14 @@ def bench(session: nox.Session) -> None:
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         session.install(C_PACKAGE)
     tools = ("--go", provide_go(session), "--node", provide_node(session))
-    env = {"PYTHONPATH": str(ROOT / "tests")}
-    session.run("python", "-m", "benchmarks", *tools, *session.posargs, env=env)
+    session.run("python", "-m", "benchmarks", *tools, *session.posargs, env=TESTS)
 
 
 @nox.session(reuse_venv=True)
 def counts(session: nox.Session) -> None:
     """Count instructions and system calls of a message; needs valgrind and strace."""
     install(session, "bench")
-    env = {"PYTHONPATH": str(ROOT / "tests")}
-    session.run("python", "-m", "benchmarks.counts", *session.posargs, env=env)
+    session.run("python", "-m", "benchmarks.counts", *session.posargs, env=TESTS)
 
 
 @nox.session(reuse_venv=True)

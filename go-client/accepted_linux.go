@@ -11,23 +11,24 @@ import (
 )
 
 // isAccepted reports whether a process holds the other end of a loopback
-// connection, or has held it. Until then it waits in a listener's queue, and
-// the server cannot tell whose we are once we have left (RDV-48).
+// connection, or has held it. Until then the connection waits in the queue of a
+// listener. If the client closed its socket now, the kernel could no longer tell the
+// server which user owned it, and the server would refuse the connection (RDV-48).
 func isAccepted(local, remote netip.AddrPort) bool {
 	if local.Addr().Unmap().Is4() {
 		inode, err := inodeOf("/proc/net/tcp", inTable(remote, 4), inTable(local, 4))
 		if inode != "" || err != nil {
 			return err == nil && inode != "0"
 		}
-		// Or the server listens for both versions.
+		// No row: the server may listen on an IPv6 socket that takes both versions.
 	}
 	inode, err := inodeOf("/proc/net/tcp6", inTable(remote, 16), inTable(local, 16))
-	// Without a row it has gone, where that can be known.
+	// No row in a table that could be read: the other end has gone.
 	return (err == nil || errors.Is(err, os.ErrNotExist)) && inode != "0"
 }
 
-// inodeOf returns the inode of the socket with these addresses in a table of the
-// kernel's; it is 0 for one that nobody holds, and "" if there is none.
+// inodeOf returns the inode that a table of the kernel shows for the socket with these
+// addresses: "0" if no process holds the socket, "" if the table has no such socket.
 func inodeOf(name, local, remote string) (string, error) {
 	table, err := os.Open(name)
 	if err != nil {
@@ -44,7 +45,7 @@ func inodeOf(name, local, remote string) (string, error) {
 	return "", rows.Err()
 }
 
-// inTable returns an address of so many octets as the table has it: words of 32
+// inTable returns an address of size octets in the notation of the table: words of 32
 // bits in the machine's byte order.
 func inTable(addr netip.AddrPort, size int) string {
 	var text strings.Builder

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Once the client has left, nobody can tell whose it was, and a server refuses
-// it together with what it sent.
+// Once a client has left, the kernel cannot tell which user owned its socket: the server
+// refuses it, and what it sent is lost. So Close waits until the server has accepted.
 //
 // Covers RDV-48, SES-31.
 func TestCloseStaysUntilAccepted(t *testing.T) {
@@ -47,7 +47,7 @@ func TestCloseStaysUntilAccepted(t *testing.T) {
 	}
 }
 
-// Where it cannot be seen whether the server has let the client in, it stays.
+// If the client cannot find out whether the server has accepted it, it stays.
 //
 // Covers RDV-48.
 func TestAcceptedIsUnknown(t *testing.T) {
@@ -62,14 +62,14 @@ func TestAcceptedIsUnknown(t *testing.T) {
 	accepted := c.stream.isAccepted()
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
 	if accepted {
-		t.Fatal("accepted by nobody")
+		t.Fatal("accepted, as far as a process without a free descriptor can tell")
 	}
 }
 
-// A peer that has sent something holds the connection, whatever can be seen.
+// A peer that has sent something holds the connection, whatever the kernel shows.
 //
 // Covers SES-63.
-func TestWhoSpeaksHasAccepted(t *testing.T) {
+func TestFirstByteMeansAccepted(t *testing.T) {
 	for _, when := range []string{"before close", "after"} {
 		t.Run(when, func(t *testing.T) {
 			f := newFakeStream()
@@ -92,7 +92,7 @@ func TestWhoSpeaksHasAccepted(t *testing.T) {
 	}
 }
 
-// The connection of a listener for both versions is in the other table.
+// The connection of an IPv6 listener that takes both versions is in the table for IPv6.
 //
 // Covers RDV-48, SES-63.
 func TestAcceptedByBothVersions(t *testing.T) {
@@ -110,7 +110,7 @@ func TestAcceptedByBothVersions(t *testing.T) {
 	port := strconv.Itoa(name.(*syscall.SockaddrInet6).Port)
 	c := mustDial(t, port, port, &Options{Linger: -1})
 	if c.stream.isAccepted() {
-		t.Fatal("accepted by nobody")
+		t.Fatal("accepted before the server called accept")
 	}
 	conn, _, err := syscall.Accept(fd)
 	must(t, err)

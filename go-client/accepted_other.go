@@ -4,5 +4,5 @@ package ipcchannel
 
 import "net/netip"
 
-// isAccepted returns true: it cannot be known.
+// isAccepted returns true, because this system cannot tell.
 func isAccepted(_, _ netip.AddrPort) bool { return true }

@@ -9,9 +9,9 @@ import (
 // EndReason says how a session ended.
 type EndReason string
 
-// The ends of a session. The first one that a read reaches stays.
+// The ends of a session. The first end that a read reaches is final.
 const (
-	EndNone      EndReason = ""          // no end has been reached; only reads look
+	EndNone      EndReason = ""          // no read has reached an end
 	EndClean     EndReason = "clean"     // the peer sent a close frame
 	EndEOF       EndReason = "eof"       // the stream ended between two frames
 	EndTruncated EndReason = "truncated" // the stream ended inside a frame
@@ -26,16 +26,16 @@ const (
 type Channel struct {
 	transport *transportType
 	stream    stream
-	from, to  string // the rendezvous, for people to read
+	from, to  string // the rendezvous, shown by String
 	limit     uint32
 	linger    time.Duration
 
 	reading       turn
-	decoder       decoder // of the goroutine that has the turn to read
-	firstByteSeen bool    // likewise: whether the peer has sent anything
+	decoder       decoder // used by the goroutine that has the turn to read
+	firstByteSeen bool    // likewise; whether the peer has sent anything
 
 	writing turn
-	out     frame        // of the goroutine that has the turn to write
+	out     frame        // used by the goroutine that has the turn to write
 	inWrite sync.Mutex   // held from a Write of the stream until its error is noted
 	large   atomic.Int64 // length of the last message that may exceed the peer's limit
 
@@ -63,7 +63,7 @@ func newChannel(transport *transportType, s stream, opts Options) *Channel {
 // end yet and Close was not called.
 func (c *Channel) EndReason() EndReason { return c.state().end }
 
-// state returns where the session is.
+// state returns a copy of the state of the session.
 func (c *Channel) state() sessionState {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// quiet is how long a peer that has everything must send nothing before Close
-// stops reading what it sends.
+// quiet is how long a peer that has taken all output must stay silent before Close
+// stops draining its input.
 const quiet = 50 * time.Millisecond
 
 // Close ends the session: it sends what was accepted for sending, then a close
@@ -64,28 +64,34 @@ func (c *Channel) sendClose() error {
 	return c.stream.CloseWrite()
 }
 
-// drain discards input while the rest of the output goes out. A peer that reads
-// only after it has written everything would otherwise never take our output,
-// and input that is unread when a TCP socket is closed makes the system send a
-// reset, at which the peer loses output that it has not read.
+// drain reads and discards input while the rest of the output goes out, for two
+// reasons. A peer that reads only after it has written everything would otherwise
+// never take our output. And if a TCP socket is closed with unread input, the kernel
+// sends a reset, at which the peer loses output that it has not read.
 //
-// Until outputEnded it goes on for as long as the stream is open, and then until
-// the peer has ended, has everything and is quiet, or takes nothing any more. In
-// the last case it returns a timeout if there is anything left to take.
+// Until outputEnded is closed, drain reads for as long as the stream is open. After
+// that it stops at the first of three things: the peer has ended its direction; the
+// peer has taken all output and is silent; the peer has taken no output for the
+// linger. In the last case it returns a timeout if some output is left.
 func (c *Channel) drain(outputEnded <-chan struct{}) error {
 	scrap := make([]byte, readAhead)
 	linger := lingerTimer{limit: c.linger}
 	lastInput := time.Now()
+	accepted := false
 	for {
 		now := time.Now()
 		deadline := now.Add(quiet)
 		if isClosed(outputEnded) {
+			if !accepted && c.isAccepted() {
+				// The server has yet to ask which user this is: stay for the whole silence.
+				accepted, lastInput = true, now
+			}
 			unsent := c.stream.unsent()
 			isOver := linger.isOver(now, unsent)
-			if isOver && (unsent > 0 || !c.isAccepted()) {
+			if isOver && (unsent > 0 || !accepted) {
 				return c.tookNothing()
 			}
-			if isOver || unsent == 0 && now.Sub(lastInput) >= quiet && c.isAccepted() {
+			if isOver || unsent == 0 && now.Sub(lastInput) >= quiet && accepted {
 				return nil
 			}
 			deadline = earlier(deadline, linger.until)
@@ -100,23 +106,24 @@ func (c *Channel) drain(outputEnded <-chan struct{}) error {
 	}
 }
 
-// isAccepted reports whether the server has accepted the connection, which it
-// need not tell.
+// isAccepted reports whether the server has accepted the connection: it has sent a
+// byte, or the stream can tell.
 func (c *Channel) isAccepted() bool { return c.firstByteSeen || c.stream.isAccepted() }
 
 func (c *Channel) tookNothing() error {
 	return newError(CodeTimeout, "the peer took no output for %v: raise Linger if it needs longer", c.linger)
 }
 
-// lingerTimer measures for how long the peer has taken no output. It starts again
-// whenever the peer has taken some.
+// lingerTimer measures how long the peer has taken no output. It starts again whenever
+// the peer takes some.
 type lingerTimer struct {
 	limit time.Duration
 	until time.Time // when it is over, unless more is taken
-	left  int       // what had not been taken when last looked at
+	left  int       // bytes that the peer had not taken at the last look
 }
 
-// isOver reports whether the linger is over, if left has not been taken yet.
+// isOver reports whether the linger is over; left is how many bytes the peer has not
+// taken yet.
 func (l *lingerTimer) isOver(now time.Time, left int) bool {
 	if l.until.IsZero() || left != l.left {
 		l.until, l.left = now.Add(l.limit), left

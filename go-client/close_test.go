@@ -15,13 +15,13 @@ import (
 	"unsafe"
 )
 
-// pending returns how many bytes of input the system holds for the channel.
+// pending returns how many bytes of input the kernel holds for the channel.
 func pending(t *testing.T, c *Channel) int {
 	t.Helper()
 	var raw syscall.RawConn
 	var err error
 	switch s := c.stream.(type) {
-	case *tcpStream:
+	case syscall.Conn:
 		raw, err = s.SyscallConn()
 	case *pipeStream:
 		raw, err = s.in.SyscallConn()
@@ -46,7 +46,7 @@ func TestCloseSendsEverything(t *testing.T) {
 		for i := range count {
 			mustSend(t, c, pattern(100+i, i))
 		}
-		p.mustWrite(frameOf(pattern(5000, 1))) // input that nobody reads
+		p.mustWrite(frameOf(pattern(5000, 1))) // input that no read takes
 		must(t, c.Close())
 		for i := range count {
 			if got := p.mustReadFrame(); !bytes.Equal(got, pattern(100+i, i)) {
@@ -140,40 +140,42 @@ func TestCloseLingersOnFullStream(t *testing.T) {
 	})
 }
 
-// A peer that reads steadily gets everything, although that takes longer than
-// the linger.
-//
-// Covers SES-31, SES-51.
-func TestLingerCountsAnew(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
-		c, p := tr.open(t, &Options{Linger: time.Second})
-		message := pattern(8<<20, 1)
-		written := background(func() error { return c.WriteMessage(testContext(t), message) })
-		var got bytes.Buffer
-		piece := make([]byte, 200_000)
-		_, err := io.ReadFull(p, piece)
-		must(t, err)
-		got.Write(piece)
-		closed := background(c.Close)
-		for {
-			n, err := p.Read(piece)
-			got.Write(piece[:n])
-			if err == io.EOF {
-				break
-			}
-			must(t, err)
-			time.Sleep(time.Duration(n) * time.Microsecond / 4) // 4 bytes a microsecond
-		}
-		if want := append(frameOf(message), 0, 0, 0, 0); !bytes.Equal(got.Bytes(), want) {
-			t.Fatalf("peer got %d bytes, not %d", got.Len(), len(want))
-		}
-		p.close()
-		must(t, wait(t, closed))
-		wait(t, written)
-	})
+// notesEnd is a stream that notes when its output has ended.
+type notesEnd struct {
+	stream
+	ended chan<- error
 }
 
-// The system has taken it all, but the peer's has no room for it.
+func (n notesEnd) CloseWrite() error {
+	err := n.stream.CloseWrite()
+	n.ended <- err
+	return err
+}
+
+// Close waits neither for a peer that has ended its direction nor for one that has reset
+// the connection, even if it has not taken all output.
+//
+// Covers SES-61.
+func TestCloseStopsDrainingAtEndOfPeer(t *testing.T) {
+	for name, leave := range map[string]func(*peer){"end": (*peer).closeWrite, "reset": (*peer).reset} {
+		t.Run(name, func(t *testing.T) {
+			checkLeaks(t)
+			c, p := openTCP(t, &Options{Linger: 2 * generous})
+			mustSend(t, c, pattern(600_000, 1))
+			if c.stream.unsent() == 0 {
+				t.Fatal("the peer has it already")
+			}
+			ended := make(chan error, 1)
+			c.stream = notesEnd{c.stream, ended}
+			closed := background(c.Close)
+			must(t, wait(t, ended))
+			leave(p)
+			must(t, wait(t, closed))
+		})
+	}
+}
+
+// Our kernel has taken all output, but the peer's kernel has no room for it.
 //
 // Covers SES-60, SES-63.
 func TestCloseWaitsUntilPeerHasAll(t *testing.T) {

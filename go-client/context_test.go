@@ -64,7 +64,7 @@ func TestContextEndsAsDeadlineIsReset(t *testing.T) {
 	}
 }
 
-// countedContext counts who waits for it.
+// countedContext counts the functions that wait for its end.
 type countedContext struct {
 	context.Context
 	done    chan struct{}
@@ -86,7 +86,7 @@ func TestCloseLetsContextsGo(t *testing.T) {
 	c.ReadMessage(reading)
 	must(t, c.WriteMessage(writing, []byte("x")))
 	if reading.waiting != 1 || writing.waiting != 1 {
-		t.Fatal("nobody waits for the contexts")
+		t.Fatal("the channel does not wait for the contexts")
 	}
 	must(t, c.Close())
 	if reading.waiting != 0 || writing.waiting != 0 {

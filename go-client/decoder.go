@@ -5,12 +5,12 @@ import (
 	"errors"
 )
 
-// readAhead is how many bytes are read at once at most, and so how far a
-// channel reads ahead of the messages that were asked for.
+// readAhead is the size of the read buffer in bytes, and so the limit of how far a
+// channel reads ahead of the application.
 const readAhead = 64 << 10
 
-// allowance is how many bytes are allocated at most for a payload of which fewer
-// have arrived. A header alone must not cost more, whatever length it claims.
+// allowance is the most memory in bytes that a payload gets before as many of its bytes
+// have arrived: a header alone must not cost more, whatever length it claims.
 const allowance = 1 << 20
 
 var (
@@ -23,8 +23,8 @@ var (
 // says, reports it with filled, and asks again.
 //
 // A frame that fits into the read-ahead buffer is decoded there. A larger
-// payload is collected apart, and read straight to where it is wanted if the
-// caller of next has lent enough memory.
+// payload is collected apart; if the caller of next has lent enough memory, it is
+// read straight into that.
 type decoder struct {
 	limit uint32
 	buf   []byte // buf[r:w] has arrived and is not decoded
@@ -45,7 +45,7 @@ func (d *decoder) next(dst []byte) ([]byte, error) {
 		}
 		if length > d.limit {
 			return nil, newError(CodeTooLarge,
-				"frame of %d bytes exceeds the limit of %d: set MaxMessageSize at both ends if messages are to be so long",
+				"frame of %d bytes exceeds the limit of %d: raise MaxMessageSize at both ends if the peer may send so much",
 				length, d.limit)
 		}
 		if size := int(length); size <= readAhead-headerSize {
@@ -112,8 +112,8 @@ func (d *decoder) filled(n int) {
 	}
 }
 
-// keep makes the decoder independent of memory that was lent to next, because
-// its lender stops waiting.
+// keep copies what is in memory that was lent to next: the lender stops waiting, and
+// may use its memory again.
 func (d *decoder) keep() { d.large.keep() }
 
 // endStream returns the error of a stream that ends here, or nil if it ends

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// String says where the channel leads, its state and its limits, for people to read.
+// String shows the state of the channel, its rendezvous and its limits.
 func (c *Channel) String() string {
 	if c.stream == nil {
 		return "ipcchannel.Channel(not connected)"
@@ -14,8 +14,8 @@ func (c *Channel) String() string {
 		c.state(), c.from, c.to, c.limit, c.linger)
 }
 
-// GoString is String: the fields of a Channel are not for others to read while it
-// is in use.
+// GoString is String: %#v would otherwise read the fields of a Channel, which is a
+// race while the channel is in use.
 func (c *Channel) GoString() string { return c.String() }
 
 // LogValue says the same as String, in attributes.
@@ -32,7 +32,7 @@ func (c *Channel) LogValue() slog.Value {
 	)
 }
 
-// String says where the session is, for people to read.
+// String shows the state of the session in words.
 func (s sessionState) String() string {
 	state := "connected"
 	if s.isClosing() {

@@ -40,7 +40,7 @@ func TestPipeOpenOrders(t *testing.T) {
 				if serverFirst {
 					served = background(serve)
 				} else {
-					// Nobody is there at the first try.
+					// No server is there at the first try.
 					if _, err := Dial(testContext(t), in, out, &Options{Timeout: -1}); !errors.Is(err, ErrTimeout) {
 						t.Fatalf("error is %v", err)
 					}
@@ -60,24 +60,70 @@ func TestPipeOpenOrders(t *testing.T) {
 	}
 }
 
+// A try finds no pipe, the next only one of the two, the next both.
+//
 // Covers RDV-21.
 func TestPipesCreatedLate(t *testing.T) {
-	checkLeaks(t)
-	dir := t.TempDir()
-	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
-	dialled := background(func() error {
-		c, err := Dial(testContext(t), in, out, nil)
-		if err != nil {
-			return err
-		}
-		return c.Close()
-	})
-	must(t, syscall.Mkfifo(in, 0o600)) // at first only one of the two
+	for _, first := range []string{"in", "out"} {
+		t.Run(first+" first", func(t *testing.T) {
+			checkLeaks(t)
+			dir := t.TempDir()
+			paths := map[string]string{"in": filepath.Join(dir, "in"), "out": filepath.Join(dir, "out")}
+			d := newPipeConnector(paths["in"], paths["out"])
+			defer d.release()
+			mustNotYet(t, d)
+			must(t, syscall.Mkfifo(paths[first], 0o600))
+			mustNotYet(t, d)
+			delete(paths, first)
+			for _, second := range paths {
+				must(t, syscall.Mkfifo(second, 0o600))
+			}
+			p := &peer{t: t, r: mustOpen(t, d.outPath, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+			defer func() { p.close() }()
+			p.w = mustOpenAfterTry(t, d)
+			must(t, d.try())
+		})
+	}
+}
+
+// A path is a sequence of bytes, which need not be UTF-8.
+//
+// Covers RDV-7, RDV-36.
+func TestPathsOfAnyBytes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "\xfcber \xff\n\ufffd")
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, syscall.EILSEQ) {
+		t.Skip("this file system takes only UTF-8")
+	}
+	in, out := filepath.Join(dir, "in\xe4"), filepath.Join(dir, "out\xc3")
+	must(t, syscall.Mkfifo(in, 0o600))
 	must(t, syscall.Mkfifo(out, 0o600))
-	p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY), w: mustOpen(t, in, syscall.O_WRONLY)}
-	defer p.close()
-	p.mustEnd()
-	must(t, wait(t, dialled))
+	t.Setenv(EnvIn, in)
+	t.Setenv(EnvOut, out)
+	for name, dial := range map[string]func() (*Channel, error){
+		"DialEnv": func() (*Channel, error) { return DialEnv(testContext(t), nil) },
+		"Dial":    func() (*Channel, error) { return Dial(testContext(t), in, out, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkLeaks(t)
+			dialled := background(func() error {
+				c, err := dial()
+				if err != nil {
+					return err
+				}
+				return c.Close()
+			})
+			p := &peer{t: t, r: mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+			defer func() { p.close() }()
+			opened := background(func() (err error) {
+				p.w, err = syscall.Open(in, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+				return err
+			})
+			must(t, wait(t, dialled)) // before the open, which would wait for ever after an error
+			must(t, wait(t, opened))
+			syscall.SetNonblock(p.r, false)
+			p.mustEnd()
+		})
+	}
 }
 
 // Covers RDV-1, RDV-11, RDV-21.
@@ -123,7 +169,7 @@ func TestRefusedPaths(t *testing.T) {
 	}
 }
 
-// When one path is refused, the other is not even opened: a server that waits
+// If one path is refused, the client does not even open the other: a server that waits
 // there for its client goes on waiting.
 //
 // Covers RDV-11.
@@ -134,7 +180,7 @@ func TestRefusedPathOpensNothing(t *testing.T) {
 		syscall.Close(fd)
 		return err
 	})
-	for range 500 { // in one of them at least, the server waits by now
+	for range 500 { // in at least one round the server waits by now
 		if _, err := Dial(testContext(t), in, "/dev/null", nil); !errors.Is(err, ErrBadRendezvous) {
 			t.Fatal(err)
 		}
@@ -148,7 +194,7 @@ func TestRefusedPathOpensNothing(t *testing.T) {
 	must(t, wait(t, opened))
 }
 
-// The path may lead elsewhere by the time that it is opened.
+// Between the look and the open, the path may come to lead elsewhere.
 //
 // Covers RDV-21.
 func TestOpenedIsNoPipe(t *testing.T) {
@@ -165,7 +211,7 @@ func TestOpenedIsNoPipe(t *testing.T) {
 	}
 }
 
-// A server locks the pipe that it reads, so that a client whose paths are swapped is told.
+// A server locks the pipe that it reads, so that a client whose paths are swapped notices.
 //
 // Covers RDV-35.
 func TestSwappedPaths(t *testing.T) {
@@ -182,13 +228,13 @@ func TestSwappedPaths(t *testing.T) {
 			}
 			_, err := Dial(testContext(t), in, out, &Options{Timeout: timeout})
 			if locked == syscall.LOCK_EX {
-				if !errors.Is(err, ErrBadRendezvous) || !strings.Contains(err.Error(), "pass its out path as in, and its in path as out") {
+				if !errors.Is(err, ErrBadRendezvous) || !strings.Contains(err.Error(), "pass the server's out path as in and its in path as out") {
 					t.Fatalf("error is %v", err)
 				}
 				return
 			}
-			// Another client reads there as well, and may be right.
-			if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "or in and out are swapped (in is to be its out path, out its in path)") {
+			// A shared lock proves nothing: another client may read there as well.
+			if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "and that in and out are not swapped (in is the server's out path, and out is its in path)") {
 				t.Fatalf("error is %v", err)
 			}
 		})

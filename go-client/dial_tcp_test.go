@@ -51,7 +51,7 @@ func TestTCPOneTryConnects(t *testing.T) {
 	must(t, c.Close())
 }
 
-// With a full backlog the handshake gets no answer, and Dial ends on time.
+// While the server's queue is full the handshake gets no answer, and Dial ends on time.
 //
 // Covers RDV-9, RDV-10.
 func TestTCPFullBacklog(t *testing.T) {
@@ -86,7 +86,7 @@ func TestTCPFullBacklog(t *testing.T) {
 	t.Fatal("the backlog is never full")
 }
 
-// Connecting from the port itself does what may happen by chance.
+// A dialer bound to the port itself does on purpose what may happen by chance.
 //
 // Covers RDV-44.
 func TestTCPSelfConnectionIsRefused(t *testing.T) {
@@ -101,8 +101,24 @@ func TestTCPSelfConnectionIsRefused(t *testing.T) {
 	}
 }
 
-// Binding to an address that nobody has gives the error of a connect for which
-// there is no port left, or no ::1.
+// Linux answers EINVAL, of which no rule says what it means, if an address of one link
+// names no link. The error of the timeout says what was in the way.
+//
+// Covers RDV-14.
+func TestTCPUnknownErrorOfConnect(t *testing.T) {
+	checkLeaks(t)
+	_, err := dialTCP(testContext(t), net.Dialer{}, netip.MustParseAddrPort("[fe80::1]:5000"), newPacing(0))
+	if errors.Is(err, ErrBadRendezvous) {
+		t.Skip("no IPv6 here")
+	}
+	var errno syscall.Errno
+	if !errors.Is(err, ErrTimeout) || !errors.As(err, &errno) {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+// Binding to an address that this machine does not have gives the same error as a connect
+// that finds no free port, or no ::1.
 //
 // Covers RDV-11.
 func TestTCPAddressNotAvailable(t *testing.T) {
@@ -135,7 +151,7 @@ func TestTCPNoDelay(t *testing.T) {
 	}))
 }
 
-// A server that serves somebody else resets us.
+// A server that has another client resets ours.
 //
 // Covers RDV-49, SES-5, SES-26.
 func TestTCPReset(t *testing.T) {
@@ -201,14 +217,14 @@ func TestTCPResetOfBoth(t *testing.T) {
 		if err := wait(t, read); !errors.Is(err, ErrReset) || c.EndReason() != EndReset {
 			t.Fatalf("error is %v, EndReason %q", err, c.EndReason())
 		}
-		// The writer may be told only that nobody reads, if the reader was first.
+		// If the reader met the reset first, the write may get only EPIPE.
 		if err := wait(t, written); !errors.Is(err, ErrReset) && !errors.Is(err, ErrPeerGone) {
 			t.Fatalf("error is %v", err)
 		}
 	}
 }
 
-// A timeout of ours is not one of the caller's context.
+// The error of the option Timeout does not match that of a context.
 //
 // Covers RDV-9.
 func TestTCPErrorsOfDial(t *testing.T) {

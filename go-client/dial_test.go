@@ -5,6 +5,7 @@ package ipcchannel
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,17 +15,21 @@ import (
 	"time"
 )
 
-// Covers RDV-9, RDV-10, RDV-21, RDV-43.
+// Covers RDV-9, RDV-10, RDV-21, RDV-43, RDV-66, RDV-67.
 func TestDialTimeout(t *testing.T) {
 	in, out := makePipes(t)
 	dir := t.TempDir()
-	held := bound(t) // a port at which nobody listens
+	held := bound(t) // a port at which no process listens
 	defer syscall.Close(held)
 	port := localPort(t, held)
+	missing, stale := unixPrefix+filepath.Join(dir, "socket"), listenUnix(t, 1)
+	stale.close()
 	for name, where := range map[string][2]string{
-		"pipes nobody opens": {in, out},
-		"missing pipes":      {filepath.Join(dir, "in"), filepath.Join(dir, "out")},
-		"refused port":       {port, port},
+		"pipes without a server": {in, out},
+		"missing pipes":          {filepath.Join(dir, "in"), filepath.Join(dir, "out")},
+		"refused port":           {port, port},
+		"missing socket":         {missing, missing},
+		"stale socket":           {stale.where, stale.where},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkLeaks(t)
@@ -42,7 +47,7 @@ func TestDialTimeout(t *testing.T) {
 				if passed < timeout || passed > generous/2 {
 					t.Fatalf("Dial took %v with a timeout of %v", passed, timeout)
 				}
-				if name == "refused port" && !strings.Contains(err.Error(), ": check that the service runs, and that 127.0.0.1:"+port+" is its address: ") {
+				if name == "refused port" && !strings.Contains(err.Error(), ": check that the server is running, and that 127.0.0.1:"+port+" is its address: ") {
 					t.Errorf("%v does not say what to check", err)
 				}
 				t.Logf("%v with a timeout of %v: %v", passed, timeout, err)
@@ -51,9 +56,9 @@ func TestDialTimeout(t *testing.T) {
 	}
 }
 
-// Whoever calls a Dial off is told what was in the way.
+// The caller that cancels a Dial learns what was in the way.
 //
-// Beyond the specification: the error of a Dial that is called off says what was in the way.
+// Beyond the specification: the error of a Dial that is cancelled says what was in the way.
 func TestCalledOffDialSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -63,13 +68,67 @@ func TestCalledOffDialSaysWhy(t *testing.T) {
 	}
 }
 
+// Covers RDV-12.
+func TestPausesGrow(t *testing.T) {
+	pacing := newPacing(math.MaxInt64)
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 20, 20} {
+		want *= time.Millisecond
+		start := time.Now()
+		if pacing.pause != want {
+			t.Errorf("the pause is %v, not %v", pacing.pause, want)
+		}
+		must(t, pacing.wait(testContext(t), errNotYet))
+		if passed := time.Since(start); passed < want {
+			t.Errorf("paused for %v, not %v", passed, want)
+		}
+	}
+}
+
+// A client that starts over at new pipes does not begin with short pauses again.
+//
+// Covers RDV-12, RDV-23.
+func TestStartingOverKeepsThePause(t *testing.T) {
+	checkLeaks(t)
+	in, out := makePipes(t)
+	newIn, newOut := makePipes(t)
+	p := &peer{t: t, r: mustOpen(t, newOut, syscall.O_RDONLY|syscall.O_NONBLOCK), w: -1}
+	defer func() { p.close() }()
+	opened := background(func() (err error) {
+		p.w, err = syscall.Open(newIn, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+		return err
+	})
+	pacing := newPacing(generous)
+	pacing.pause = lastPause
+	dialled := background(func() error {
+		s, err := dialPipes(testContext(t), in, out, pacing)
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	})
+	eventually(t, "the client reads the old pipe", func() bool {
+		fd, err := syscall.Open(in, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+		syscall.Close(fd)
+		return err == nil
+	})
+	must(t, os.Rename(newOut, out))
+	must(t, os.Rename(newIn, in))
+	must(t, wait(t, dialled))
+	must(t, wait(t, opened))
+	if pacing.pause != lastPause {
+		t.Errorf("the pause is %v, not %v", pacing.pause, lastPause)
+	}
+}
+
 // Covers RDV-10.
 func TestDialCancelled(t *testing.T) {
 	in, out := makePipes(t)
 	held := bound(t)
 	defer syscall.Close(held)
 	port := localPort(t, held)
-	for name, where := range map[string][2]string{"pipes": {in, out}, "port": {port, port}} {
+	stale := listenUnix(t, 1)
+	stale.close()
+	for name, where := range map[string][2]string{"pipes": {in, out}, "port": {port, port}, "socket": {stale.where, stale.where}} {
 		t.Run(name, func(t *testing.T) {
 			checkLeaks(t)
 			ctx, cancel := context.WithCancel(context.Background())
@@ -93,10 +152,10 @@ func TestDialCancelled(t *testing.T) {
 // Beyond the specification: a Dial whose context has ended gives the error of the context itself.
 func TestDialWithEndedContext(t *testing.T) {
 	in, out := makePipes(t)
-	l := listen(t, 1)
+	l, u := listen(t, 1), listenUnix(t, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, where := range [][2]string{{in, out}, {l.port, l.port}} {
+	for _, where := range [][2]string{{in, out}, {l.port, l.port}, {u.where, u.where}} {
 		if c, err := Dial(ctx, where[0], where[1], nil); err != context.Canceled {
 			c.Close()
 			t.Errorf("error is %v", err)

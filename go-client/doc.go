@@ -1,7 +1,7 @@
 // Package ipcchannel lets a Go program talk to the process at the other end of
-// an ipc-channel, over a pair of named pipes or over loopback TCP. It is the
+// an ipc-channel, over a pair of named pipes, a Unix socket or loopback TCP. It is the
 // client side: the other process, the server, has created the rendezvous and
-// has told this one where it is.
+// has told this program where it is.
 //
 // A program that was started as a helper finds the rendezvous in its
 // environment:
@@ -14,7 +14,7 @@
 //	for {
 //		message, err := channel.ReadMessage(ctx)
 //		if err == io.EOF {
-//			return channel.Close() // which tells whether the last answers were taken
+//			return channel.Close() // reports whether the peer took the last answers
 //		}
 //		if err != nil {
 //			return err
@@ -37,8 +37,8 @@
 //
 // A session ends once, and every read after that reports the same end, which
 // [Channel.EndReason] names. Messages that arrived whole before the end are
-// delivered first. Only reads see the end of the peer: a program that only writes
-// learns of it by ErrPeerGone or ErrReset.
+// delivered first. Only reads look for the peer's end: a program that only writes
+// sees ErrPeerGone or ErrReset instead.
 //
 //	seen                                       error of ReadMessage      EndReason
 //	close frame                                io.EOF                    EndClean
@@ -51,6 +51,6 @@
 // # Concurrency
 //
 // Any number of goroutines may use a Channel. Frames never interleave, and each
-// message goes to exactly one reader. A goroutine that waits, waits in the
-// runtime's poller and holds no thread of the operating system.
+// message goes to exactly one reader. A waiting goroutine is parked in the runtime's
+// poller and holds no thread of the operating system.
 package ipcchannel

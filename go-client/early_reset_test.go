@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A server that resets as soon as it has accepted was met, however late this
-// process looks: what it sent is read, then the end.
+// A client that a server resets as soon as it has accepted is connected, however late
+// the client looks: it reads what the server sent, and then the end.
 //
 // Covers RDV-49, SES-2, SES-5.
 func TestServerResetsAtOnce(t *testing.T) {

@@ -8,30 +8,31 @@ import (
 )
 
 // isReset reports whether err says that the connection was reset.
-func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNABORTED)
-}
+func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
 
-// isPeerGone reports whether err says that nobody reads what was written.
-func isPeerGone(err error) bool { return errors.Is(err, syscall.EPIPE) }
-
-// isConnected reports whether a socket has a peer still.
+// isConnected reports whether a socket still has a peer.
 func isConnected(fd uintptr) bool {
 	_, err := syscall.Getpeername(int(fd))
 	return err == nil
 }
 
-// isNobodyThere reports whether a failed connect is worth another try: nobody
-// listens yet, or the listener went away during the handshake.
-func isNobodyThere(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || isReset(err) || errors.Is(err, syscall.ETIMEDOUT)
-}
-
-// isNever reports whether this system does not let us use an address.
+// isNever reports whether this system will never let this process use an address.
 func isNever(err error) bool {
 	for _, never := range []syscall.Errno{syscall.ENETUNREACH, syscall.EAFNOSUPPORT,
 		syscall.EACCES, syscall.EPERM} {
 		if errors.Is(err, never) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLacking reports whether this end has run out of something, such as descriptors, or
+// ports to connect from.
+func isLacking(err error) bool {
+	for _, lacking := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+		syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, lacking) {
 			return true
 		}
 	}

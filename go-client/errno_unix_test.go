@@ -4,6 +4,7 @@ package ipcchannel
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"testing"
 )
@@ -26,16 +27,21 @@ func TestErrorsOfPaths(t *testing.T) {
 	}
 }
 
-// Covers RDV-11, RDV-43.
+// Covers RDV-11, RDV-14, RDV-43.
 func TestErrorsOfAddresses(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENETUNREACH, syscall.EAFNOSUPPORT, syscall.EACCES, syscall.EPERM} {
-		if !isNever(errno) || isNobodyThere(errno) {
+		if !isNever(errno) {
 			t.Errorf("%v is worth another try", errno)
 		}
 	}
-	for _, errno := range []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ETIMEDOUT} {
-		if isNever(errno) || !isNobodyThere(errno) {
-			t.Errorf("%v is not worth another try", errno)
+	for _, errno := range []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EIO} {
+		if isNever(errno) || !isFailedConnect(os.NewSyscallError("connect", errno)) || isFailedConnect(os.NewSyscallError("socket", errno)) {
+			t.Errorf("%v of connect is not worth another try, or of socket it is", errno)
+		}
+	}
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
+		if isNever(errno) || isFailedConnect(os.NewSyscallError("connect", errno)) {
+			t.Errorf("%v is worth another try", errno)
 		}
 	}
 }

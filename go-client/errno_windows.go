@@ -7,13 +7,13 @@ import (
 
 // Numbers of Windows Sockets that the package syscall does not name.
 const (
+	wsaNoMemory      syscall.Errno = 8
 	wsaeAccess       syscall.Errno = 10013
+	wsaeMFile        syscall.Errno = 10024
 	wsaeAFNoSupport  syscall.Errno = 10047
 	wsaeAddrNotAvail syscall.Errno = 10049
 	wsaeNetUnreach   syscall.Errno = 10051
-	wsaeShutdown     syscall.Errno = 10058
-	wsaeTimedOut     syscall.Errno = 10060
-	wsaeConnRefused  syscall.Errno = 10061
+	wsaeNoBufs       syscall.Errno = 10055
 )
 
 // isReset reports whether err says that the connection was reset.
@@ -21,24 +21,27 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.WSAECONNRESET) || errors.Is(err, syscall.WSAECONNABORTED)
 }
 
-// isPeerGone reports whether err says that nobody reads what was written.
-func isPeerGone(err error) bool { return errors.Is(err, wsaeShutdown) }
-
-// isConnected reports whether a socket has a peer still.
+// isConnected reports whether a socket still has a peer.
 func isConnected(fd uintptr) bool {
 	_, err := syscall.Getpeername(syscall.Handle(fd))
 	return err == nil
 }
 
-// isNobodyThere reports whether a failed connect is worth another try.
-func isNobodyThere(err error) bool {
-	return errors.Is(err, wsaeConnRefused) || isReset(err) || errors.Is(err, wsaeTimedOut)
-}
-
-// isNever reports whether this system does not let us use an address.
+// isNever reports whether this system will never let this process use an address.
 func isNever(err error) bool {
 	for _, never := range []syscall.Errno{wsaeAccess, wsaeAFNoSupport, wsaeNetUnreach} {
 		if errors.Is(err, never) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLacking reports whether this end has run out of something, such as sockets, or ports
+// to connect from.
+func isLacking(err error) bool {
+	for _, lacking := range []syscall.Errno{wsaNoMemory, wsaeMFile, wsaeNoBufs, wsaeAddrNotAvail} {
+		if errors.Is(err, lacking) {
 			return true
 		}
 	}

@@ -24,7 +24,7 @@ const (
 	CodeEmptyMessage    Code = "empty-message"     // an empty message was to be sent
 	CodeMessageTooLarge Code = "message-too-large" // a message over the limit was to be sent
 	CodeBadOption       Code = "bad-option"        // an option is out of range; only where an int has 32 bits
-	CodeTimeout         Code = "timeout"           // nobody came, or took the output, in time
+	CodeTimeout         Code = "timeout"           // no server came, or the peer took no output, in time
 )
 
 // Values for errors.Is. An error matches the value that has its code.
@@ -39,7 +39,7 @@ var (
 	ErrEmptyMessage    error = &Error{Code: CodeEmptyMessage, Detail: "an empty message cannot be sent: it would read as the end; send at least 1 byte"}
 	ErrMessageTooLarge error = &Error{Code: CodeMessageTooLarge, Detail: "message exceeds the limit"}
 	ErrBadOption       error = &Error{Code: CodeBadOption, Detail: "option out of range"}
-	ErrTimeout         error = &Error{Code: CodeTimeout, Detail: "nobody came in time"}
+	ErrTimeout         error = &Error{Code: CodeTimeout, Detail: "no server came, or the peer took no output, in time"}
 )
 
 // familiar has the values of the standard library that mean the same as a code,
@@ -52,9 +52,9 @@ var familiar = map[Code]error{
 	CodeTimeout:   os.ErrDeadlineExceeded,
 }
 
-// Error is the type of every error that comes from a Channel or from Dial, but
-// for io.EOF, for the error of a context that has ended, and for errors of the
-// operating system that have nothing to do with the peer (no descriptor left).
+// Error is the type of every error of a Channel or of Dial, with three exceptions:
+// io.EOF, the error of a context that has ended, and an error of the operating system
+// that has nothing to do with the peer, such as a lack of descriptors.
 //
 // errors.Is matches it with the value of its code (ErrReset and so on) and with
 // the value of the standard library that means the same: io.ErrUnexpectedEOF

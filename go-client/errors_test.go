@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Covers ERR-1.
@@ -47,14 +49,17 @@ func TestErrorMatches(t *testing.T) {
 	}
 }
 
-// Beyond the specification: what options that are left out or negative mean.
+// Options that are left out, or negative.
+//
+// Covers RDV-9, SES-50.
 func TestOptions(t *testing.T) {
 	r, err := (*Options)(nil).resolved()
-	if err != nil || r != (Options{DefaultTimeout, DefaultMaxMessageSize, DefaultLinger}) {
+	want := Options{Timeout: 10 * time.Second, MaxMessageSize: 64 << 20, Linger: time.Second}
+	if err != nil || !reflect.DeepEqual(r, want) {
 		t.Errorf("%+v, %v", r, err)
 	}
-	r, err = (&Options{Timeout: -1, MaxMessageSize: 7, Linger: -1}).resolved()
-	if err != nil || r != (Options{0, 7, leastLinger}) {
+	r, err = (&Options{Timeout: -1, MaxMessageSize: 7, Linger: -1, AllowedUsers: []uint32{5}}).resolved()
+	if err != nil || !reflect.DeepEqual(r, Options{Timeout: 0, MaxMessageSize: 7, Linger: leastLinger, AllowedUsers: []uint32{5}}) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// A peer whose limit is smaller ends at the header of a large message. Its writer
-// is told that this may be so.
+// A peer whose limit is smaller ends its session at the header of a large message. The
+// error of the write says that this may be the reason.
 //
 // Covers SES-23, SES-26.
 func TestFailureWithinMessageTellsOfLimit(t *testing.T) {
@@ -22,7 +22,7 @@ func TestFailureWithinMessageTellsOfLimit(t *testing.T) {
 		written := background(func() error { return c.WriteMessage(testContext(t), pattern(huge, 1)) })
 		mustReadSome(t, p)
 		p.close()
-		hint := fmt.Sprintf("it stopped within a message of %d bytes, and its limit may be smaller", huge)
+		hint := fmt.Sprintf("a message of %d bytes was sent only in part: if the peer's limit is smaller, raise", huge)
 		for _, err := range []error{wait(t, written), c.WriteMessage(testContext(t), []byte("x"))} {
 			if !errors.Is(err, ErrPeerGone) && !errors.Is(err, ErrReset) || !strings.Contains(err.Error(), hint) {
 				t.Errorf("error is %v", err)
@@ -50,7 +50,7 @@ func TestResetWithinMessageTellsOfLimit(t *testing.T) {
 }
 
 // A peer that exits at the header of a message, all of which the kernel has taken,
-// resets the connection. Reads and writes tell that its limit may be why.
+// resets the connection. Reads and writes say that its limit may be the reason.
 //
 // Covers SES-5.
 func TestResetAfterLargeMessageTellsOfLimit(t *testing.T) {
@@ -159,8 +159,8 @@ func TestNothingFollowsFailedWrite(t *testing.T) {
 	}
 }
 
-// A write that fails because of a reset that a read has met first is told of the
-// reset, as later ones are.
+// A write that fails because of a reset, which a read has met first, gives the error
+// reset, as later writes do.
 //
 // Covers SES-26.
 func TestWritesAreToldOfTheResetThatReadsMet(t *testing.T) {
@@ -185,7 +185,7 @@ func TestWritesAreToldOfTheResetThatReadsMet(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A write under way that fails once Close was called is told of that.
+// A write under way that fails once Close was called gives the error closed.
 //
 // Covers SES-26, SES-33.
 func TestOwnCloseComesBeforeTheFailureOfAWrite(t *testing.T) {
@@ -223,6 +223,29 @@ func TestReadsAreToldOfTheResetThatAWriteMet(t *testing.T) {
 	}
 	if _, err := c.ReadMessage(testContext(t)); err != failure || c.EndReason() != EndReset {
 		t.Errorf("a read gives %v, and the end reason is %q", err, c.EndReason())
+	}
+	must(t, c.Close())
+}
+
+// A write that fails in any other way says nothing of the input, which is read to its end.
+//
+// Covers SES-24, SES-26, SES-36.
+func TestAnyOtherFailedWriteFindsThePeerGone(t *testing.T) {
+	f := newFakeStream()
+	f.write = func([]byte) (int, error) { return 0, syscall.EIO }
+	input := bytes.NewReader(frameOf([]byte("still read")))
+	f.read = input.Read
+	c := f.channel(nil)
+	for range 2 {
+		if err := c.WriteMessage(testContext(t), []byte("x")); !errors.Is(err, ErrPeerGone) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	mustRead(t, c, []byte("still read"))
+	mustEndWith(t, c, EndEOF, io.EOF)
+	f.write = func([]byte) (int, error) {
+		t.Error("something is sent after a failed write")
+		return 0, syscall.EPIPE
 	}
 	must(t, c.Close())
 }

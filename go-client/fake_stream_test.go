@@ -5,12 +5,13 @@ package ipcchannel
 import (
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
 
-// fakeStream is a stream with a script: what the real ones do at moments that
-// cannot be had from outside.
+// fakeStream is a scripted stream: it does what real streams do at moments that a test
+// cannot bring about from outside.
 type fakeStream struct {
 	mu                              sync.Mutex
 	calls                           []string
@@ -41,6 +42,12 @@ func (f *fakeStream) note(call string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, call)
+}
+
+func (f *fakeStream) hasCalled(call string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.calls, call)
 }
 
 func (f *fakeStream) Read(p []byte) (int, error) { return f.read(p) }
@@ -76,7 +83,7 @@ func (f *fakeStream) Close() error {
 	return nil
 }
 
-// busy is a Read or Write at which nothing happens until its deadline.
+// busy is a Read or Write that reaches its deadline without having done anything.
 func busy([]byte) (int, error) {
 	time.Sleep(time.Millisecond)
 	return 0, os.ErrDeadlineExceeded

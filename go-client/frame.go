@@ -14,8 +14,8 @@ const headerSize = 4
 // caller's memory, without a copy. It is the usual capacity of a pipe.
 const headSize = 64 << 10
 
-// frame is what is left to send of one frame. Its buffer is used again for the
-// next one.
+// frame is what is left to send of one frame. Its buffer is used again for the next
+// frame.
 type frame struct {
 	buffer []byte // the memory of head
 	head   []byte // header and the first part of the payload
@@ -56,19 +56,19 @@ func (f *frame) sent(n int) {
 	}
 }
 
-// within says, for the text of an error, that the peer has gone within this
-// frame, if a part of it had been sent. A peer whose limit is smaller than ours
-// ends its session at the header; what is seen here is only that it has gone.
+// within returns a hint for an error if a part of this frame had been sent. A peer
+// whose limit is smaller than ours ends its session at the header, and this end sees
+// only that the peer has gone.
 func (f *frame) within() string {
 	if !f.begun {
 		return ""
 	}
-	return fmt.Sprintf("; it stopped within a message of %d bytes, and its limit may be smaller: set MaxMessageSize at both ends",
+	return fmt.Sprintf("; a message of %d bytes was sent only in part: if the peer's limit is smaller, raise MaxMessageSize at both ends",
 		f.size)
 }
 
-// detach copies what is still in the caller's memory, which is the caller's
-// again from now on.
+// detach copies what is still in the caller's memory, so that the caller may use it
+// again.
 func (f *frame) detach() { f.rest = bytes.Clone(f.rest) }
 
 // drop forgets the frame, and with it the caller's memory.

@@ -28,9 +28,13 @@ type transport struct {
 	open     func(t testing.TB, options *Options) (*Channel, *peer)
 }
 
-var transports = []transport{{namedPipe, false, openPipes}, {tcp, true, openTCP}}
+var transports = []transport{
+	{namedPipe, false, openPipes},
+	{unixSocket, runtime.GOOS == "linux", openUnix},
+	{tcp, true, openTCP},
+}
 
-// onEach runs a test over both transports, with a check for leaks.
+// onEach runs a test over every transport, with a check for leaks.
 func onEach(t *testing.T, test func(t *testing.T, tr transport)) {
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
@@ -72,6 +76,15 @@ func openTCP(t testing.TB, options *Options) (*Channel, *peer) {
 	return c, p
 }
 
+func openUnix(t testing.TB, options *Options) (*Channel, *peer) {
+	t.Helper()
+	l := listenUnix(t, 1)
+	c := mustDial(t, l.where, l.where, options)
+	p := l.accept()
+	l.close()
+	return c, p
+}
+
 func mustDial(t testing.TB, in, out string, options *Options) *Channel {
 	t.Helper()
 	c, err := Dial(testContext(t), in, out, options)
@@ -89,14 +102,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// background runs f and returns where its error will be.
+// background runs f in a goroutine and returns a channel for its error.
 func background(f func() error) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- f() }()
 	return result
 }
 
-// wait returns the error of a background function.
+// wait returns the error of a function that background has started.
 func wait(t testing.TB, result <-chan error) error {
 	t.Helper()
 	select {

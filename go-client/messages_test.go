@@ -25,7 +25,7 @@ func TestMessagesOfErrors(t *testing.T) {
 	for text, err := range map[string]error{
 		"IPC_CHANNEL_IN is missing: the service that starts this program sets it; to try it by hand, set IPC_CHANNEL_IN to its server's out path and IPC_CHANNEL_OUT to its in path": environment(missing),
 		"IPC_CHANNEL_OUT is empty: the service that starts this program sets it; to try it by hand, set ":                                                                            environment(empty),
-		"frame of 11 bytes exceeds the limit of 10: set MaxMessageSize at both ends":                                                                                                 tooLarge(),
+		"frame of 11 bytes exceeds the limit of 10: raise MaxMessageSize at both ends":                                                                                               tooLarge(),
 		"the Channel is not connected: it must come from Dial or DialEnv":                                                                                                            new(Channel).WriteMessage(context.Background(), nil),
 		"send at least 1 byte":         ErrEmptyMessage,
 		"dial again for a new session": ErrClosed,

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// A transport that only the tests have: one end of a socket pair, handed over to
-// whoever knows its name. It shows what a new transport takes: this file, and the
+// A transport that only the tests have: one end of a socket pair, handed over to a
+// client that knows its name. It shows what a new transport takes: this file, and the
 // registration that follows.
 func init() { transportTypes = append(transportTypes, socketPair) }
 
@@ -28,7 +28,7 @@ var socketPair = &transportType{
 	form:       "pair:NAME",
 	recognises: func(s string) bool { return strings.HasPrefix(s, pairPrefix) },
 	parse:      parsePair,
-	// The system resets the other end, if this one is closed with unread input.
+	// The kernel resets the other end if this end is closed with unread input.
 	drainsBeforeClose: true,
 }
 
@@ -45,7 +45,7 @@ func parsePair(in, out string) (endpoint, error) {
 // handedOver has the ends that are ready, by name.
 var handedOver sync.Map
 
-func (name pairName) dial(ctx context.Context, wait *pacing) (stream, error) {
+func (name pairName) dial(ctx context.Context, _ *Options, wait *pacing) (stream, error) {
 	for {
 		if conn, ok := handedOver.LoadAndDelete(name); ok {
 			return &pairStream{conn.(*net.UnixConn)}, nil
@@ -56,8 +56,8 @@ func (name pairName) dial(ctx context.Context, wait *pacing) (stream, error) {
 	}
 }
 
-// pairStream is a stream over one end of a socket pair. What is written is the other
-// end's at once.
+// pairStream is a stream over one end of a socket pair. What it writes is in the buffer
+// of the other end at once.
 type pairStream struct{ *net.UnixConn }
 
 func (s *pairStream) unsent() int { return 0 }

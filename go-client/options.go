@@ -12,19 +12,19 @@ const (
 	DefaultLinger         = time.Second
 )
 
-// leastLinger is what a negative Linger means. It is not zero, because a
-// deadline that has passed makes a write fail without trying, and the close
-// frame nearly always fits.
+// leastLinger is used for a negative Linger. It is not zero, because a write whose
+// deadline has passed fails without trying, and the close frame nearly always fits.
 const leastLinger = 10 * time.Millisecond
 
 // Options are the settings of a Channel. The zero value of a field means its
 // default, and a nil *Options means the defaults throughout.
 type Options struct {
 	// Timeout is how long Dial waits for the server. Zero means
-	// DefaultTimeout (10 s), math.MaxInt64 without limit. A negative value means one try, without waiting;
-	// over named pipes that finds only a server that holds both already.
-	// A server whose queue of TCP connections is full makes Dial up to 1 s late.
-	// The context that is given to Dial can end the wait earlier.
+	// DefaultTimeout (10 s), math.MaxInt64 no limit. A negative value means a
+	// single try without waiting; over named pipes that finds only a server
+	// that already has both pipes open. While the server's queue of TCP
+	// connections is full, Dial may return up to 1 s late. The context that is
+	// passed to Dial can end the wait earlier.
 	Timeout time.Duration
 
 	// MaxMessageSize is the largest message in bytes that is accepted, in
@@ -34,11 +34,19 @@ type Options struct {
 	// 32 bits, more than 2,147,483,647 is refused as bad-option.
 	MaxMessageSize uint32
 
-	// Linger is how long Close waits for a peer that does not read, counted
-	// anew whenever it takes some output. Zero means DefaultLinger (1 s),
-	// math.MaxInt64 without limit. A negative value means hardly at all (10 ms):
-	// what the operating system has not accepted by then is lost.
+	// Linger is how long Close waits while the peer takes no output; the wait
+	// starts again whenever the peer takes some. Zero means DefaultLinger (1 s),
+	// math.MaxInt64 no limit. A negative value means 10 ms: output that the
+	// operating system has not accepted by then is lost.
 	Linger time.Duration
+
+	// AllowedUsers are the ids of the users whose server Dial accepts at a Unix
+	// socket, besides root and the effective user of the process, which it always
+	// accepts. If the server belongs to any other user, Dial fails with
+	// ErrBadRendezvous before it sends a byte. The other transports ignore the
+	// option: named pipes must belong to the effective user, and over TCP a client
+	// cannot ask for the server's user.
+	AllowedUsers []uint32
 }
 
 // resolved returns a copy of o with every default filled in.

@@ -2,8 +2,8 @@ package ipcchannel
 
 // payload collects a large payload in one slice of its size. A header alone must
 // not cost that much, whatever length it claims: the slice is made once as much
-// as allowance has arrived, which is then copied. The system gives memory to so
-// large a slice as it is filled; until then it is address space.
+// as allowance has arrived, which is then copied. The kernel gives memory to so large
+// a slice only as it is filled; until then it is address space.
 type payload struct {
 	size int    // of the payload, 0 if none is under way
 	data []byte // what has arrived
@@ -47,7 +47,7 @@ func (p *payload) move() {
 }
 
 // message returns the whole payload, in the memory of dst if that is large enough,
-// and makes p ready for the next one.
+// and makes p ready for the next payload.
 func (p *payload) message(dst []byte) []byte {
 	message := p.data
 	if !p.lent && cap(dst) >= p.size {

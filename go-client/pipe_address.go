@@ -20,21 +20,21 @@ var namedPipe = &transportType{
 // pipePaths are the two named pipes of a rendezvous.
 type pipePaths struct{ in, out string }
 
-func (p pipePaths) dial(ctx context.Context, wait *pacing) (stream, error) {
+func (p pipePaths) dial(ctx context.Context, _ *Options, wait *pacing) (stream, error) {
 	return dialPipes(ctx, p.in, p.out, wait)
 }
 
 func parsePaths(in, out string) (endpoint, error) {
 	for _, path := range []string{in, out} {
 		if len(path) > maxPath {
-			return nil, newError(CodeBadRendezvous, "a path of %d bytes exceeds the limit of %d", len(path), maxPath)
+			return nil, newError(CodeBadRendezvous, "a path of %d bytes exceeds the limit of %d bytes: use a shorter one", len(path), maxPath)
 		}
 		if strings.IndexByte(path, 0) >= 0 {
-			return nil, newError(CodeBadRendezvous, "path %q contains a NUL byte", path)
+			return nil, newError(CodeBadRendezvous, "path %q contains a NUL byte, which no file name can have", path)
 		}
 	}
 	if in == out {
-		return nil, newError(CodeBadRendezvous, "in and out are the same path %q", in)
+		return nil, newError(CodeBadRendezvous, "in and out are the same path %q: a rendezvous of named pipes needs two", in)
 	}
 	return pipePaths{in: in, out: out}, nil
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// testPipeConnector returns a connector at two pipes, in and out, and lets go of them at the end.
+// testPipeConnector returns a connector for two pipes, in and out, and releases it at the end.
 func testPipeConnector(t *testing.T) (d *pipeConnector, in, out string) {
 	t.Helper()
 	checkLeaks(t)
@@ -72,7 +72,7 @@ func TestServerCameAndLeft(t *testing.T) {
 	}
 }
 
-// A look whether somebody writes may find bytes, which must not be lost.
+// A look for a writer may find bytes, which must not be lost.
 //
 // Covers FRM-2.
 func TestLookFindsFirstByte(t *testing.T) {
@@ -82,9 +82,9 @@ func TestLookFindsFirstByte(t *testing.T) {
 	p.w = mustOpen(t, in, syscall.O_WRONLY)
 	p.mustWrite(frameOf([]byte("quick"))[:1])
 	if !d.hasWriter() {
-		t.Fatal("nobody writes")
+		t.Fatal("no process has the pipe open for writing")
 	}
-	p.closeRead() // who has written was there, even so
+	p.closeRead() // a server that has written counts, though it no longer reads
 	must(t, d.try())
 	c := mustConnect(t, d)
 	p.mustWrite(frameOf([]byte("quick"))[1:])
@@ -94,7 +94,7 @@ func TestLookFindsFirstByte(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A byte that was found in looking is one of the stream, whatever follows.
+// A byte that a look for a writer has found is the first of the stream, whatever follows.
 //
 // Covers FRM-10.
 func TestOnlyTheFirstByte(t *testing.T) {
@@ -105,7 +105,7 @@ func TestOnlyTheFirstByte(t *testing.T) {
 	p.w = mustOpenAfterTry(t, d)
 	p.mustWrite([]byte{0})
 	if !d.hasWriter() {
-		t.Fatal("nobody writes")
+		t.Fatal("no process has the pipe open for writing")
 	}
 	c := mustConnect(t, d)
 	p.closeWrite() // it goes on reading
@@ -126,7 +126,7 @@ func TestStrayOpenersAtBothPipes(t *testing.T) {
 	mustNotYet(t, d)
 }
 
-// Whoever reads what we write, and leaves, is no server that has come and gone.
+// A stray opener that reads our out and leaves is no server that has come and gone.
 //
 // Covers RDV-28, RDV-29.
 func TestStrayOpenerBeforeServer(t *testing.T) {
@@ -154,7 +154,7 @@ func TestServerComesAndLeavesInATry(t *testing.T) {
 			in, out := makePipes(t)
 			openR := func() int { return mustOpen(t, out, syscall.O_RDONLY|syscall.O_NONBLOCK) }
 			r := -1
-			if when == afterOut { // which is looked at if it could be opened
+			if when == afterOut { // the client looks at out only if it could open it
 				r = openR()
 			}
 			d := newPipeConnector(in, out)
@@ -178,7 +178,7 @@ func TestServerComesAndLeavesInATry(t *testing.T) {
 	}
 }
 
-// A server may write before it opens what it reads: it is met when it has both.
+// A server may write before it opens its in: the client is connected when it has both.
 //
 // Covers RDV-28.
 func TestServerWritesFirst(t *testing.T) {

@@ -10,18 +10,18 @@ import (
 	"syscall"
 )
 
-// pipeConnector makes one Dial over named pipes. What is open stays open from one try to
-// the next: the server can open its ends only while it is.
+// pipeConnector is one Dial over named pipes. It keeps what it has open from one try to
+// the next, because the server can open its ends only while ours are open.
 type pipeConnector struct {
 	inPath, outPath string
 	in, out         int    // descriptors, -1 if not open
 	initialData     []byte // what was read when looking for a writer
 
-	// For tests: called between two system calls, where a server may act.
+	// For tests: called between two system calls, where another process may act.
 	between func(moment)
 }
 
-// moment is one between two system calls.
+// moment names a point between two system calls.
 type moment string
 
 const (
@@ -70,11 +70,11 @@ func (d *pipeConnector) try() error {
 		return nil
 	}
 	if err == nil {
-		err = fmt.Errorf("%w: nobody writes to %q", errNotYet, d.inPath)
+		err = fmt.Errorf("%w: no process has %q open for writing; check that the server opens both pipes", errNotYet, d.inPath)
 	}
 	d.between(afterUnseen)
 	if d.isPathReplaced() {
-		// The server may have come, written and left, with its names, meanwhile.
+		// Meanwhile the server may have come, written, left and removed its pipes.
 		if d.seesServer() {
 			return nil
 		}
@@ -88,8 +88,8 @@ func (d *pipeConnector) open() error {
 	if d.in >= 0 && (d.out >= 0 || d.seesServer()) {
 		return nil
 	}
-	// Both paths before anything is opened: opening something else than a pipe
-	// may have effects of its own.
+	// Check both paths before opening either: opening something other than a pipe
+	// may have side effects.
 	if err := d.check(); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (d *pipeConnector) open() error {
 		}
 	}
 	if isReadByServer(d.in) {
-		return newError(CodeBadRendezvous, "in %q and out %q are swapped: the server reads from %q; pass its out path as in, and its in path as out",
+		return newError(CodeBadRendezvous, "in %q and out %q are swapped, because the server itself reads from %q: pass the server's out path as in and its in path as out",
 			d.inPath, d.outPath, d.inPath)
 	}
 	if d.isPathReplaced() {
@@ -123,14 +123,14 @@ func (d *pipeConnector) check() error {
 		return err
 	}
 	if sameFile(&in, &out) {
-		return newError(CodeBadRendezvous, "%q and %q are the same named pipe", d.inPath, d.outPath)
+		return newError(CodeBadRendezvous, "%q and %q are the same named pipe: pass the paths of two pipes", d.inPath, d.outPath)
 	}
 	return nil
 }
 
-// seesServer reports whether the server holds both of its ends, or came, wrote
-// and left. Whoever reads out is looked for first: a server that writes and
-// leaves in between has left its bytes.
+// seesServer reports whether the server holds both of its ends, or came, wrote and
+// left. It looks at out first: a server that writes and leaves between the two looks
+// has left its bytes in in.
 func (d *pipeConnector) seesServer() bool {
 	if d.out < 0 {
 		const both = pollIn | pollHup
@@ -145,12 +145,13 @@ func (d *pipeConnector) seesServer() bool {
 		return false
 	}
 	d.between(afterIn)
-	// Once more: one stray opener may have read, and left before another one wrote.
+	// Look at out again: a stray opener may have read it, and left before another opened
+	// in for writing.
 	return len(d.initialData) > 0 || !readersGone(d.out)
 }
 
-// hasWriter reports whether somebody has in open for writing, or has written.
-// Only a read tells.
+// hasWriter reports whether a process has in open for writing, or has written. Only a
+// read can tell.
 func (d *pipeConnector) hasWriter() bool {
 	var first [1]byte
 	n, err := readFD(d.in, first[:])
@@ -158,14 +159,14 @@ func (d *pipeConnector) hasWriter() bool {
 	return n > 0 || err == syscall.EAGAIN
 }
 
-// isReadByServer reports whether a server has locked the pipe fd: it locks the one
-// that it reads itself, so that a client told to read from there notices.
+// isReadByServer reports whether a server has locked the pipe fd. A server locks the
+// pipe that it reads, so that a client whose paths are swapped notices.
 func isReadByServer(fd int) bool {
 	err := ignoringEINTR(func() error { return syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB) })
 	if err == nil {
 		syscall.Flock(fd, syscall.LOCK_UN)
 	}
-	return err == syscall.EWOULDBLOCK // anything else: a file system without locks
+	return err == syscall.EWOULDBLOCK // any other error: the file system has no locks
 }
 
 // isPathReplaced reports whether the path of in leads to something else by now: the
@@ -207,10 +208,10 @@ func lookAt(path string, st *syscall.Stat_t) error {
 // checkPipe refuses everything but a named pipe of our own user.
 func checkPipe(path string, st *syscall.Stat_t) error {
 	if st.Mode&syscall.S_IFMT == syscall.S_IFLNK {
-		return newError(CodeBadRendezvous, "%q is a symbolic link, not a named pipe", path)
+		return newError(CodeBadRendezvous, "%q is a symbolic link, not a named pipe: pass the path of the pipe itself", path)
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
-		return newError(CodeBadRendezvous, "%q is not a named pipe", path)
+		return newError(CodeBadRendezvous, "%q is not a named pipe: pass the paths of the pipes that the server has created", path)
 	}
 	if why := whyNotOurs(st.Uid); why != "" {
 		return newError(CodeBadRendezvous, "named pipe %q %s", path, why)
@@ -218,8 +219,8 @@ func checkPipe(path string, st *syscall.Stat_t) error {
 	return nil
 }
 
-// openPipe opens a named pipe of our own user. Non-blocking, so that no thread
-// waits in open(2) where nothing could call it off.
+// openPipe opens a named pipe of our own user. It does not block, because a thread that
+// waits in open(2) could not be interrupted.
 func openPipe(path string, mode int) (int, error) {
 	fd := -1
 	err := ignoringEINTR(func() (err error) {
@@ -230,11 +231,12 @@ func openPipe(path string, mode int) (int, error) {
 		return -1, pathError("open", path, err)
 	}
 	if fd <= 2 {
-		// In the place of standard output: a write that fails there ends the process.
+		// The program has closed its standard streams. The runtime ends a process whose
+		// write to descriptor 1 or 2 gets EPIPE, so take another descriptor.
 		defer syscall.Close(fd)
 		return openPipe(path, mode)
 	}
-	// Again, on what is open: the path may have changed hands since.
+	// Check again what is open: the path may lead to another file by now.
 	var st syscall.Stat_t
 	if err = ignoringEINTR(func() error { return syscall.Fstat(fd, &st) }); err == nil {
 		err = checkPipe(path, &st)
@@ -246,14 +248,14 @@ func openPipe(path string, mode int) (int, error) {
 	return fd, nil
 }
 
-// pathError sorts the errors of a path into those that time can heal, those
-// that it cannot, and those that have nothing to do with the path.
+// pathError classifies an error of a path: a later try may succeed (errNotYet), no try
+// ever will (ErrBadRendezvous), or the error has nothing to do with the path.
 func pathError(verb, path string, err error) error {
 	switch err {
 	case syscall.ENOENT:
-		return fmt.Errorf("%w: %s %q: %w", errNotYet, verb, path, err)
+		return fmt.Errorf("%w: %q does not exist; check that the server is running: %w", errNotYet, path, err)
 	case syscall.ENXIO:
-		return fmt.Errorf("%w: nobody reads %q: the server is not there, or in and out are swapped (in is to be its out path, out its in path): %w", errNotYet, path, err)
+		return fmt.Errorf("%w: no process has %q open for reading; check that the server is running, and that in and out are not swapped (in is the server's out path, and out is its in path): %w", errNotYet, path, err)
 	case syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.EACCES, syscall.EPERM, syscall.ENAMETOOLONG:
 		return wrapError(CodeBadRendezvous, err, "cannot %s %q", verb, path)
 	}

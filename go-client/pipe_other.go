@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// dialPipes refuses: a rendezvous of named pipes cannot work here.
+// dialPipes refuses every rendezvous: this system has no named pipes that it can use.
 func dialPipes(_ context.Context, in, _ string, _ *pacing) (stream, error) {
-	return nil, newError(CodeBadRendezvous, "%q: named pipes are not supported on %s, use TCP", in, runtime.GOOS)
+	return nil, newError(CodeBadRendezvous, "%q: named pipes are not supported on %s: use TCP", in, runtime.GOOS)
 }

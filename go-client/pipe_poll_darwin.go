@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// recheck is how often a blocked Read or Write of a named pipe looks for itself
-// whether it can go on, because macOS does not report the end of a named pipe.
+// recheck is how often a blocked Read or Write of a named pipe tries again unasked,
+// because macOS does not report the end of a named pipe.
 const recheck = 20 * time.Millisecond
 
 // poll returns which of the events a descriptor shows now.

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// recheck is how often a blocked Read or Write of a named pipe looks for itself
-// whether it can go on. Zero means never: Linux reports all that matters.
+// recheck is how often a blocked Read or Write of a named pipe tries again unasked.
+// Zero means never: Linux reports every change that matters.
 const recheck time.Duration = 0
 
 // poll returns which of the events a descriptor shows now.

@@ -4,6 +4,7 @@ package ipcchannel
 
 import (
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ func replacePipe(t *testing.T, path string) {
 	must(t, os.Rename(path+".new", path))
 }
 
-// A server that replaces its pipes is met at the new ones.
+// A client finds a server that replaces its pipes at the new ones.
 //
 // Covers RDV-23.
 func TestReplacedPipes(t *testing.T) {
@@ -34,10 +35,16 @@ func TestReplacedPipes(t *testing.T) {
 	must(t, d.try())
 }
 
-// What the server does after it was not seen and before we look at the paths.
+// What the server may do between two system calls of a try.
 //
 // Covers RDV-23, RDV-25, RDV-29.
 func TestReplacedWhileOpening(t *testing.T) {
+	for _, when := range []moment{afterOpening, afterOut, afterUnseen} {
+		t.Run(string(when), func(t *testing.T) { testReplaced(t, when) })
+	}
+}
+
+func testReplaced(t *testing.T, when moment) {
 	const (
 		none, opens, writes = "", "opens", "writes"
 		connected           = "connected"
@@ -76,9 +83,10 @@ func TestReplacedWhileOpening(t *testing.T) {
 			d := newPipeConnector(in, out)
 			defer d.release()
 			d.between = func(now moment) {
-				if now != afterUnseen {
+				if now != when {
 					return
 				}
+				d.between = func(moment) {}
 				if test.does != none {
 					w = mustOpen(t, in, syscall.O_WRONLY|syscall.O_NONBLOCK)
 				}
@@ -101,6 +109,15 @@ func TestReplacedWhileOpening(t *testing.T) {
 			err := d.try()
 			if test.want == connected {
 				must(t, err)
+				c := mustConnect(t, d)
+				if test.does == opens {
+					_, err := syscall.Write(w, frameOf([]byte("a")))
+					must(t, err)
+					closeServer()
+				}
+				mustRead(t, c, []byte("a"))
+				mustEndWith(t, c, EndEOF, io.EOF)
+				must(t, c.Close())
 				return
 			}
 			if !errors.Is(err, errNotYet) {

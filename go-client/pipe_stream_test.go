@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// openSilent returns a channel whose peer has its reading end open and its
-// writing end not: the channel took a stray opener's for the peer's.
+// openSilent returns a channel whose peer has only its reading end open: the channel took
+// the writing end of a stray opener for the peer's.
 func openSilent(t *testing.T) (c *Channel, p *peer, in string) {
 	t.Helper()
 	in, out := makePipes(t)
@@ -29,30 +29,56 @@ func openSilent(t *testing.T) (c *Channel, p *peer, in string) {
 	return c, p, in
 }
 
-// Somebody who opens and closes the pipe is not the end of the session, and
-// costs nothing but a look.
+// A stray opener that opens and closes the pipe does not end the session, and costs one
+// look.
 //
 // Covers RDV-26.
 func TestStrayOpener(t *testing.T) {
 	checkLeaks(t)
 	c, p, in := openSilent(t)
-	s := c.stream.(*pipeStream)
-	tries := 0
-	s.readOnce = func(fd uintptr) bool { tries++; return s.tryRead(fd) }
+	falseEnds := notesFalseEnds(c)
 	got := background(func() error {
 		mustRead(t, c, []byte("at last"))
 		return nil
 	})
-	const strays = 20
-	for range strays {
+	mustComeTrue(t, falseEnds) // that of openSilent
+	for range 20 {
 		syscall.Close(mustOpen(t, in, syscall.O_WRONLY))
+		mustComeTrue(t, falseEnds)
 	}
 	p.w = mustOpen(t, in, syscall.O_WRONLY)
 	p.mustWrite(frameOf([]byte("at last")), make([]byte, 4))
 	must(t, wait(t, got))
 	mustEndWith(t, c, EndClean, io.EOF)
-	if tries > 4*strays {
-		t.Fatalf("%d tries to read: a busy loop", tries)
+	if left := len(falseEnds); left > 60 {
+		t.Fatalf("%d further looks: a busy loop", left)
+	}
+}
+
+// notesFalseEnds returns where the channel tells of each try to read that is over: whether
+// it has met the end of the pipe and not taken it for that of the session.
+func notesFalseEnds(c *Channel) <-chan bool {
+	s := c.stream.(*pipeStream)
+	looks := make(chan bool, 10_000)
+	s.readOnce = func(fd uintptr) bool {
+		done := s.tryRead(fd)
+		looks <- !done && s.n == 0 && s.err == nil
+		return done
+	}
+	return looks
+}
+
+func mustComeTrue(t *testing.T, looks <-chan bool) {
+	t.Helper()
+	for timeout := time.After(generous); ; {
+		select {
+		case look := <-looks:
+			if look {
+				return
+			}
+		case <-timeout:
+			t.Fatal("never")
+		}
 	}
 }
 
@@ -86,7 +112,22 @@ func TestPeerLeavesSilently(t *testing.T) {
 	}
 }
 
-// As above, with the reader certain to have seen the false end first.
+// watchedConn is the raw connection of out; it tells of each look that has found the peer
+// still there.
+type watchedConn struct {
+	syscall.RawConn
+	stays chan<- bool
+}
+
+func (w watchedConn) Read(look func(fd uintptr) bool) error {
+	return w.RawConn.Read(func(fd uintptr) bool {
+		gone := look(fd)
+		w.stays <- !gone
+		return gone
+	})
+}
+
+// As above, when the reader has seen the false end and waits, and the watcher waits, too.
 //
 // Covers RDV-26, SES-5.
 func TestPeerLeavesAfterFalseEnd(t *testing.T) {
@@ -94,25 +135,22 @@ func TestPeerLeavesAfterFalseEnd(t *testing.T) {
 	c, p, in := openSilent(t)
 	p.w = mustOpen(t, in, syscall.O_WRONLY)
 	s := c.stream.(*pipeStream)
-	looked := make(chan bool, 1000)
-	s.readOnce = func(fd uintptr) bool {
-		done := s.tryRead(fd)
-		looked <- s.n == 0 && s.err == nil
-		return done
-	}
+	stays := make(chan bool, 1000)
+	s.outRaw = watchedConn{s.outRaw, stays}
+	falseEnds := notesFalseEnds(c)
 	ended := background(func() error {
 		mustEndWith(t, c, EndEOF, io.EOF)
 		return nil
 	})
 	p.closeWrite()
-	for !<-looked {
-	}
+	mustComeTrue(t, falseEnds)
+	mustComeTrue(t, stays)
 	p.closeRead()
 	must(t, wait(t, ended))
 }
 
-// The poller reports an error of a full pipe once; by then somebody else may read
-// it, and leave again.
+// The poller reports the error of a full pipe once; by then a stray opener may read the
+// pipe, and leave again.
 //
 // Covers RDV-31, SES-5.
 func TestPeerIsFollowedByStrayOpener(t *testing.T) {
@@ -148,8 +186,8 @@ func TestCloseDuringFalseEnd(t *testing.T) {
 	p.mustEnd()
 }
 
-// The peer may come, write and leave between a read that finds nothing and the
-// look whether it is still there.
+// Between a read that finds nothing and the look for the peer, the peer may come, write
+// and leave.
 //
 // Covers RDV-26, SES-2.
 func TestPeerComesAndLeavesBetweenLooks(t *testing.T) {
@@ -168,7 +206,7 @@ func TestPeerComesAndLeavesBetweenLooks(t *testing.T) {
 	mustEndWith(t, c, EndEOF, io.EOF)
 }
 
-// Where the system does not report the end of a pipe, the stream looks for it.
+// Where the system does not report the end of a pipe, the stream looks for it again and again.
 //
 // Beyond the specification: looking again where the system does not report the end of a pipe.
 func TestRecheck(t *testing.T) {

@@ -31,7 +31,7 @@ type pipeStream struct {
 	in, out       *os.File // out is nil if the peer had left when we came
 	inRaw, outRaw syscall.RawConn
 
-	// The constant recheck and the function readFD, but for tests.
+	// The constant recheck and the function readFD; tests replace them.
 	recheck time.Duration
 	read    func(fd int, p []byte) (int, error)
 
@@ -79,8 +79,8 @@ func (s *pipeStream) prepare() (err error) {
 	return s.SetWriteDeadline(time.Time{})
 }
 
-// Read does not use os.File.Read, which takes a pipe that nobody has opened for
-// writing yet for one at its end.
+// Read does not use os.File.Read, which reports io.EOF for a pipe that no process has
+// opened for writing yet.
 func (s *pipeStream) Read(p []byte) (int, error) {
 	if len(s.initialData) > 0 {
 		n := copy(p, s.initialData)
@@ -123,7 +123,8 @@ func (s *pipeStream) tryRead(fd uintptr) bool {
 	return false
 }
 
-// noteFirstByte: from the first byte on, an end of the stream is that of the peer.
+// noteFirstByte notes that a byte has arrived. From then on an end of the stream is that
+// of the peer, not of a stray opener.
 func (s *pipeStream) noteFirstByte() {
 	if !s.firstByteSeen {
 		s.firstByteSeen = true
@@ -148,12 +149,12 @@ func (s *pipeStream) sawPeerLeave() bool {
 }
 
 // watchPeer wakes the reader when the peer leaves without having sent a byte.
-// The poller reports the loss of the other end to readers and writers of a
-// descriptor alike, so it waits as a reader of out and is in no writer's way.
+// The poller reports the loss of the other end to readers and writers of a descriptor
+// alike, so watchPeer waits as a reader of out and gets in no writer's way.
 func (s *pipeStream) watchPeer() {
 	gone := func(fd uintptr) bool { return readersGone(int(fd)) }
 	for {
-		err := s.outRaw.Read(gone) // the poller's error, too, means: look
+		err := s.outRaw.Read(gone) // an error of the poller is a reason to look, too
 		if s.sawPeerLeave() {
 			s.in.SetReadDeadline(past)
 			return
@@ -161,13 +162,13 @@ func (s *pipeStream) watchPeer() {
 		if s.closed.Load() || errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		// The poller has seen an error that has passed, since a stray opener
-		// reads now, and it waits for none any more.
+		// The poller has reported an error that no longer holds, because a stray opener
+		// reads out by now. It reports no further one, so look from time to time.
 		time.Sleep(longestLook)
 	}
 }
 
-// longestLook is the time between two looks at what the poller does not report.
+// longestLook is the pause between two looks at what the poller does not report.
 const longestLook = 100 * time.Millisecond
 
 func (s *pipeStream) Write(p []byte) (int, error) {
@@ -188,7 +189,7 @@ func (s *pipeStream) SetWriteDeadline(t time.Time) error {
 	return s.out.SetWriteDeadline(s.recheckAt(t))
 }
 
-// recheckAt puts a deadline off to no later than the next recheck.
+// recheckAt returns the deadline t, or the time of the next recheck if that is earlier.
 func (s *pipeStream) recheckAt(t time.Time) time.Time {
 	if s.recheck == 0 {
 		return t
@@ -217,8 +218,8 @@ func (s *pipeStream) Close() error {
 	return s.in.Close()
 }
 
-// readersGone reports whether nobody has the other end of a pipe open, of which
-// fd is the end to write to.
+// readersGone reports whether no process has the pipe open for reading that fd writes
+// to.
 func readersGone(fd int) bool { return poll(fd, 0)&(pollErr|pollHup) != 0 }
 
 // readFD is read(2); no result is negative.

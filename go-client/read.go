@@ -13,12 +13,12 @@ import (
 //
 // At the end of the session it returns io.EOF if the peer sent a close frame or
 // ended the stream between two messages, and otherwise an error that matches
-// ErrTruncated, ErrReset, ErrTooLarge or ErrClosed; asked again, it returns the
-// same. Messages that arrived whole before the end are returned first, but for
-// those that were still unread when Close was called at this end.
+// ErrTruncated, ErrReset, ErrTooLarge or ErrClosed; every later read returns the
+// same. Messages that arrived whole before the end are returned first, except those
+// that were still unread when Close was called at this end.
 //
 // If ctx ends first, ReadMessage returns the error of ctx at once and nothing
-// is lost: the next read goes on where this one stopped, inside a message too.
+// is lost: the next read goes on where this read stopped, inside a message too.
 func (c *Channel) ReadMessage(ctx context.Context) ([]byte, error) {
 	return c.readMessage(ctx, nil)
 }
@@ -31,7 +31,7 @@ func (c *Channel) ReadMessage(ctx context.Context) ([]byte, error) {
 //	buf, err = channel.ReadMessageInto(ctx, buf)
 //
 // With a large enough buf it allocates nothing, as long as successive calls
-// have the same context or one that cannot end.
+// have the same context or a context that cannot end.
 func (c *Channel) ReadMessageInto(ctx context.Context, buf []byte) ([]byte, error) {
 	message, err := c.readMessage(ctx, buf)
 	if err != nil {
@@ -109,8 +109,8 @@ func (c *Channel) endOfInput(err error) error {
 		return c.end(eventResetOnRead, wrapError(CodeReset, err, "connection lost%s", c.unread()))
 	}
 	if c.stream.isDead() {
-		// The system reports a reset once only, and perhaps to a Write that returns
-		// just now.
+		// The kernel reports a reset only once, and may be reporting it to a Write that
+		// is just returning. Let that Write note it first.
 		c.inWrite.Lock()
 		defer c.inWrite.Unlock()
 	}
@@ -120,8 +120,8 @@ func (c *Channel) endOfInput(err error) error {
 	return c.end(eventEndAtBoundary, io.EOF)
 }
 
-// end notes an event that ends reading, and returns what reads return from now
-// on: the first end stays.
+// end notes an event that ends reading, and returns what reads return from now on: the
+// error of the first end.
 func (c *Channel) end(e event, err error) error {
 	c.on(e, err)
 	return c.readError()

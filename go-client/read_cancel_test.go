@@ -82,7 +82,7 @@ func TestCancelledReadReturnsAtOnce(t *testing.T) {
 		c, p := tr.open(t, nil)
 		ctx, cancel := context.WithCancel(context.Background())
 		var readers []<-chan error
-		for range 3 { // one has the turn, two wait for it
+		for range 3 { // the first has the turn, two wait for it
 			readers = append(readers, background(func() error {
 				_, err := c.ReadMessage(ctx)
 				return err

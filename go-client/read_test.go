@@ -31,13 +31,40 @@ func TestSizes(t *testing.T) {
 			must(t, wait(t, written))
 		}
 		must(t, c.Close())
-		<-echo // over pipes it sends the close frame back to nobody
+		<-echo // over pipes it gets EPIPE as it sends the close frame back
 	})
 }
 
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// A channel reads at most 64 KiB ahead of the application, and nothing between two calls.
+// So a peer whose messages are not read comes to wait in its write.
+//
+// Covers SES-12.
+func TestReadAheadIsBounded(t *testing.T) {
+	for _, size := range []int{1, 1000, 50_000, 200_000} {
+		t.Run(sprint(size, " bytes"), func(t *testing.T) {
+			f := newFakeStream()
+			wire, given := frameOf(pattern(size, 1)), 0
+			f.read = func(p []byte) (int, error) {
+				for i := range p { // as much as it is asked for
+					p[i] = wire[(given+i)%len(wire)]
+				}
+				given += len(p)
+				return len(p), nil
+			}
+			c := f.channel(nil)
+			for taken := 0; taken < 1<<20; taken += len(wire) {
+				if ahead := given - taken; ahead > 64<<10 {
+					t.Fatalf("read %d bytes ahead", ahead)
+				}
+				mustRead(t, c, wire[headerSize:])
+			}
+		})
+	}
+}
 
 // Covers SES-11.
 func TestManyReaders(t *testing.T) {

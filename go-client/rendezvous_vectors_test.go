@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Covers RDV-1, RDV-2, RDV-3, RDV-4, RDV-5, RDV-6.
+// Covers RDV-1, RDV-2, RDV-3, RDV-4, RDV-5, RDV-6, RDV-60.
 func TestRendezvousVectors(t *testing.T) {
 	var cases []struct {
 		ID, Note, In, Out, Transport, Host string
@@ -35,6 +35,8 @@ func TestRendezvousVectors(t *testing.T) {
 				if addr.Addr().String() != v.Host || addr.Port() != v.Port {
 					t.Fatalf("address is %v", addr)
 				}
+			case transport == unixSocket && unixPrefix+string(where.(socketPath)) != v.In:
+				t.Fatalf("endpoint is %+v", where)
 			case transport == namedPipe && where != pipePaths{v.In, v.Out}:
 				t.Fatalf("endpoint is %+v", where)
 			}

@@ -3,54 +3,91 @@
 package ipcchannel
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// A frame that was sent in part and given up is the last thing that is sent,
-// whatever reads have seen meanwhile.
+// takesOneByte makes the stream take the first byte of the wire and then nothing more. It
+// fails the test if anything but the rest of the wire is sent. The channel that it returns
+// is closed once the byte is taken.
+func (f *fakeStream) takesOneByte(t *testing.T, wire []byte) <-chan struct{} {
+	begun := make(chan struct{})
+	isFirst := true
+	f.write = func(p []byte) (int, error) {
+		if isFirst {
+			isFirst = false
+			close(begun)
+			return 1, os.ErrDeadlineExceeded
+		}
+		if !bytes.Equal(p, wire[1:]) {
+			t.Errorf("sends %x, which is not the rest of the frame", p)
+		}
+		return busy(p)
+	}
+	return begun
+}
+
+// gives makes the stream give the input and then its end; with nil, nothing until it is
+// closed.
+func (f *fakeStream) gives(input []byte) {
+	f.read = func(p []byte) (int, error) {
+		if n := copy(p, input); n > 0 {
+			input = input[n:]
+			return n, nil
+		}
+		if input == nil && !f.hasCalled("close") {
+			return busy(p)
+		}
+		return 0, io.EOF
+	}
+}
+
+// Nothing follows a frame that was sent in part and then given up, whatever reads have
+// seen meanwhile: neither a message that waits for its turn nor the close frame.
 //
 // Covers SES-36.
 func TestNothingFollowsAbortedFrame(t *testing.T) {
-	for name, input := range map[string][]byte{"no input": nil, "too large": {255, 255, 255, 255}} {
+	for name, test := range map[string]struct {
+		input []byte
+		end   EndReason
+		err   error
+	}{
+		"no end":        {nil, EndNone, nil},
+		"close frame":   {frameOf(nil), EndClean, io.EOF},
+		"end of stream": {[]byte{}, EndEOF, io.EOF},
+		"truncated":     {[]byte{0}, EndTruncated, ErrTruncated},
+		"too large":     {[]byte{255, 255, 255, 255}, EndTooLarge, ErrTooLarge},
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeStream()
-			sentInPart := make(chan struct{})
-			first := true
-			f.write = func(p []byte) (int, error) {
-				if first {
-					first = false
-					close(sentInPart)
-					return 1, os.ErrDeadlineExceeded
-				}
-				if len(p) == headerSize {
-					t.Error("sent a close frame")
-				}
-				return busy(p)
-			}
-			f.read = func(p []byte) (int, error) {
-				n := copy(p, input)
-				input = nil
-				if n > 0 {
-					return n, nil
-				}
-				return 0, io.EOF
-			}
+			f.gives(test.input)
+			begun := f.takesOneByte(t, frameOf([]byte("message")))
 			c := f.channel(&Options{Linger: -1})
-			written := background(func() error { return c.WriteMessage(testContext(t), []byte("message")) })
-			<-sentInPart
-			if input != nil {
-				mustEndWith(t, c, EndTooLarge, ErrTooLarge)
+			send := func(text string) <-chan error {
+				return background(func() error { return c.WriteMessage(testContext(t), []byte(text)) })
 			}
+			written := send("message")
+			<-begun
+			if test.end != EndNone {
+				mustEndWith(t, c, test.end, test.err)
+			}
+			next := send("next message")
 			if err := wait(t, background(c.Close)); !errors.Is(err, ErrTimeout) {
 				t.Errorf("Close returned %v", err)
 			}
-			wait(t, written)
+			for _, result := range []<-chan error{written, next} {
+				if err := wait(t, result); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrTooLarge) {
+					t.Errorf("a write returned %v", err)
+				}
+			}
+			if f.hasCalled("close write") {
+				t.Error("ended its output as if it were whole")
+			}
 		})
 	}
 }
@@ -80,9 +117,7 @@ func TestCloseOverPipesDoesNotWaitForTalkingPeer(t *testing.T) {
 	f := newFakeStream()
 	f.drains = false
 	f.read = func([]byte) (int, error) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if slices.Contains(f.calls, "close") {
+		if f.hasCalled("close") {
 			return 0, os.ErrClosed
 		}
 		return 1, nil
@@ -90,7 +125,7 @@ func TestCloseOverPipesDoesNotWaitForTalkingPeer(t *testing.T) {
 	must(t, wait(t, background(f.channel(&Options{Linger: time.Hour}).Close)))
 }
 
-// A peer that never takes the rest is given up, and Close says so.
+// Close gives up a peer that never takes the rest, and says so.
 //
 // Covers SES-35, SES-62.
 func TestCloseTellsWhatWasNotTaken(t *testing.T) {
@@ -122,6 +157,57 @@ func TestCloseTellsWhatWasNotTaken(t *testing.T) {
 	}
 }
 
+// The server asks which user this is only after it has accepted the connection, so Close
+// stays for the whole silence from then on.
+//
+// Covers RDV-48, SES-63.
+func TestCloseStaysForAMomentOnceAccepted(t *testing.T) {
+	f := newFakeStream()
+	f.read, f.accepted = busy, false
+	start := time.Now()
+	var accepted time.Time
+	f.left = func() int {
+		if !f.accepted && time.Since(start) > 2*quiet {
+			f.accepted, accepted = true, time.Now()
+		}
+		return 0
+	}
+	must(t, wait(t, background(f.channel(&Options{Linger: time.Hour}).Close)))
+	if took := time.Since(accepted); took < quiet {
+		t.Errorf("left %v after it was accepted", took)
+	}
+}
+
+// A peer that takes a byte now and then gets everything, although that takes ten times the
+// linger. No two writes in a row take nothing, so a slow machine changes nothing.
+//
+// Covers SES-31, SES-51.
+func TestLingerCountsAnew(t *testing.T) {
+	f := newFakeStream()
+	begun := make(chan struct{})
+	var got []byte
+	takes := false
+	f.write = func(p []byte) (int, error) {
+		if takes = !takes; !takes {
+			time.Sleep(leastLinger) // the time that the peer takes
+			return 0, os.ErrDeadlineExceeded
+		}
+		if got = append(got, p[0]); len(got) == 1 {
+			close(begun)
+		}
+		return 1, os.ErrDeadlineExceeded
+	}
+	c := f.channel(&Options{Linger: -1})
+	message := []byte("a message")
+	written := background(func() error { return c.WriteMessage(testContext(t), message) })
+	<-begun
+	must(t, wait(t, background(c.Close)))
+	wait(t, written)
+	if want := append(frameOf(message), 0, 0, 0, 0); !bytes.Equal(got, want) {
+		t.Fatalf("the peer got %x, not %x", got, want)
+	}
+}
+
 // What the peer reads of a TCP connection counts before there is room again.
 //
 // Covers SES-52.
@@ -141,7 +227,7 @@ func TestUnsentCountsForLinger(t *testing.T) {
 	must(t, wait(t, background(c.Close)))
 }
 
-// A process that stood still for longer than the linger makes a last try.
+// A process that was suspended for longer than the linger makes a last try.
 //
 // Covers SES-53.
 func TestOwnStallIsNotThePeers(t *testing.T) {

@@ -9,11 +9,11 @@ import (
 	"syscall"
 )
 
-// spare is another descriptor of the socket that a net.Dialer connects. A server
-// may let us in, write and reset before this process looks again. The dialer calls
-// that a connect that failed, and closes its socket with all that has arrived. But
-// a port where nobody listens refuses the connection; only one that was established
-// can be reset (RDV-43).
+// spare is a second descriptor of the socket that a net.Dialer connects. A server may
+// accept the connection, write and reset it before this process runs again. The dialer
+// then reports a failed connect, and closes its socket with all that has arrived. But a
+// port without a listener refuses the connection: only an established connection can be
+// reset (RDV-43).
 type spare struct{ fd int }
 
 func newSpare(dialer *net.Dialer) *spare {
@@ -41,11 +41,11 @@ func (s *spare) close() {
 	s.fd = -1
 }
 
-// rescue returns the connection that the dialer took for a failed one because of
-// err, or nil if it never was established.
+// rescue returns the connection that the dialer gave up because of err, or nil if it was
+// never established.
 func (s *spare) rescue(err error) *tcpStream {
 	wasReset := errors.Is(err, syscall.ECONNRESET)
-	if s.fd < 0 || !wasReset && !errors.Is(err, syscall.EPIPE) { // EPIPE: after the peer's end
+	if s.fd < 0 || !wasReset && !errors.Is(err, syscall.EPIPE) { // EPIPE: the peer had ended its direction before
 		return nil
 	}
 	file := os.NewFile(uintptr(s.fd), "socket")

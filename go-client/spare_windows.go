@@ -2,7 +2,7 @@ package ipcchannel
 
 import "net"
 
-// spare has no use on Windows, where a descriptor of a socket cannot be copied.
+// spare does nothing on Windows, where the descriptor of a socket cannot be copied.
 type spare struct{}
 
 func newSpare(*net.Dialer) *spare { return &spare{} }

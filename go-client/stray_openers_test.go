@@ -42,7 +42,7 @@ func TestStrayOpenersChangePlacesInATry(t *testing.T) {
 	}
 }
 
-// A Dial that gives up closes both pipes, also when somebody reads the one it writes to.
+// A Dial that gives up closes both pipes, even if a process reads the pipe that it writes.
 //
 // Covers RDV-10.
 func TestGivesUpBothPipes(t *testing.T) {
@@ -67,7 +67,7 @@ func TestGivesUpBothPipes(t *testing.T) {
 			} else if _, err := Dial(ctx, in, out, &Options{Timeout: 30 * time.Millisecond}); !errors.Is(err, ErrTimeout) {
 				t.Fatalf("error is %v", err)
 			}
-			// The one who reads sees it: an end, and not that somebody may yet write.
+			// The reader sees it: an end of stream, and not EAGAIN.
 			if n, err := syscall.Read(reader, make([]byte, 1)); n != 0 || err != nil {
 				t.Fatalf("read %d bytes, error %v", n, err)
 			}
@@ -78,7 +78,7 @@ func TestGivesUpBothPipes(t *testing.T) {
 	}
 }
 
-// awaitWriter waits until somebody has opened the pipe for writing.
+// awaitWriter waits until a process has opened the pipe for writing.
 func awaitWriter(t *testing.T, reader int) {
 	t.Helper()
 	for deadline := time.Now().Add(generous); ; time.Sleep(time.Millisecond) {
@@ -86,7 +86,7 @@ func awaitWriter(t *testing.T, reader int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("nobody came to write")
+			t.Fatal("no process has opened the pipe for writing")
 		}
 	}
 }

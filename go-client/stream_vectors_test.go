@@ -165,6 +165,7 @@ func TestEndVectors(t *testing.T) {
 				p.mustWrite(v.Wire)
 				switch v.Then {
 				case "reset":
+					mustSend(t, c, []byte("unread, which resets a Unix socket"))
 					p.reset()
 				case "eof":
 					p.close()

@@ -11,20 +11,20 @@ import (
 )
 
 // handshakeGrace is how much longer than the deadline a handshake may take, so
-// that the last try, which begins at the deadline, can succeed. The system
-// decides at once; the time is for this process, which may be busy. Only a full
-// backlog makes a Dial that fails late by it.
+// that the last try, which begins at the deadline, can succeed. The kernel decides at
+// once; the grace allows for a busy machine. Only while the server's queue is full does
+// it make a failing Dial late.
 const handshakeGrace = time.Second
 
-// tcpStream is a stream over a TCP connection, which has all but the drain
-// questions already.
+// tcpStream is a stream over a TCP connection. To the net.TCPConn it adds what closing
+// has to know.
 type tcpStream struct {
 	*net.TCPConn
 	resetOnConnect error // the reset that connect(2) reported instead of success
 }
 
-// dialTCP connects to a server that may not listen yet. The dialer needs no
-// settings.
+// dialTCP connects to a server that may not listen yet. It changes the settings of its
+// copy of the dialer.
 func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *pacing) (stream, error) {
 	dialer.Deadline = wait.deadline.Add(handshakeGrace)
 	dialer.KeepAlive = -1 // probes have no use on the loopback interface
@@ -35,7 +35,7 @@ func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *
 			return conn, nil
 		}
 		if isNever(err) || isNotAvailable(err) && addr.Addr().Is6() {
-			// Every system has 127.0.0.1; ::1 is missing where IPv6 is switched off.
+			// Every system has 127.0.0.1, but ::1 is missing where IPv6 is switched off.
 			return nil, wrapError(CodeBadRendezvous, err, "%v cannot be reached", addr)
 		}
 		if ctx.Err() != nil {
@@ -43,21 +43,21 @@ func dialTCP(ctx context.Context, dialer net.Dialer, addr netip.AddrPort, wait *
 		}
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
-			// Ours: it must not be taken for that of a context.
+			// Our own deadline: its error must not match that of a context.
 			err = errors.New(err.Error())
-		} else if !isNobodyThere(err) && !errors.Is(err, errSelf) {
+		} else if !isFailedConnect(err) && !errors.Is(err, errSelf) {
 			return nil, fmt.Errorf("ipcchannel: %w", err)
 		}
-		err = fmt.Errorf("check that the service runs, and that %v is its address: %w", addr, err)
+		err = fmt.Errorf("check that the server is running, and that %v is its address: %w", addr, err)
 		if err := wait.wait(ctx, err); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// errSelf is the error of a socket that met itself: when nobody listens at a
-// port of the range from which the system takes the ports of clients, it may
-// give a client that very port, and TCP then connects the socket to itself.
+// errSelf is the error of a socket that was connected to itself. If no process listens
+// at a port of the ephemeral range, the kernel may give a client that very port, and TCP
+// then connects the socket to itself.
 var errSelf = errors.New("the socket was connected to itself")
 
 func connectOnce(ctx context.Context, dialer *net.Dialer, addr netip.AddrPort) (*tcpStream, error) {
@@ -88,26 +88,14 @@ func (s *tcpStream) Read(p []byte) (int, error) {
 }
 
 func (s *tcpStream) unsent() int {
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return -1
-	}
 	unsent := -1
-	if err := raw.Control(func(fd uintptr) { unsent = unacknowledged(fd) }); err != nil {
-		return -1
-	}
+	withDescriptor(s, func(fd uintptr) { unsent = unacknowledged(fd) })
 	return unsent
 }
 
 func (s *tcpStream) isDead() bool {
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return true
-	}
 	dead := true
-	if err := raw.Control(func(fd uintptr) { dead = !isConnected(fd) }); err != nil {
-		return true
-	}
+	withDescriptor(s, func(fd uintptr) { dead = !isConnected(fd) })
 	return dead
 }
 

@@ -22,7 +22,7 @@ var tcp = &transportType{
 // tcpAddress is an address of the loopback interface.
 type tcpAddress struct{ netip.AddrPort }
 
-func (a tcpAddress) dial(ctx context.Context, wait *pacing) (stream, error) {
+func (a tcpAddress) dial(ctx context.Context, _ *Options, wait *pacing) (stream, error) {
 	return dialTCP(ctx, net.Dialer{}, a.AddrPort, wait)
 }
 
@@ -53,13 +53,13 @@ func parseAddress(s string) (netip.AddrPort, error) {
 	addr, ok := parseHost(host)
 	if !ok {
 		return netip.AddrPort{}, newError(CodeBadRendezvous,
-			"host %q is none of localhost, 127.0.0.0/8 and [::1]", host)
+			"the host in %q must be localhost, 127.x.x.x or [::1]", s)
 	}
 	return netip.AddrPortFrom(addr, port), nil
 }
 
-// splitAddress returns what stands before the last colon, or localhost if there is
-// none, and what stands behind it.
+// splitAddress splits s at its last colon. Without a colon, s is the port and the
+// host is localhost.
 func splitAddress(s string) (host, port string) {
 	if colon := strings.LastIndexByte(s, ':'); colon >= 0 {
 		return s[:colon], s[colon+1:]

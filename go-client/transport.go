@@ -24,12 +24,12 @@ type transportType struct {
 // endpoint is what the two strings of a rendezvous lead to.
 type endpoint interface {
 	// dial connects to a server that may not be there yet.
-	dial(ctx context.Context, wait *pacing) (stream, error)
+	dial(ctx context.Context, opts *Options, wait *pacing) (stream, error)
 }
 
 // transportTypes has every transport. A new one is a file of its own, and its name
 // here.
-var transportTypes = []*transportType{namedPipe, tcp}
+var transportTypes = []*transportType{namedPipe, unixSocket, tcp}
 
 // parseRendezvous returns the transport that the two strings mean, and what they
 // lead to. It touches nothing: whether the paths exist is found out when they are
@@ -44,7 +44,7 @@ func parseRendezvous(in, out string) (*transportType, endpoint, error) {
 		return nil, nil, err
 	}
 	if ours != other {
-		return nil, nil, newError(CodeBadRendezvous, "in %q is for %s and out %q for %s", in, ours.name, out, other.name)
+		return nil, nil, newError(CodeBadRendezvous, "in %q is for %s and out %q for %s: both must be for the same transport", in, ours.name, out, other.name)
 	}
 	where, err := ours.parse(in, out)
 	return ours, where, err

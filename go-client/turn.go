@@ -18,8 +18,8 @@ func newTurn(interrupt func()) turn {
 	}
 }
 
-// take waits for the turn. If the session refuses every further call meanwhile,
-// it returns what refusal does. Without an error the caller must give the turn
+// take waits for the turn. If meanwhile the session begins to refuse every call, it
+// returns the error that refusal returns. Without an error the caller must give the turn
 // back.
 func (t *turn) take(ctx context.Context, refusal func() error) error {
 	if err := ctx.Err(); err != nil {
@@ -64,8 +64,8 @@ type interrupter struct {
 	stop      func() bool
 }
 
-// follow interrupts when ctx ends. If ctx has ended before, that may have
-// happened already, so look at the context after this call.
+// follow interrupts when ctx ends. If ctx had ended before this call, the interrupt may
+// already have passed, so the caller looks at the context afterwards.
 func (i *interrupter) follow(ctx context.Context) {
 	done := ctx.Done()
 	if done == i.done {

@@ -8,13 +8,17 @@ import (
 	"testing"
 )
 
-// In a namespace that does not map our user, every stranger has its number.
+// In a namespace that does not map our user, every unmapped user has the same id as ours.
 //
-// Covers RDV-21, RDV-38.
+// Covers RDV-21, RDV-38, RDV-65.
 func TestUnmappedUserIsNotOurs(t *testing.T) {
 	if os.Getenv("IN_USER_NAMESPACE") != "" {
 		if why := whyNotOurs(uint32(os.Geteuid())); !strings.Contains(why, "stands for every user") {
 			t.Fatalf("user %d is ours: %q", os.Geteuid(), why)
+		}
+		// Not even if the application allows that number: it stands for anyone.
+		if why := whyNotTrusted(uint32(os.Geteuid()), []uint32{uint32(os.Geteuid())}); !strings.Contains(why, "stands for every user") {
+			t.Fatalf("user %d is trusted: %q", os.Geteuid(), why)
 		}
 		return
 	}

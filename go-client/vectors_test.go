@@ -27,7 +27,7 @@ func loadVectors(t testing.TB, name string, cases any) {
 	if file.Version != 1 {
 		t.Fatalf("%s has version %d, not 1", name, file.Version)
 	}
-	// A field that nobody looks at would be a case that is not run.
+	// A field that this test does not know would be a case that does not run.
 	strict := json.NewDecoder(bytes.NewReader(file.Cases))
 	strict.DisallowUnknownFields()
 	must(t, strict.Decode(cases))

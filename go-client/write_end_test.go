@@ -137,7 +137,7 @@ func TestIdleReaderGone(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A peer that breaks the limit may not read either, and nobody waits for it.
+// A peer that exceeds the limit may not read either, and no write waits for it.
 //
 // Covers SES-26.
 func TestTooLargeWakesWriters(t *testing.T) {
@@ -145,7 +145,7 @@ func TestTooLargeWakesWriters(t *testing.T) {
 		c, p := tr.open(t, &Options{MaxMessageSize: 32 << 20, Linger: -1})
 		write := func() error { return c.WriteMessage(context.Background(), make([]byte, 32<<20)) }
 		first, second := background(write), background(write)
-		mustReadSome(t, p) // one of them has begun
+		mustReadSome(t, p) // the first has begun
 		p.mustWrite([]byte{0xff, 0, 0, 0})
 		mustEndWith(t, c, EndTooLarge, ErrTooLarge)
 		for _, written := range []<-chan error{first, second} {

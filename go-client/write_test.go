@@ -26,7 +26,7 @@ func TestRefusedMessages(t *testing.T) {
 			}
 		}
 		err := c.WriteMessage(testContext(t), []byte("four"))
-		if !errors.Is(err, ErrMessageTooLarge) || !strings.HasPrefix(err.Error(), "ipcchannel: message of 4 bytes exceeds the limit of 3: set MaxMessageSize") {
+		if !errors.Is(err, ErrMessageTooLarge) || !strings.HasPrefix(err.Error(), "ipcchannel: message of 4 bytes exceeds the limit of 3: raise MaxMessageSize") {
 			t.Fatalf("error is %v", err)
 		}
 		mustSend(t, c, []byte("abc"))

@@ -20,25 +20,31 @@ export type EndReason = 'clean' | 'eof' | 'truncated' | 'reset' | 'too_large' | 
 
 export interface Options {
   /**
-   * How long to wait for the server, in milliseconds. Default 10000. 0 means one try, which over named pipes
-   * finds only a server that holds both; Infinity means no limit.
+   * How long to wait for the server, in milliseconds. Default 10000. 0 means a single try, which over
+   * named pipes finds only a server that already has both pipes open; Infinity means no limit.
    */
   timeout?: number | undefined;
-  /** Aborts the connect (not the channel that comes of it). */
+  /** Aborts the connect. It has no effect on the channel. */
   signal?: AbortSignal | undefined;
   /** The longest message in bytes, for sending and receiving. Default 67108864, at most 4294967295. */
   maxMessageSize?: number | undefined;
   /**
-   * How long close() waits for a peer that takes no output, in milliseconds, anew whenever it takes
-   * some. Default 1000. Infinity means no limit.
+   * How long close() waits while the peer takes no output, in milliseconds; the wait starts again
+   * whenever the peer takes some. Default 1000. Infinity means no limit.
    */
   linger?: number | undefined;
+  /**
+   * The ids of further users whose server is trusted at a Unix socket. The client's own effective user and
+   * root are always trusted; a server of any other user is refused as `bad-rendezvous` before a byte is sent.
+   * Only Unix sockets look at it. Default [].
+   */
+  allowedUsers?: readonly number[] | undefined;
 }
 
 export interface ConnectOptions extends Options {
-  /** Where this end reads from: an absolute path, or PORT, HOST:PORT or [HOST]:PORT. */
+  /** Where this end reads from: an absolute path, unix:/PATH, or PORT, HOST:PORT or [HOST]:PORT. */
   inPath: string;
-  /** Where this end writes to: another absolute path, or the same address. */
+  /** Where this end writes to: another absolute path, or the same unix:/PATH or address. */
   outPath: string;
 }
 
@@ -48,14 +54,14 @@ export interface CallOptions {
 }
 
 /**
- * Meets the server at a rendezvous.
+ * Connects to the server at a rendezvous.
  *
- * Rejects with the code `timeout` when nobody came, and with `bad-rendezvous` at once when nobody
- * ever can.
+ * Rejects with the code `timeout` if no server came in time, and at once with `bad-rendezvous` if the
+ * rendezvous can never work.
  */
 export function connect(options: ConnectOptions): Promise<Channel>;
 
-/** Meets the server at the rendezvous in the environment, IPC_CHANNEL_IN and IPC_CHANNEL_OUT. */
+/** Connects to the server that IPC_CHANNEL_IN and IPC_CHANNEL_OUT in the environment name. */
 export function connectFromEnv(options?: Options): Promise<Channel>;
 
 /** A connected channel. `connect` and `connectFromEnv` make it. */
@@ -63,7 +69,7 @@ export class Channel implements AsyncIterable<Buffer> {
   private constructor();
 
   /**
-   * How the session ended; null while there is something to read or to wait for. Never changes once set.
+   * How the session ended; null until every message is read and the end has come. Never changes once set.
    */
   readonly endReason: EndReason | null;
 
@@ -71,27 +77,29 @@ export class Channel implements AsyncIterable<Buffer> {
    * The next message, or null at an end without an error (`clean`, `eof`, `local`). Any number of
    * reads may wait; each message goes to exactly one. An aborted read takes no message.
    *
-   * Rejects with `truncated`, `reset` or `too-large`, each time again.
+   * Rejects with `truncated`, `reset` or `too-large`; so does every later read.
    */
   read(options?: CallOptions): Promise<Buffer | null>;
 
   /**
-   * Sends one message. Resolves when the kernel has taken all of it: then the memory may be used
-   * again. Until then it must not change. Frames go out in the order of the calls.
+   * Sends one message. Resolves when the kernel has taken all of it. Until then the memory of the
+   * message must not change; afterwards it may be used again. Frames go out in the order of the calls.
    *
-   * An abort before the kernel was given any of it takes the message back; later it only ends the
-   * waiting, and the message goes out whole. The AbortError does not tell which of the two it was.
+   * An abort before the kernel was given any of the message takes it back. A later abort only ends the
+   * wait, and the message goes out whole. The AbortError does not say which of the two happened.
    *
-   * Rejects with `wrong-type` (a TypeError), `empty-message`, `message-too-large` and sends nothing;
-   * with `peer-gone`, `reset`, `too-large` or `closed` when nothing can be sent any more. So it is once
-   * the memory of a message was transferred, or made smaller, while a part of it was out.
+   * Rejects with `wrong-type` (a TypeError), `empty-message` or `message-too-large` if the message is
+   * refused; the channel stays usable. Rejects with `peer-gone`, `reset`, `too-large` or `closed` if
+   * nothing can be sent any more. That is also so if the memory of a message is transferred or shrunk
+   * when a part of the message has been sent.
    */
   write(message: NodeJS.ArrayBufferView | ArrayBuffer, options?: CallOptions): Promise<void>;
 
   /**
-   * Sends what was written, then the close frame, waits until the peer has taken it or has taken
-   * nothing for `linger`, and frees everything. Never rejects; may be called at any time and any number of times. A read
-   * that waits gets null; a write that could not be completed gets `closed`.
+   * Sends what was written and then the close frame, waits until the peer has taken all of it or has
+   * taken nothing for `linger`, and frees everything. Never rejects, and may be called at any time and
+   * any number of times. A waiting read resolves to null; a write that could not be completed rejects
+   * with `closed`.
    */
   close(): Promise<void>;
 
@@ -108,14 +116,14 @@ export class Channel implements AsyncIterable<Buffer> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What goes wrong in a channel. */
+/** The error of a channel; `code` says which. */
 export class IPCChannelError extends Error {
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown });
   readonly name: 'IPCChannelError';
   readonly code: ErrorCode;
 }
 
-/** Something that is not bytes was given to write. */
+/** The message of a write is not bytes. */
 export class WrongTypeError extends TypeError {
   constructor(message: string);
   readonly code: 'wrong-type';

@@ -1,5 +1,5 @@
-// This client as a testee of the conformance suite: it does what it is told on its standard input
-// (../spec/conformance.md, "Control language"). Of the repository only, not of the package.
+// This client as a testee of the conformance suite: it carries out the requests on its standard input
+// (../spec/conformance.md, "Control language"). Part of the repository only, not of the package.
 //
 //   ipc-channel conformance -- node js-client/testee.js
 import { createHash } from 'node:crypto';
@@ -110,7 +110,7 @@ class Testee {
     return {};
   }
 
-  /** Calls off a connect that waits. */
+  /** Cancels a connect that waits. */
   async #close() {
     const connecting = this.#underWay.get(this.#connecting ?? Number.NaN);
     connecting?.controller.abort();
@@ -193,7 +193,7 @@ async function write(channel, { pattern, sizes, count = sizes.length }, signal) 
 /** @type {(error: unknown) => Answer} */
 function failureOf(error) {
   if (error instanceof AbortError) return { error: 'cancelled' };
-  // Without a code it is a fault of this program, which ends it.
+  // An error without a code is a bug of this program, and ends it.
   if (!(error instanceof Error && 'code' in error)) throw error;
   return { error: error.code, text: error.message };
 }

@@ -1,7 +1,4 @@
-"""What the tests share: the event loops they run on, transports and roles.
-
-The loops are asyncio's own, the same in debug mode, and uvloop.
-"""
+"""What the tests share: the event loops they run on, transports and roles."""
 
 from __future__ import annotations
 
@@ -10,6 +7,9 @@ import functools
 import gc
 import logging
 import os
+import re
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Protocol, Unpack
 
 import pytest
-import uvloop
 from hypothesis import HealthCheck, settings
 
 import descriptors
 import dispositions
+import loops
 import raw
+import wine
 from ipc_channel import IPCChannelClient
 from ipc_channel.options import Options
+from named_tests import ROOT, files_of
+from on_windows.selection import reasons_to_skip
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile(
@@ -36,21 +39,48 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 def pytest_configure() -> None:
     dispositions.unblock()
-
-
-def _debug_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_debug(True)
-    loop.slow_callback_duration = 60  # a slow machine is no fault
-    return loop
+    if wine.IS_WINE:
+        wine.open_nul_again()
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {
-        "asyncio": asyncio.new_event_loop,
-        "debug": _debug_loop,
-        "uvloop": uvloop.new_event_loop,
-    }
+    return dict(loops.ALL)
+
+
+# Where readiness is waited for in every way; elsewhere the kind of loop makes no difference.
+_WATCHING = {
+    *files_of("aio/cancellation", "aio/close", "aio/endpoint", "aio/receiver", "aio/se"),
+    *files_of("aio/stream", "transports/streams", "transports/connect_races"),
+    *files_of("transports/tcp_listener_loops", "transports/tcp_listener_strangers"),
+    *files_of("transports/tcp_socket", "transports/unix_socket"),
+}
+
+
+# The loop of blocking channels has no streams of asyncio, no subprocesses and no sock_connect.
+_BEYOND_CALLER = {
+    *files_of("transports/streams", "aio/selector_thread"),
+    "test_never_connected_to_itself",
+    "test_a_stranger_that_comes_late_notices_too",
+}
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    """Whether a test is for one of the last two loops, but does not wait for descriptors."""
+    special = {"thread", "caller"} & set(re.split(r"[\[\]-]", item.name))
+    file, name = item.path.relative_to(ROOT).as_posix(), item.name.partition("[")[0]
+    return bool(special) and (
+        file not in _WATCHING
+        or ("caller" in special and bool({file, name} & _BEYOND_CALLER))
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = set(filter(_is_left_out, items))
+    items[:] = [item for item in items if item not in left_out]
+    for item in items if sys.platform == "win32" else ():
+        for reason in reasons_to_skip(item.nodeid, wine=wine.IS_WINE):
+            item.add_marker(pytest.mark.skip(reason))
+    config.hook.pytest_deselected(items=list(left_out))
 
 
 @pytest.fixture
@@ -58,6 +88,23 @@ def many_descriptors() -> Iterator[None]:
     """Have as many as a service with hundreds of channels has."""
     with descriptors.many_descriptors():
         yield
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary directory of a short path, in which processes of other users find files.
+
+    That of pytest is closed to them.
+    """
+    directory = Path(tempfile.mkdtemp(dir="/tmp"))
+    directory.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    yield directory
+    if list(directory.glob("ipc-channel-*")):
+        gc.collect()
+    left = list(directory.glob("ipc-channel-*"))
+    shutil.rmtree(directory)
+    assert left == []
 
 
 @pytest.fixture(params=raw.TRANSPORTS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import uvloop
+if sys.platform != "win32":
+    import uvloop
 
 
 class Counting:
@@ -74,5 +76,6 @@ def debugging() -> Any:
 LOOPS = {
     "asyncio": counting(asyncio.SelectorEventLoop),
     "debug": debugging,
-    "uvloop": counting(uvloop.Loop),
 }
+if sys.platform != "win32":
+    LOOPS["uvloop"] = counting(uvloop.Loop)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 
 _DEFAULTS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD")
@@ -24,6 +25,8 @@ def restore() -> None:
 
 def unblock() -> None:
     """Let every signal through, and have the exit status of children."""
+    if sys.platform == "win32":
+        return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -31,6 +34,9 @@ def unblock() -> None:
 @contextlib.contextmanager
 def without_sigpipe() -> Iterator[None]:
     """Ignore SIGPIPE, as Python does from the start: asyncio's own streams count on that."""
+    if sys.platform == "win32":
+        yield
+        return
     before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         yield

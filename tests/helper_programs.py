@@ -34,14 +34,14 @@ os.write(w, b"\\0\\0\\0\\4deaf")
 while True: time.sleep(1000)
 """
 
-
+# Sleeps briefly: Python calls a handler after a sleep that began just after the signal.
 _FORK = """
 import _signal, time
 r2, w2 = os.pipe()
 if os.fork() == 0:
 {child}
     os.write(w2, b".")
-    while True: time.sleep(1000)
+    while True: time.sleep(0.05)
 os.read(r2, 1)
 """
 

@@ -16,7 +16,7 @@ from raw import eventually
 
 
 def has_writer(fd: int) -> bool:
-    """Whether somebody has the pipe ``fd`` open for writing."""
+    """Whether a process has the pipe ``fd`` open for writing."""
     try:
         return os.read(fd, 1) != b""
     except BlockingIOError:
@@ -42,7 +42,7 @@ async def check_session(server: PosixNamedPipeChannel, client: IPCChannelClient)
 
 
 async def until_read(path: str) -> None:
-    """Wait until somebody has opened the pipe at ``path`` for reading."""
+    """Wait until a process has opened the pipe at ``path`` for reading."""
 
     def is_read() -> bool:
         try:

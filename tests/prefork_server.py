@@ -3,12 +3,13 @@
     prefork_server.py TRANSPORT COMMAND...
 
 Each worker talks to a helper of its own, and tries what the master has loaded: a
-channel that the master uses, and one that nobody has used. The master adds up.
+channel that the master uses, and one that no process has used. The master adds up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import warnings
@@ -76,5 +77,7 @@ async def lead() -> None:
     await unused.channel.close()
 
 
+# A slow machine is no fault, of which asyncio tells in development mode.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks
 asyncio.run(lead())

@@ -22,7 +22,7 @@ def child_of(pid: int) -> int:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process runs; one that nobody has reaped yet does not."""
+    """Whether a process is running; one that has ended but is not reaped yet is not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

@@ -10,8 +10,11 @@ import contextlib
 import os
 import random
 import select
+import shutil
 import signal
 import socket
+import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -28,7 +31,7 @@ from ipc_channel.options import Options
 
 __all__ = ["CLOSE", "frame"]  # beside what is made here
 
-TRANSPORTS = ("named_pipe", "tcp")
+TRANSPORTS = ("tcp",) if sys.platform == "win32" else ("named_pipe", "unix", "tcp")
 ROLES = ("server", "client")
 PATIENCE = float(os.environ.get("PATIENCE", "60"))
 """Seconds after which something that should happen is taken not to."""
@@ -47,31 +50,32 @@ def _write(fd: int, data: bytes | memoryview) -> int:
 
 
 class Raw(RawPeer):
-    """A raw peer whose calls block."""
+    """A raw peer with blocking calls."""
 
     def __init__(self, in_fd: int, out_fd: int, sock: socket.socket | None = None) -> None:
         if sock is not None:
             # Or else the system lets it grow with what is read, to 32 MiB and more, and
             # nothing that a test sends is too much.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)
+            if sys.platform == "win32":  # as connect_to, after an accept
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(in_fd, out_fd, sock)
-        for fd in (in_fd, out_fd):
-            os.set_blocking(fd, True)
+        self._set_blocking(True)
 
     def send(self, data: bytes) -> None:
         """Write all of ``data``, blocking."""
         view = memoryview(data)
         while view:
-            view = view[_write(self.out_fd, view) :]
+            view = view[self._write(view) :]
 
     def fill(self) -> int:
         """Write NUL bytes until nothing more fits; return how many did."""
-        os.set_blocking(self.out_fd, False)
+        self._set_blocking(False)
         total = 0
         with contextlib.suppress(BlockingIOError):
             while True:
-                total += _write(self.out_fd, bytes(65536))
-        os.set_blocking(self.out_fd, True)
+                total += self._write(bytes(65536))
+        self._set_blocking(True)
         return total
 
     def can_read(self) -> bool:
@@ -84,7 +88,7 @@ class Raw(RawPeer):
         while len(data) < size:
             ready, _, _ = select.select([self.in_fd], [], [], PATIENCE)
             assert ready, f"nothing came in {PATIENCE} s"
-            chunk = os.read(self.in_fd, min(size - len(data), 1 << 20))
+            chunk = self._read(min(size - len(data), 1 << 20))
             if not chunk:
                 break
             data += chunk
@@ -116,17 +120,39 @@ class Raw(RawPeer):
         except ConnectionResetError:
             return True
 
+    def _set_blocking(self, blocking: bool) -> None:
+        if self.sock is not None:
+            self.sock.setblocking(blocking)
+        else:
+            os.set_blocking(self.in_fd, blocking)
+            os.set_blocking(self.out_fd, blocking)
+
+    def _read(self, size: int) -> bytes:
+        return os.read(self.in_fd, size) if self.sock is None else self.sock.recv(size)
+
+    def _write(self, data: bytes | memoryview) -> int:
+        if self.sock is not None:
+            return self.sock.send(data, getattr(socket, "MSG_NOSIGNAL", 0))
+        return _write(self.out_fd, data)
+
 
 def is_pipe(path: str) -> bool:
     return path.startswith("/")
 
 
+def is_unix(path: str) -> bool:
+    return path.startswith("unix:")
+
+
 def dial(in_path: str, out_path: str, order: str = "rw") -> Raw:
     """Connect as a raw client, opening pipes in ``order``, blocking."""
+    if is_unix(in_path):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(in_path.removeprefix("unix:"))
+        return Raw(sock.fileno(), sock.fileno(), sock)
     if not is_pipe(in_path):
         host, _, port = in_path.rpartition(":")
-        sock = socket.create_connection((host or "127.0.0.1", int(port)), PATIENCE)
-        sock.settimeout(None)
+        sock = connect_to((host or "127.0.0.1", int(port)))
         return Raw(sock.fileno(), sock.fileno(), sock)
     fds = {}
     for direction in order:
@@ -135,6 +161,18 @@ def dial(in_path: str, out_path: str, order: str = "rw") -> Raw:
         else:
             fds["w"] = os.open(out_path, os.O_WRONLY)
     return Raw(fds["r"], fds["w"])
+
+
+def connect_to(address: tuple[str, int]) -> socket.socket:
+    """Return a connected socket, which was used so that Wine knows its process."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    try:
+        sock.connect(address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def open_nonblocking(path: str, mode: int) -> int:
@@ -158,13 +196,20 @@ def dial_nonblocking(in_path: str, out_path: str, order: str = "rw") -> Raw:
 
 
 class Rendezvous:
-    """A raw server's rendezvous: two pipes in ``directory``, or a listening socket."""
+    """A raw server's rendezvous: two pipes or a socket in ``directory``, or a port."""
 
     def __init__(self, transport: str, directory: Path) -> None:
         self.listener: socket.socket | None = None
+        self._place: Path | None = None
         if transport == "tcp":
             self.listener = socket.create_server(("127.0.0.1", 0))
             self.in_path = self.out_path = str(self.listener.getsockname()[1])
+        elif transport == "unix":
+            self._place = Path(tempfile.mkdtemp(dir="/tmp"))  # short enough for a name
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(str(self._place / "socket"))
+            self.listener.listen()
+            self.in_path = self.out_path = f"unix:{self._place / 'socket'}"
         else:
             self.in_path, self.out_path = str(directory / "in"), str(directory / "out")
             os.mkfifo(self.in_path)
@@ -181,6 +226,8 @@ class Rendezvous:
     def close(self) -> None:
         if self.listener is not None:
             self.listener.close()
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager
@@ -223,16 +270,19 @@ async def meet(server: IPCChannel) -> Raw:
 
 
 def make(role: str, transport: Any, directory: Path, **options: Any) -> IPCChannelClient:
-    """Make a channel that nobody will connect to."""
+    """Make a channel to which no peer will connect."""
     if role == "server":
         return make_ipc_channel(transport=transport, **options)
     if transport == "tcp":
-        return make_ipc_channel_client("1", "1", **options)  # nobody listens on port 1
+        return make_ipc_channel_client("1", "1", **options)  # no process listens on port 1
+    if transport == "unix":
+        path = f"unix:/tmp/{directory.name[-40:]}/none"  # short enough, and not there
+        return make_ipc_channel_client(path, path, **options)
     return make_ipc_channel_client(f"{directory}/in", f"{directory}/out", **options)
 
 
 def free_port() -> int:
-    """Return a port that is free, and that nobody gets by chance: not an ephemeral one."""
+    """Return a free port that no process gets by chance: not an ephemeral one."""
     while True:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", random.randrange(10_000, 30_000)))

@@ -77,7 +77,7 @@ def vector_cases() -> Cases:
 
 
 def suite_cases() -> Cases:
-    """Return each conformance case, which may be one of two transports, by its id."""
+    """Return each conformance case, which may run over several transports, by its id."""
     found: dict[str, list[str]] = {}
     for case in CATALOGUE:
         told = found.setdefault(case.id, [])
@@ -173,7 +173,11 @@ def problems() -> list[str]:
     return [
         *(f"no case checks {one}" for one in known if one not in cited),
         *(f"a case checks {one!r}, which does not exist" for one in cited - set(known)),
-        *(f"{one} was given, and is gone" for one in set(registered()) - set(ids())),
+        *(
+            f"{one} was given, and is gone"
+            for one in set(registered()) - set(ids()) - retired()
+        ),
+        *(f"{one} is retired, and in use" for one in retired() & set(ids())),
         *(f"{one} is not in {REGISTER.name}" for one in set(ids()) - set(registered())),
         *(
             f"{one} does not say what it covers"
@@ -203,7 +207,16 @@ def ids() -> list[str]:
 
 def registered() -> list[str]:
     """Return all ids that were ever given."""
-    return REGISTER.read_text("utf-8").split() if REGISTER.exists() else []
+    return [line.split()[0] for line in _lines()]
+
+
+def retired() -> set[str]:
+    """Return the ids that are in use no more; the register says why."""
+    return {line.split()[0] for line in _lines() if len(line.split()) > 1}
+
+
+def _lines() -> list[str]:
+    return REGISTER.read_text("utf-8").splitlines() if REGISTER.exists() else []
 
 
 def table() -> str:
@@ -257,6 +270,6 @@ def page_with_table() -> str:
 
 if __name__ == "__main__":
     new = [one for one in ids() if one not in registered()]
-    REGISTER.write_text("".join(f"{one}\n" for one in [*registered(), *new]), "utf-8")
+    REGISTER.write_text("".join(f"{one}\n" for one in [*_lines(), *new]), "utf-8")
     PAGE.write_text(page_with_table(), "utf-8")
     raise SystemExit("\n".join(problems()) or 0)

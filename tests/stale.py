@@ -6,13 +6,13 @@ import os
 import tempfile
 from pathlib import Path
 
-from ipc_channel.transports import private_directory
+from ipc_channel.transports import locked_directory
 from ipc_channel.transports.private_directory import PrivateDirectory
 
 
 def sweep() -> None:
     """Do what the first channel of a process does as it is made."""
-    private_directory._next_sweep.clear()
+    locked_directory._next_sweep.clear()
     PrivateDirectory().remove()
 
 

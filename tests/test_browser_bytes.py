@@ -43,8 +43,8 @@ async def test_what_the_server_makes_of_it(first: bytes, limit: int) -> None:
         with pytest.raises(FrameTooLargeError):
             await server.read()
     else:
-        receiver = server._session.receiver  # type: ignore[attr-defined]  # looks inside
-        await eventually(lambda: receiver._decoder.payload is not None)
+        receiver = server.session.receiver  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: receiver.decoder.payload is not None)
         assert server.end_reason is None, "the browser holds the session"
     browser.close()
     await server.close()

@@ -22,8 +22,9 @@ in_path, out_path, wire = sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])
 if in_path.startswith("/"):
     fd, out = os.open(in_path, os.O_RDONLY), os.open(out_path, os.O_WRONLY)
 else:
-    sock = socket.socket()
-    sock.connect(("127.0.0.1", int(in_path)))
+    unix = in_path.startswith("unix:")
+    sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+    sock.connect(in_path[5:] if unix else ("127.0.0.1", int(in_path)))
     fd = out = sock.fileno()
 while wire:
     wire = wire[os.write(out, wire):]

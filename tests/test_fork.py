@@ -83,7 +83,7 @@ async def test_a_child_cannot_use_a_connected_channel(
 ) -> None:
     async with raw.connected(transport, role, tmp_path) as (ours, peer):
         peer.send(frame(b"for the parent"))
-        await raw.eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
+        await raw.eventually(lambda: ours.session.queued == 1)  # type: ignore[attr-defined]  # looks inside
         try_in_a_child(ours)
         assert await ours.read() == b"for the parent"
         await works(ours, peer)

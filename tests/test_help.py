@@ -1,4 +1,4 @@
-"""What somebody sees who asks the package about itself."""
+"""What ``help`` and ``dir`` show of the package."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ PACKAGE = Path(ipc_channel.__file__).parent
 LAYERS = (
     ("introspection",),
     ("errors",),
+    ("windows",),
     ("fork", "log", "users"),
     ("channel",),
     ("protocol",),
@@ -24,6 +25,7 @@ LAYERS = (
     ("transports",),
     ("factory",),
     ("helper",),
+    ("sync",),
     ("__init__",),
     ("conformance",),
     ("cli",),

@@ -27,9 +27,19 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"linger": -1}, "is -1, not within 0 and 1000000000 seconds"),
     ({"logger": "root"}, "not str; use logging.getLogger(name)"),
     ({"loop": 3}, "not int; leave it out for the running one"),
-    ({"transport": "unknown"}, "'unknown', not 'named_pipe' or 'tcp'; leave it out"),
-    ({"transport": "tcp", "allowed_users": 1000}, "such as [1000], not 1000; pwd.getpwnam"),
-    ({"transport": "named_pipe", "allowed_users": [1]}, "needs transport='tcp'"),
+    (
+        {"transport": "unknown"},
+        "'unknown', not 'named_pipe' or 'unix' or 'tcp'; leave it out",
+    ),
+    (
+        {"transport": "tcp", "allowed_users": 1000},
+        "such as [1000] or ['www-data'], not 1000",
+    ),
+    ({"transport": "named_pipe", "allowed_users": [1]}, "needs transport='unix' or 'tcp'"),
+    ({"transport": "unix", "allowed_users": ["x y"]}, "'x y', which is no user of this"),
+    ({"transport": "unix", "mode": 0o600}, "at a path of your choice: give path="),
+    ({"transport": "unix", "path": "x", "mode": 0o66}, "cannot connect; add 0o600"),
+    ({"transport": "tcp", "path": "x"}, "path needs transport='unix', not 'tcp'"),
 ]
 
 
@@ -104,7 +114,7 @@ HELPERS: list[tuple[dict[str, Any], str]] = [
     ({"grace": None}, "grace is a number of seconds, an int or a float, not NoneType"),
     ({"grace": float("nan")}, "grace is nan, not within 0 and 1000000000 seconds"),
     ({"process_group": 1}, "process_group is True or False, not int"),
-    ({"channel": None}, "not NoneType; pass what make_ipc_channel() returns"),
+    ({"channel": 5000}, "not int; pass what make_ipc_channel() returns"),
     ({"channel": make_ipc_channel}, "not function; pass what make_ipc_channel() returns"),
 ]
 
@@ -119,7 +129,7 @@ async def test_arguments_of_a_helper(options: dict[str, Any], said: str) -> None
 
 
 class _Server:
-    """A server that is closed in the end, and waits for nobody."""
+    """A server without a helper, which is closed in the end."""
 
     async def __aenter__(self) -> Any:
         self._channel = make_ipc_channel(transport="tcp")
@@ -159,12 +169,13 @@ async def test_nobody_came_over_tcp() -> None:
         assert isinstance(missed, ConnectTimeoutError)
         port = server.in_path
         assert str(missed).endswith(
-            f"no client came; check that it runs, and that both of its paths are '{port}'"
+            "no client connected; check that it is running, and that both of its paths are"
+            f" '{port}'"
         )
     client = make_ipc_channel_client(port, port)
     assert not await client.connect(0)
     assert str(client.last_exception).endswith(
-        "refused; check that the service runs, and that both paths are its in_path"
+        "refused; check that the service is running, and that both paths are its in_path"
     )
     await client.close()
 
@@ -194,7 +205,7 @@ def test_an_option_that_does_not_exist(name: str, advice: str) -> None:
 
 @pytest.mark.parametrize("transport", [["tcp"], {}, 5])
 def test_a_transport_is_a_name(transport: Any) -> None:
-    with pytest.raises(ValueError, match="not 'named_pipe' or 'tcp'"):
+    with pytest.raises(ValueError, match="not 'named_pipe' or 'unix' or 'tcp'"):
         make_ipc_channel(transport=transport)
 
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,17 @@ def program(language: str, having: str) -> str:
 def place(tmp_path: Path) -> Path:
     """A directory with the programs under the names that README.md gives them."""
     for name, language, having in (
-        ("service.py", "python", '[sys.executable, "echo.py"]'),
-        ("echo.py", "python", "from_environment"),
+        (
+            "service.py",
+            "python",
+            "import asyncio\nimport sys\n\nfrom ipc_channel import Helper\n",
+        ),
+        ("echo.py", "python", "async for message in channel:\n            await channel.w"),
+        ("blocking.py", "python", "from ipc_channel.sync import Helper"),
+        ("blocking_echo.py", "python", "from ipc_channel.sync import from_environment"),
         ("restart.py", "python", "print_all"),
         ("server.py", "python", "create_subprocess_exec"),
+        ("fixed.py", "python", "helper.sock"),
         ("echo.go", "go", "package main"),
         ("echo.mjs", "js", "connectFromEnv"),
     ):
@@ -70,9 +78,21 @@ def run(place: Path, *command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["service.py", "server.py"])
+@pytest.mark.parametrize("name", ["service.py", "server.py", "blocking.py"])
 def test_services(place: Path, name: str) -> None:
     assert run(place, sys.executable, name) == "b'hello'\n"
+
+
+def test_a_helper_that_something_else_starts(place: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # tmp_path is too long
+        path = f"{short}/helper.sock"
+        text = (place / "fixed.py").read_text().replace("/run/app/helper.sock", path)
+        (place / "fixed.py").write_text(text.replace('"worker"', '"root"'))
+        (variables,) = re.findall(r"^export (IPC_CHANNEL_IN=.*)$", README, re.MULTILINE)
+        variables = variables.replace("/run/app/helper.sock", path)
+        helper = f"{variables} {shlex.quote(sys.executable)} echo.py"
+        both = f"{helper} & {shlex.quote(sys.executable)} fixed.py && wait $!"
+        assert run(place, "sh", "-c", both) == "b'hello'\n"
 
 
 def test_a_helper_that_crashes_is_restarted(place: Path) -> None:
@@ -101,6 +121,18 @@ def serve_with(place: Path, *helper: str) -> str:
     asked = '[sys.executable, "echo.py"]'
     (place / "service.py").write_text(service.replace(asked, repr(list(helper))))
     return run(place, sys.executable, "service.py")
+
+
+@pytest.mark.parametrize(
+    "helper",
+    [
+        "blocking_echo.py",
+        str(ROOT / "python/examples/echo.py"),
+        str(ROOT / "python/examples/echo_blocking.py"),
+    ],
+)
+def test_python(place: Path, helper: str) -> None:
+    assert serve_with(place, sys.executable, helper) == "b'hello'\n"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")

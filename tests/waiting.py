@@ -1,13 +1,16 @@
-"""Moments that tests wait for, of which a channel tells nobody."""
+"""Moments that tests wait for and that a channel does not report."""
 
 from __future__ import annotations
 
 import asyncio
 import select
+import sys
 from typing import Any
 
 from ipc_channel import IPCChannelClient
 from raw import eventually
+
+INPUT, ROOM = 1, 4  # POLLIN and POLLOUT, which Windows has not
 
 
 async def until_blocked(channel: IPCChannelClient) -> None:
@@ -15,9 +18,7 @@ async def until_blocked(channel: IPCChannelClient) -> None:
     session = _session_of(channel)
 
     def is_blocked() -> bool:
-        return bool(session.sender.queued) and not _is_ready(
-            session._stream.out_fd(), select.POLLOUT
-        )
+        return bool(session.sender.size) and not is_ready(session.stream.out_fd(), ROOM)
 
     await eventually(is_blocked)
 
@@ -25,7 +26,7 @@ async def until_blocked(channel: IPCChannelClient) -> None:
 async def until_taken(channel: IPCChannelClient) -> None:
     """Wait until ``channel`` has read all that the peer has sent."""
     session = _session_of(channel)
-    await eventually(lambda: not _is_ready(session._stream.in_fd(), select.POLLIN))
+    await eventually(lambda: not is_ready(session.stream.in_fd(), INPUT))
 
 
 async def until_closing(channel: IPCChannelClient) -> None:
@@ -50,11 +51,14 @@ def _waits(task: Any) -> bool:
 
 
 def _session_of(channel: Any) -> Any:
-    assert channel._session is not None
-    return channel._session
+    assert channel.session is not None
+    return channel.session
 
 
-def _is_ready(fd: int, events: int) -> bool:
+def is_ready(fd: int, events: int) -> bool:
+    if sys.platform == "win32":
+        watched = [[fd] if events == one else [] for one in (INPUT, ROOM)]
+        return any(select.select(*watched, [], 0))
     poll = select.poll()
     poll.register(fd, events)
     return bool(poll.poll(0))

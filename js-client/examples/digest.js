@@ -10,7 +10,7 @@ function answer(message) {
   return Buffer.from(createHash('sha256').update(message).digest('hex'), 'ascii');
 }
 
-// SIGINT and SIGTERM let the message in hand be answered; a second one ends the program at once.
+// SIGINT and SIGTERM let the message in hand be answered; a second signal ends the program at once.
 const stopping = new AbortController();
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM']);
 for (const name of SIGNALS) process.on(name, stop);

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 
 import { connectFromEnv } from 'ipc-channel';
 
-// SIGINT and SIGTERM let the message in hand be answered; a second one ends the program at once.
+// SIGINT and SIGTERM let the message in hand be answered; a second signal ends the program at once.
 const stopping = new AbortController();
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM']);
 for (const name of SIGNALS) process.on(name, stop);

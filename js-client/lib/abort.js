@@ -1,8 +1,8 @@
 import { AbortError } from './errors.js';
 
 /**
- * The calls that wait on each signal. They share one listener: Node takes eleven on one signal for
- * a leak, and says so on stderr.
+ * The calls that wait on each signal. They share one listener: Node takes eleven listeners on a signal
+ * for a leak, and warns on stderr.
  *
  * @type {WeakMap<AbortSignal, {calls: Set<() => void>, stop: () => void}>}
  */
@@ -14,8 +14,8 @@ export function throwIfAborted(signal) {
 }
 
 /**
- * Calls `listener` with an AbortError once `signal` aborts. Returns what takes the listener off
- * again: a signal may live as long as the program, and must not collect one listener per call.
+ * Calls `listener` with an AbortError once `signal` aborts. Returns a function that removes the
+ * listener again: a signal may live as long as the program, and must not collect a listener per call.
  *
  * @param {AbortSignal | undefined} signal
  * @param {(error: AbortError) => void} listener
@@ -62,8 +62,8 @@ function reasonOf(signal) {
 }
 
 /**
- * As Node does with a listener that throws: a signal that the caller implements must not end our
- * work half way, where messages could get lost.
+ * Throws in a later turn, as Node does when a listener throws: a signal that the caller implements must
+ * not interrupt our work half way, where messages could get lost.
  *
  * @param {unknown} error
  */

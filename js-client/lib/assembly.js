@@ -1,12 +1,12 @@
-// A header may promise 4 GiB and be followed by nothing, so it alone makes us take no more than this.
+// A header may announce 4 GiB that never come, so a header alone makes us allocate no more than this.
 const FIRST_SIZE = 1024 * 1024;
 
 /**
  * Puts together a payload that arrives in several chunks.
  *
- * Up to 1 MiB the payload gets its own buffer at once. A larger one gets it when the first MiB has
- * arrived, which is then copied: so a message takes its size once, and 1 MiB for a moment. The kernel
- * gives memory to a large buffer as it is filled; until then it is address space.
+ * A payload of up to 1 MiB gets its own buffer at once. A larger payload gets it when its first MiB has
+ * arrived, which is then copied. So a message takes memory of its size, and 1 MiB more for a moment. The
+ * kernel gives memory to a large buffer only as it is filled; until then it is address space.
  */
 export class Assembly {
   #buffer;

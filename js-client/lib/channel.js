@@ -13,7 +13,7 @@ export class Channel {
 
   /**
    * @param {Session} session
-   * @param {object} rendezvous where it was met, for people to read
+   * @param {object} rendezvous what `console.log` shows of it
    */
   constructor(session, rendezvous) {
     if (!(session instanceof Session)) {
@@ -24,7 +24,7 @@ export class Channel {
   }
 
   /**
-   * How the session ended, or null while there is something to read or to wait for.
+   * How the session ended, or null until every message is read and the end has come.
    *
    * @returns {import('./end.js').EndReason | null}
    */
@@ -88,12 +88,12 @@ export class Channel {
    */
   [Symbol.asyncIterator]() {
     const leaving = new AbortController();
-    setMaxListeners(0, leaving.signal); // one for each `next` that waits
+    setMaxListeners(0, leaving.signal); // a listener for each `next` that waits
     const read = () => this.#session.read(leaving.signal);
     return {
       async next() {
         const value = await read().catch((error) => {
-          if (leaving.signal.aborted) return null; // it takes no message any more
+          if (leaving.signal.aborted) return null; // the loop was left while this read waited
           throw error;
         });
         return value === null ? { done: true, value: undefined } : { done: false, value };

@@ -6,22 +6,23 @@ import { startTimer } from './timer.js';
  * @typedef {import('./transports.js').Transport} Transport
  */
 
-// After the peer's close frame nothing should come; a peer that is about to end its stream does so
-// within this time. In milliseconds.
+// How long close waits, after the peer's close frame and its last byte, for the peer to end its stream.
+// In milliseconds.
 const QUIET = 50;
-// How often close looks whether the kernel has taken any output, of which a batch may take several lingers.
+// How often close looks whether the kernel has taken more output: a batch may take longer than the linger.
+// In milliseconds.
 const LOOK = 20;
 
 /**
- * What a close waits for: that the output is sent and, over some transports, the input drained; or the
- * linger.
+ * What a close waits for: until the output is sent and, over some transports, the input is drained, or
+ * until the linger is over.
  */
 export class Closing {
   #drains;
   #stream;
   #linger;
   #peerHasClosed;
-  /** @type {Timer | null} the linger of a close that waits, anew whenever the kernel takes output */
+  /** @type {Timer | null} the linger of a close that waits; restarts whenever the kernel takes output */
   #lingering = null;
   /** @type {Timer | null} the silence that close waits for */
   #quiet = null;
@@ -52,7 +53,7 @@ export class Closing {
     this.#lingering?.restart();
   }
 
-  /** Input has come, and was dropped. Silence counts only after the peer's close frame. */
+  /** Input has come and was dropped. The silence counts from here, but only after the peer's close frame. */
   onInput() {
     if (this.#resolveQuiet === null || !this.#peerHasClosed()) return;
     this.#quiet?.cancel();
@@ -62,7 +63,7 @@ export class Closing {
   }
 
   /**
-   * Silence is reason to leave only if the peer's kernel has acknowledged all output (SES-63).
+   * Silence ends the drain only if the peer's kernel has acknowledged all output (SES-63).
    *
    * @param {Timer} quiet
    */
@@ -73,7 +74,7 @@ export class Closing {
     else this.onInput();
   }
 
-  /** The peer will send nothing more; perhaps long before the close. */
+  /** The peer will send nothing more. This may come long before the close. */
   onInputEnd() {
     this.#resolveInputEnded();
   }
@@ -95,7 +96,7 @@ export class Closing {
   }
 
   /**
-   * Lets the linger begin anew whenever the kernel has taken output.
+   * Restarts the linger whenever the kernel has taken output.
    *
    * @param {Timer} linger
    */
@@ -109,7 +110,7 @@ export class Closing {
   }
 
   /**
-   * Waits for the peer's end, or for its silence.
+   * Waits until the peer ends its direction or is silent, or the linger is over.
    *
    * @param {Timer} linger
    */

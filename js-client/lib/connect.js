@@ -6,7 +6,7 @@ import { Deadline } from './retry.js';
 import { Session } from './session.js';
 
 /**
- * Meets the server at the rendezvous given by `inPath` and `outPath`.
+ * Connects to the server at the rendezvous given by `inPath` and `outPath`.
  *
  * @param {import('../index.js').ConnectOptions} options
  * @returns {Promise<Channel>}
@@ -17,7 +17,7 @@ export async function connect(options) {
 }
 
 /**
- * Meets the server at the rendezvous that it left in IPC_CHANNEL_IN and IPC_CHANNEL_OUT.
+ * Connects to the server that IPC_CHANNEL_IN and IPC_CHANNEL_OUT name.
  *
  * @param {import('../index.js').Options} [options]
  * @returns {Promise<Channel>}
@@ -33,10 +33,11 @@ export async function connectFromEnv(options = {}) {
  * @param {unknown} outPath
  * @param {ReturnType<typeof checkEnvOptions>} settings
  */
-async function meet(inPath, outPath, { timeout, signal, maxMessageSize, linger }) {
+async function meet(inPath, outPath, settings) {
+  const { timeout, signal, maxMessageSize, linger, allowedUsers } = settings;
   const { transport, address } = parseRendezvous(inPath, outPath);
   throwIfAborted(signal);
-  const stream = await transport.dial(address, new Deadline(timeout), signal);
+  const stream = await transport.dial(address, new Deadline(timeout), signal, { allowedUsers });
   const session = new Session(transport, stream, { maxMessageSize, linger });
   return new Channel(session, address);
 }

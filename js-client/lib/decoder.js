@@ -7,9 +7,9 @@ import { HEADER_SIZE } from './frame.js';
 /**
  * Makes messages out of the bytes of one direction, in whatever chunks they arrive. No I/O.
  *
- * Each message is copied out of the chunk, once, to memory of its own. So the caller can read into one
- * buffer for ever, a message that the application keeps does not hold the whole chunk, and an application
- * that transfers one to a worker takes no other with it.
+ * Each message is copied out of the chunk, once, into memory of its own. So the caller can read into the
+ * same buffer again and again, a message that the application keeps does not hold the whole chunk, and an
+ * application that transfers a message to a worker takes no other message with it.
  */
 export class Decoder {
   #limit;
@@ -31,7 +31,7 @@ export class Decoder {
     return this.#end;
   }
 
-  /** Bytes of memory taken for a message that has not arrived whole. */
+  /** Bytes allocated for a message that has not arrived whole. */
   get allocated() {
     return this.#assembly?.allocated ?? 0;
   }
@@ -112,7 +112,7 @@ export class Decoder {
       const next = this.#assembly.take(chunk, offset);
       return [next, this.#assembly.complete ? this.#assembly.payload : null];
     } catch (error) {
-      // Only an allocation can fail here, and only under a limit that is larger than the memory.
+      // Only an allocation can fail here, and only if maxMessageSize is larger than the memory.
       this.#assembly = null;
       this.#end = doesNotFit(this.#length, error);
       return [chunk.length, null];

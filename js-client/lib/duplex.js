@@ -12,10 +12,10 @@ import { Duplex } from 'node:stream';
 export function duplexOver(session) {
   return new Duplex({
     objectMode: true,
-    // The session reads ahead by bytes; a second queue that counts messages would only blur that.
+    // The session limits by bytes how far it reads ahead; a second queue would add messages to that.
     readableHighWaterMark: 1,
     read() {
-      // A listener for 'data' that throws does so in push: without an end the stream would stand still.
+      // push throws if a listener for 'data' does. Destroy the stream then, or it would never go on.
       session
         .read(undefined)
         .then((message) => void this.push(message))
@@ -28,12 +28,12 @@ export function duplexOver(session) {
       const writes = [];
       for (const { chunk } of chunks) {
         writes.push(session.write(chunk, undefined));
-        if (!session.canSend(chunk)) break; // nothing may follow a message that is refused
+        if (!session.canSend(chunk)) break; // nothing may follow a refused message
       }
       Promise.all(writes).then(() => done(), done);
     },
     final(done) {
-      // A peer that has gone needs no close frame; a message that it did not get has failed already.
+      // A failure is no error here: a message that the peer did not get has failed already.
       session.sendCloseFrame().then(
         () => done(),
         () => done(),
@@ -41,7 +41,7 @@ export function duplexOver(session) {
     },
     destroy(error, done) {
       const closing = session.close();
-      // An error must not wait for a peer that takes nothing.
+      // Report an error at once, not only after the linger.
       if (error) done(error);
       else closing.then(() => done(null), done);
     },

@@ -2,7 +2,8 @@ import { IPCChannelError, systemCode } from './errors.js';
 import { DEFAULT_MAX_MESSAGE_SIZE } from './options.js';
 
 /**
- * What was being sent, or had been, as the session ended: lengths of messages, 0 if there was none.
+ * Lengths of messages when the session ended: of the large message that had been sent only in part, and of
+ * the last large message of which anything had been sent; 0 for none.
  *
  * @typedef {Readonly<{lengthUnderWay: number, lastLarge: number}>} Output
  */
@@ -43,7 +44,7 @@ export function truncated(seen, expected, part) {
  * @returns {InputEnd}
  */
 export function tooLarge(length, limit) {
-  const hint = 'set maxMessageSize at both ends if messages are to be so long';
+  const hint = 'raise maxMessageSize at both ends if the peer may send so much';
   const message = `frame of ${length} bytes exceeds the limit of ${limit}: ${hint}`;
   return { reason: 'too_large', error: new IPCChannelError('too-large', message) };
 }
@@ -54,7 +55,7 @@ export function tooLarge(length, limit) {
  * @returns {InputEnd}
  */
 export function doesNotFit(length, cause) {
-  const message = `frame of ${length} bytes does not fit into memory: set maxMessageSize lower`;
+  const message = `frame of ${length} bytes does not fit into memory: lower maxMessageSize`;
   return { reason: 'too_large', error: new IPCChannelError('too-large', message, { cause }) };
 }
 
@@ -86,19 +87,19 @@ export function closed(text = CLOSED, cause = undefined) {
 }
 
 /**
- * What to add to an error if the peer may have refused a message by its size: a peer whose limit is
- * smaller than ours ends its session at the header, and all that is seen here is that it has gone. It
- * resets a connection from which it has not read everything; and of a message over the default limit
- * that the kernel has taken it may have dropped the most.
+ * A hint for an error if the peer may have refused a message because of its size. A peer whose limit is
+ * smaller than ours ends its session at the header, and this end sees only that the peer has gone. If it
+ * exits without having read everything, its kernel resets the connection. If it closes its channel, it
+ * drops the rest of the message, which our kernel may have taken whole.
  *
  * @param {Output} output
  * @param {boolean} wasReset
  */
 function sizeHint({ lengthUnderWay, lastLarge }, wasReset) {
-  const hint = 'limit may be smaller: set maxMessageSize at both ends';
+  const hint = "if the peer's limit is smaller, raise maxMessageSize at both ends";
   if (lengthUnderWay > 0) {
-    return `; it stopped within a message of ${lengthUnderWay} bytes, and its ${hint}`;
+    return `; a message of ${lengthUnderWay} bytes was sent only in part: ${hint}`;
   }
   if (lastLarge === 0 || !(wasReset || lastLarge > DEFAULT_MAX_MESSAGE_SIZE)) return '';
-  return `; it may not have read a message of ${lastLarge} bytes, and its ${hint}`;
+  return `; a message of ${lastLarge} bytes may not have been read: ${hint}`;
 }

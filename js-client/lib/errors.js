@@ -4,11 +4,12 @@
  */
 
 /**
- * What goes wrong in a channel. Tell the cases apart by `code`:
+ * The error of a channel. `code` says what happened:
  *
- * - the peer's doing: `truncated`, `reset`, `too-large`, `peer-gone`
- * - our own: `closed`, `bad-rendezvous`, `empty-message`, `message-too-large`, `wrong-type`, `bad-option`
- * - nobody's: `timeout`
+ * - caused by the peer: `truncated`, `reset`, `too-large`, `peer-gone`
+ * - caused by this program: `closed`, `bad-rendezvous`, `empty-message`, `message-too-large`, `wrong-type`,
+ *   `bad-option`
+ * - no server came in time: `timeout`
  */
 export class IPCChannelError extends Error {
   /**
@@ -23,7 +24,7 @@ export class IPCChannelError extends Error {
   }
 }
 
-/** A TypeError, because that is what Node gives for an argument of the wrong type; with our code. */
+/** A TypeError, as Node's own functions throw for an argument of the wrong type, with our code. */
 export class WrongTypeError extends TypeError {
   /** @param {string} message */
   constructor(message) {

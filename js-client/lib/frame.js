@@ -20,7 +20,7 @@ export function payloadOf(message, maxMessageSize) {
     throw new IPCChannelError('empty-message', text);
   }
   if (payload.length > maxMessageSize) {
-    const hint = 'set maxMessageSize at both ends, or send it in parts';
+    const hint = 'raise maxMessageSize at both ends, or send the data in parts';
     const text = `message of ${payload.length} bytes exceeds the limit of ${maxMessageSize}: ${hint}`;
     throw new IPCChannelError('message-too-large', text);
   }
@@ -38,10 +38,10 @@ function bytesOf(message) {
     try {
       return new Uint8Array(message.buffer, message.byteOffset, message.byteLength);
     } catch {
-      throw lostMemory(); // a DataView over a buffer that was made smaller
+      throw lostMemory(); // a DataView over a buffer that was shrunk
     }
   }
-  // With a length: without, the view would grow with a buffer that can.
+  // With a length, or the view would grow with a resizable buffer.
   if (types.isArrayBuffer(message)) return new Uint8Array(message, 0, message.byteLength);
   throw new WrongTypeError(
     `a message must be a Buffer, a typed array, a DataView or an ArrayBuffer, not ${kindOf(message)}`,
@@ -49,11 +49,12 @@ function bytesOf(message) {
 }
 
 export function lostMemory() {
-  return new WrongTypeError('the memory of the message was transferred, or made smaller');
+  const text = 'the memory of the message was transferred or shrunk: keep it until write resolves';
+  return new WrongTypeError(text);
 }
 
 /**
- * `ArrayBuffer.prototype.detached` is younger than Node 20.
+ * Node 20 does not have `ArrayBuffer.prototype.detached` yet.
  *
  * @param {ArrayBuffer | ArrayBufferLike} buffer
  */

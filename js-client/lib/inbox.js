@@ -11,10 +11,10 @@ import { Queue } from './queue.js';
  * }} Reader
  */
 
-// How much is read ahead of the application. Above it the session stops reading, so the peer's
-// writes wait in turn.
+// How many bytes are read ahead of the application. Above that the session stops reading, and the peer
+// blocks in its writes.
 const READ_AHEAD = 1024 * 1024;
-// A Buffer of one byte costs some 200 bytes of memory; tiny messages must count for what they are.
+// A Buffer of 1 byte takes some 200 bytes of memory, so each message counts for this much more.
 const MESSAGE_OVERHEAD = 256;
 
 /** Messages that wait for a reader, or readers that wait for a message or for the end. */
@@ -27,9 +27,9 @@ export class Inbox {
   #changed;
 
   /**
-   * @param {Queue<Buffer>} messages those that no reader has taken
+   * @param {Queue<Buffer>} messages the messages that no reader has taken
    * @param {SessionState} state
-   * @param {() => void} changed called when a read begins or ceases to wait or a message was taken
+   * @param {() => void} changed called when a read begins or stops waiting, or has taken a message
    */
   constructor(messages, state, changed) {
     this.#messages = messages;
@@ -41,7 +41,7 @@ export class Inbox {
     return this.#cost >= READ_AHEAD;
   }
 
-  /** Whether so much was taken that reading is worth going on with. */
+  /** Whether the readers have taken enough for the session to go on reading. */
   get hasRoom() {
     return this.#cost < READ_AHEAD / 2;
   }
@@ -98,7 +98,7 @@ export class Inbox {
    */
   #wait(signal) {
     return new Promise((resolve, reject) => {
-      // First, since a signal that the caller implements may throw: no reader may be left behind then.
+      // First, because a signal that the caller implements may throw, and must leave no reader behind.
       const release = onAbort(signal, (error) => {
         this.#readers.delete(node);
         reject(error);

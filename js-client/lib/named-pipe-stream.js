@@ -11,12 +11,12 @@ import { Socket } from './socket.js';
  * @property {import('./path.js').Path} outPath
  * @property {PipeEnd} inEnd
  * @property {PipeEnd | null} outEnd null if the peer no longer reads there
- * @property {Buffer} initialData what was read from `inEnd` before
+ * @property {Buffer} initialData what was read from `inEnd` while connecting
  * @property {boolean} inEnded whether nothing can follow the initial data
  */
 
-// The longest time between two looks whether a peer that has not sent a byte is still there, after a
-// stray opener has closed the pipe that we read from. In milliseconds.
+// The longest pause between two looks for a peer that has not sent a byte, after a stray opener has closed
+// the pipe that we read. In milliseconds.
 const LONGEST_LOOK = 100;
 
 /**
@@ -83,12 +83,12 @@ export class NamedPipeStream {
     return this.#writer?.unsent ?? 0;
   }
 
-  /** Of a pipe the kernel does not say whether the peer has read what is in it. */
+  /** The kernel does not say whether the peer has read what is in a pipe. */
   async isAcknowledged() {
     return false;
   }
 
-  /** The close frame has said it; the descriptor stays, as it tells whether the peer still reads. */
+  /** Does nothing: the close frame has said it, and the open descriptor tells whether the peer still reads. */
   shutdown() {}
 
   abortWrite() {
@@ -99,7 +99,7 @@ export class NamedPipeStream {
   setReferenced(wanted) {
     this.#referenced = wanted;
     for (const socket of [this.#reader, this.#writer]) {
-      // A socket that has ended would wait for a connection, once more each time.
+      // On a destroyed socket, ref and unref would add a listener for 'connect' at each call.
       if (socket === null || socket.destroyed) continue;
       if (wanted) socket.ref();
       else socket.unref();
@@ -134,8 +134,9 @@ export class NamedPipeStream {
   }
 
   /**
-   * Every writer of the named pipe that we read has gone. Before the first byte that says little: a
-   * stray opener may have opened and closed it. Then the peer has left only if it no longer reads either.
+   * Every writer of the named pipe that we read has gone. Before the first byte that proves little: a
+   * stray opener may have opened and closed the pipe. Then the peer has left only if it no longer reads
+   * either.
    */
   #streamEnded() {
     if (this.#destroyed) return;
@@ -145,7 +146,7 @@ export class NamedPipeStream {
       if (gone || !this.#reopenIn()) this.#end();
       else this.#lookAfter(1);
     } catch (error) {
-      // No descriptor is left to go on with. That is no end of the peer's.
+      // No descriptor is left to open the pipe anew. That is a failure of this end, not the peer's end.
       this.#fail(/** @type {Error} */ (error));
     }
   }
@@ -162,9 +163,9 @@ export class NamedPipeStream {
   }
 
   /**
-   * Since the end was seen the peer may have come and written.
+   * Since the end of stream the peer may have come and written.
    *
-   * @returns {boolean} whether it has left as well
+   * @returns {boolean} whether the peer has left as well
    */
   #takeRest() {
     for (;;) {
@@ -181,7 +182,7 @@ export class NamedPipeStream {
     return hasReader(outEnd, outPath) === false;
   }
 
-  /** Opens the named pipe anew before the old descriptor goes: what a writer puts in meanwhile stays. */
+  /** Opens the named pipe anew before the old descriptor is closed, so that no byte written meanwhile is lost. */
   #reopenIn() {
     const again = reopenToRead(this.#in, this.#pipes.inPath);
     if (again === null) return false;
@@ -191,8 +192,8 @@ export class NamedPipeStream {
   }
 
   /**
-   * After a stray opener no further end of stream need come: a dying peer closes one end after the
-   * other, and if the end that we read from went first, it looked like a stray opener.
+   * After the end of stream of a stray opener, no further one need come. A dying peer closes one pipe after
+   * the other: if it closed the pipe that we read first, that looked like a stray opener.
    *
    * @param {number} delay
    */
@@ -209,7 +210,7 @@ export class NamedPipeStream {
     else this.#lookAfter(Math.min(delay * 2, LONGEST_LOOK));
   }
 
-  /** The peer may have sent something, and gone, since the socket last looked. */
+  /** The peer may have sent something and left since the socket last looked. */
   #takeLastWords() {
     const buffer = Buffer.allocUnsafe(1);
     const count = readNow(this.#in.fd, buffer);

@@ -17,17 +17,15 @@ import { Missed, retry } from './retry.js';
  * @typedef {import('./pipe-address.js').PipeAddress} PipeAddress
  */
 
-// What is taken out of the pipe while we still wait for its server: the capacity that an ordinary
-// user can give a pipe.
+// How many bytes are taken out of the pipe while its server is not there yet: the largest capacity that an
+// ordinary user can give a pipe.
 const MAX_INITIAL_DATA = 1024 * 1024;
 
-// A look at the locks of the whole system costs more than a try.
+// Reading the locks of the whole system costs more than a try.
 const MS_BETWEEN_LOOKS_AT_LOCKS = 100;
 
-const CROSSED = "inPath is to be the server's out path, and outPath its in path";
-
 /**
- * Meets the server at two named pipes that it creates.
+ * Connects to the server at two named pipes that it creates.
  *
  * @param {PipeAddress} address
  * @param {import('./retry.js').Deadline} deadline
@@ -46,11 +44,11 @@ export async function connectNamedPipe(address, deadline, signal) {
   }
 }
 
-/** The attempts of one connect, and what stays open between them. */
+/** One connect over named pipes. It keeps what it has open from one try to the next. */
 class PipeConnector {
   #inPath;
   #outPath;
-  /** @type {PipeEnd | null} kept open from try to try, so that a server can open its end and write */
+  /** @type {PipeEnd | null} kept open, since the server can open its end only while ours is */
   #in = null;
   /** @type {PipeEnd | null} */
   #out = null;
@@ -71,15 +69,18 @@ class PipeConnector {
    */
   attempt(last) {
     this.#open();
-    if (this.#in === null) return new Missed(`${this.#inPath} or ${this.#outPath} does not exist`);
+    if (this.#in === null) {
+      const what = `${this.#inPath} or ${this.#outPath} does not exist`;
+      return new Missed(`${what}; check that the server is running`);
+    }
     if (this.#seesServer(last)) return this.#handOver();
     const missed = new Missed(
       this.#out === null
         ? this.#whyUnread()
-        : `nobody has both pipes open, ${this.#outPath} to read and ${this.#inPath} to write`,
+        : `no process has ${this.#inPath} open for writing; check that the server opens both pipes`,
     );
     if (!this.#pathReplaced()) return missed;
-    // The server may have come, written and left, with its names, meanwhile.
+    // Meanwhile the server may have come, written, left and removed its pipes.
     if (this.#seesServer(last)) return this.#handOver();
     this.close();
     return missed;
@@ -87,8 +88,9 @@ class PipeConnector {
 
   #whyUnread() {
     return inodeAt(this.#outPath) === null
-      ? `${this.#outPath} does not exist`
-      : `nobody reads ${this.#outPath}: the server is not there, or in and out are swapped: ${CROSSED}`;
+      ? `${this.#outPath} does not exist; check that the server is running`
+      : `no process has ${this.#outPath} open for reading; check that the server is running, and that ` +
+          "in and out are not swapped (inPath is the server's out path, and outPath is its in path)";
   }
 
   close() {
@@ -100,7 +102,7 @@ class PipeConnector {
     this.#inEnded = false;
   }
 
-  /** Opens what is not open yet, both paths having been looked at. */
+  /** Opens what is not open yet, after it has checked both paths. */
   #open() {
     if (this.#out !== null) return;
     const inInode = inodeAt(this.#inPath);
@@ -121,7 +123,7 @@ class PipeConnector {
    */
   #refuseSame(inInode, outInode) {
     if (!sameInode(inInode, outInode)) return;
-    const text = `${this.#inPath} and ${this.#outPath} are the same named pipe`;
+    const text = `${this.#inPath} and ${this.#outPath} are the same named pipe: pass the paths of two pipes`;
     throw new IPCChannelError('bad-rendezvous', text);
   }
 
@@ -132,22 +134,24 @@ class PipeConnector {
     this.#nextLookAtLocks = now + MS_BETWEEN_LOOKS_AT_LOCKS;
     if (!isReadByServer(inEnd)) return;
     const paths = `in ${this.#inPath} and out ${this.#outPath}`;
-    const text = `${paths} are swapped, as the server reads from ${this.#inPath}: ${CROSSED}`;
+    const why = `because the server itself reads from ${this.#inPath}`;
+    const how = "pass the server's out path as inPath and its in path as outPath";
+    const text = `${paths} are swapped, ${why}: ${how}`;
     throw new IPCChannelError('bad-rendezvous', text);
   }
 
   /**
-   * Whether the server holds both of its ends, or came, wrote and left. Looks for the
-   * reader first: a server that writes and leaves in between has left its bytes.
+   * Whether the server holds both of its ends, or came, wrote and left. Looks at `out` first: a server
+   * that writes and leaves between the two looks has left its bytes in `in`.
    *
    * @param {boolean} last
    */
   #seesServer(last) {
     const isRead = this.#isRead();
     const hasWriter = this.#takeInitialData();
-    // Once more: one stray opener may have read, and left before another one wrote.
+    // Look at `out` again: a stray opener may have read it, and left before another opened `in` for writing.
     if (this.#initialData.length === 0) return isRead && hasWriter && this.#isRead();
-    // Bytes and a writer that does not read: odd, but at the deadline better handed over than lost.
+    // A writer that does not read `out`: at the deadline its bytes are better handed over than lost.
     return this.#out !== null || this.#inEnded || last;
   }
 
@@ -170,7 +174,7 @@ class PipeConnector {
     const { fd } = /** @type {PipeEnd} */ (this.#in);
     let total = this.#initialData.reduce((sum, part) => sum + part.length, 0);
     for (;;) {
-      // When there is no room for more, the next byte still tells whether it is the end.
+      // At the limit, one more byte still tells whether the stream has ended.
       const isFull = total >= MAX_INITIAL_DATA;
       const buffer = Buffer.allocUnsafe(isFull ? 1 : 64 * 1024);
       const count = readNow(fd, buffer);

@@ -7,9 +7,10 @@ export const DEFAULT_TIMEOUT = 10_000;
 export const DEFAULT_LINGER = 1_000;
 export const DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024;
 const LARGEST_MESSAGE_SIZE = 2 ** 32 - 1;
+const LARGEST_USER = 2 ** 32 - 2; // the number above stands for no user
 
 const PATHS = ['inPath', 'outPath'];
-const SETTINGS = ['timeout', 'signal', 'maxMessageSize', 'linger'];
+const SETTINGS = ['timeout', 'signal', 'maxMessageSize', 'linger', 'allowedUsers'];
 const ALL = [...PATHS, ...SETTINGS];
 const OF_CALLS = ['signal'];
 
@@ -37,7 +38,7 @@ export function checkEnvOptions(options) {
 }
 
 /**
- * The options of a read or a write, which most calls do without.
+ * The signal among the options of a read or a write, if there are any.
  *
  * @param {string} call
  * @param {unknown} options
@@ -49,8 +50,8 @@ export function signalOf(call, options) {
 }
 
 /**
- * A copy of the options, inherited ones included. A name that is not known is most likely misspelled,
- * and the default in its place would be noticed late.
+ * A copy of the options, including inherited ones. An unknown name is most likely misspelled, and the
+ * caller would notice only late that the default applies instead.
  *
  * @param {string} call
  * @param {unknown} options
@@ -87,12 +88,14 @@ function checkSettings({
   linger = DEFAULT_LINGER,
   maxMessageSize = DEFAULT_MAX_MESSAGE_SIZE,
   signal,
+  allowedUsers = [],
 }) {
   return {
     timeout: checkMilliseconds('timeout', timeout),
     linger: checkMilliseconds('linger', linger),
     maxMessageSize: checkMaxMessageSize(maxMessageSize),
     signal: checkSignal(signal),
+    allowedUsers: checkUsers(allowedUsers),
   };
 }
 
@@ -117,6 +120,21 @@ function checkMaxMessageSize(value) {
 
 /**
  * @param {unknown} value
+ * @returns {number[]}
+ */
+function checkUsers(value) {
+  if (Array.isArray(value) && value.every(isUser)) return [...value];
+  const range = `an array of user ids, whole numbers from 0 to ${LARGEST_USER}`;
+  throw badOption(`allowedUsers must be ${range}, not ${inspect(value)}`);
+}
+
+/** @param {unknown} value */
+function isUser(value) {
+  return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= LARGEST_USER;
+}
+
+/**
+ * @param {unknown} value
  * @returns {AbortSignal | undefined}
  */
 function checkSignal(value) {
@@ -126,7 +144,7 @@ function checkSignal(value) {
 }
 
 /**
- * By shape, not by class: a signal may come from another realm or from a polyfill.
+ * Checks the shape, not the class: a signal may come from another realm or from a polyfill.
  *
  * @param {unknown} value
  * @returns {value is AbortSignal}

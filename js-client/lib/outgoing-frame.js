@@ -2,7 +2,7 @@ import { HEADER_SIZE } from './frame.js';
 
 const NOTHING = new Uint8Array(0);
 
-/** A frame on its way to the kernel: what of it was not copied yet, and the write that waits for it. */
+/** A frame on its way to the kernel: the part that is not copied yet, and the write that waits for it. */
 export class OutgoingFrame {
   /** whether the header was copied */
   begun = false;
@@ -51,7 +51,7 @@ export class OutgoingFrame {
   }
 
   /**
-   * The caller may transfer the memory to a worker, or make it smaller.
+   * Null if the caller has transferred the memory to a worker, or has shrunk it.
    *
    * @param {number} count
    * @returns {Uint8Array | null}
@@ -66,7 +66,7 @@ export class OutgoingFrame {
   }
 
   /**
-   * Copies the rest of the payload, so that the caller may use its memory again. If there is none for
+   * Copies the rest of the payload, so that the caller may use its memory again. If no memory is left for
    * the copy, the rest is lost.
    */
   detach() {

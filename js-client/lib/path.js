@@ -1,13 +1,16 @@
 import fs from 'node:fs';
 
+import { refusal, show } from './refusal.js';
+
 /** A path as the functions of node:fs take it. @typedef {string | Buffer} Path */
 
-// What Node puts in the place of bytes that are not UTF-8, as it makes strings of the environment.
+// What Node puts in the place of bytes that are not UTF-8 when it decodes the environment.
 const LOST = '\ufffd';
+const LONE_SURROGATE = /\p{Surrogate}/u;
 const VARIABLES = ['IPC_CHANNEL_IN', 'IPC_CHANNEL_OUT'];
 
 /**
- * The path that `text` stands for: its bytes, if Node has lost them on the way from the environment.
+ * The path that `text` stands for: the bytes in the environment, if Node lost them in decoding.
  *
  * @param {string} text
  * @returns {Path}
@@ -19,8 +22,8 @@ export function exactPath(text) {
 }
 
 /**
- * Whether bytes of the path were lost, or may have been: somebody has named a file so on purpose only
- * if there is one.
+ * Whether decoding may have lost bytes of the path. U+FFFD may also be part of the name; then a file of
+ * that name exists.
  *
  * @param {Path} path
  */
@@ -29,7 +32,32 @@ export function isLossy(path) {
 }
 
 /**
- * The value of a variable as the process was given it; Linux only.
+ * Refuses what no file can be called.
+ *
+ * @param {string} text
+ */
+export function refuseImpossible(text) {
+  if (text.includes('\0')) {
+    throw refusal(`path ${show(text)} contains a NUL byte, which no file name can have`);
+  }
+  if (LONE_SURROGATE.test(text)) {
+    throw refusal(`path ${show(text)} contains a lone surrogate, which no file name can have`);
+  }
+}
+
+/**
+ * @param {Path} path
+ * @param {number} limit in bytes
+ */
+export function refuseLonger(path, limit) {
+  const bytes = Buffer.byteLength(path);
+  if (bytes <= limit) return;
+  const text = `a path of ${bytes} bytes exceeds the limit of ${limit} bytes`;
+  throw refusal(`${text}: use a shorter one`);
+}
+
+/**
+ * The bytes of a variable that the process was started with; Linux only.
  *
  * @param {string} name
  */
@@ -42,6 +70,6 @@ function inheritedBytes(name) {
   }
   // Latin-1 keeps each byte.
   const entries = environment.toString('latin1').split('\0');
-  const entry = entries.find((one) => one.startsWith(`${name}=`));
+  const entry = entries.find((variable) => variable.startsWith(`${name}=`));
   return entry === undefined ? undefined : Buffer.from(entry.slice(name.length + 1), 'latin1');
 }

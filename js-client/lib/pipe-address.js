@@ -1,5 +1,5 @@
 import { connectNamedPipe } from './named-pipe.js';
-import { exactPath } from './path.js';
+import { exactPath, refuseImpossible, refuseLonger } from './path.js';
 import { refusal, show } from './refusal.js';
 
 /**
@@ -8,10 +8,9 @@ import { refusal, show } from './refusal.js';
  */
 
 const MAX_PATH_BYTES = 4095;
-const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
- * The transport over two named pipes. What is in one stays there for the peer when we close.
+ * The transport over two named pipes. What is in a pipe stays there for the peer when this end closes.
  *
  * @type {import('./transports.js').Transport<PipeAddress>}
  */
@@ -21,6 +20,7 @@ export const NAMED_PIPE = {
   recognises: (text) => text.startsWith('/'),
   parse,
   dial: connectNamedPipe,
+  singleStream: false,
   drainsBeforeClose: false,
 };
 
@@ -32,20 +32,17 @@ export const NAMED_PIPE = {
 function parse(inText, outText) {
   const inPath = checkPath(inText);
   const outPath = checkPath(outText);
-  if (inText === outText) throw refusal(`named pipes need two paths, not ${show(inText)} twice`);
+  if (inText === outText) {
+    const text = `in and out are the same path ${show(inText)}`;
+    throw refusal(`${text}: a rendezvous of named pipes needs two`);
+  }
   return { transport: 'named_pipe', inPath, outPath };
 }
 
 /** @param {string} text */
 function checkPath(text) {
-  if (text.includes('\0')) throw refusal(`the path ${show(text)} contains a NUL`);
-  if (LONE_SURROGATE.test(text)) {
-    throw refusal(`no file can have the name ${show(text)}, which contains half a character`);
-  }
+  refuseImpossible(text);
   const path = exactPath(text);
-  const bytes = Buffer.byteLength(path);
-  if (bytes > MAX_PATH_BYTES) {
-    throw refusal(`a path of ${bytes} bytes exceeds the limit of ${MAX_PATH_BYTES}`);
-  }
+  refuseLonger(path, MAX_PATH_BYTES);
   return path;
 }

@@ -6,8 +6,9 @@ import { whyNotOurs } from './user.js';
 
 const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
 
-// No thread-pool thread may ever wait in open() or read() of a named pipe: four of them starve the
-// whole process, and process.exit() hangs. So every call here is synchronous and cannot block.
+// No thread of libuv's pool may ever block in open() or read() of a named pipe: four blocked threads stop
+// every other user of the pool, and process.exit() hangs. So every call here is synchronous and does not
+// block.
 
 /**
  * An open end of a named pipe and the inode it leads to.
@@ -17,7 +18,7 @@ const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
  * @typedef {{dev: bigint, ino: bigint}} Inode
  */
 
-// The path may still come into being (or come back), or no process reads at the other end yet.
+// The path may still be created, or no process reads the pipe yet.
 const NOT_YET = new Set(['ENOENT', 'ENXIO']);
 const NEVER = new Set(['ENOTDIR', 'EISDIR', 'ELOOP', 'EACCES', 'EPERM', 'ENAMETOOLONG']);
 
@@ -48,7 +49,7 @@ export function openPipe(path, end) {
   return unlessNotYet(path, () => {
     const fd = fs.openSync(path, access | O_NONBLOCK | O_NOFOLLOW);
     try {
-      // Again, on what is open: the path may have changed hands since it was looked at.
+      // Check again what is open: the path may lead to another file by now.
       const stat = fs.fstatSync(fd, { bigint: true });
       check(path, stat);
       return { fd, inode: { dev: stat.dev, ino: stat.ino } };
@@ -60,7 +61,7 @@ export function openPipe(path, end) {
 }
 
 /**
- * Opens the named pipe behind an open read end once more, whatever has become of its name.
+ * Opens the named pipe behind an open read end once more, even if its path leads elsewhere by now.
  *
  * @param {PipeEnd} end
  * @param {Path} path
@@ -72,7 +73,7 @@ export function reopenToRead(end, path) {
 
 /**
  * Whether a process has the named pipe behind an open write end open for reading. Opening it for writing
- * tells; so would a write, but it would leave bytes.
+ * tells; a write would tell as well, but would leave bytes.
  *
  * @param {PipeEnd} end
  * @param {Path} path
@@ -83,7 +84,7 @@ export function hasReader(end, path) {
     fs.closeSync(openAgain(end, path, O_WRONLY));
     return true;
   } catch (error) {
-    // Anything else, such as EMFILE, tells nothing.
+    // Any other error, such as EMFILE, tells nothing about the reader.
     return NOT_YET.has(systemCode(error) ?? '') ? false : null;
   }
 }
@@ -105,8 +106,8 @@ function openAgain(end, path, access) {
 }
 
 /**
- * Whether a server has locked the named pipe behind an open end: it locks the one that it reads itself, so
- * that a client told to read from there notices. Node has no flock(), but Linux lists the locks.
+ * Whether a server has locked the named pipe behind an open end. A server locks the pipe that it reads, so
+ * that a client whose paths are swapped notices. Node has no flock(), but Linux lists all locks.
  *
  * @param {PipeEnd} end
  */
@@ -115,7 +116,7 @@ export function isReadByServer({ inode }) {
   try {
     locks = fs.readFileSync('/proc/locks', 'latin1');
   } catch {
-    return false; // no Linux, or no /proc: it cannot be told
+    return false; // without /proc there is no way to tell
   }
   const device = [major(inode.dev), minor(inode.dev)].map((part) =>
     part.toString(16).padStart(2, '0'),
@@ -135,7 +136,7 @@ const minor = (device) => (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
  *
  * @param {number} fd
  * @param {Buffer} buffer
- * @returns {number | null} 0 where nothing is left and no writer, null where there is a writer
+ * @returns {number | null} 0 if nothing is left and there is no writer, null if there is a writer
  */
 export function readNow(fd, buffer) {
   try {
@@ -152,11 +153,11 @@ export function closeEnd(end) {
 }
 
 /**
- * @param {Inode} one
- * @param {Inode} other
+ * @param {Inode} a
+ * @param {Inode} b
  */
-export function sameInode(one, other) {
-  return one.ino === other.ino && one.dev === other.dev;
+export function sameInode(a, b) {
+  return a.ino === b.ino && a.dev === b.dev;
 }
 
 /**
@@ -164,8 +165,14 @@ export function sameInode(one, other) {
  * @param {fs.BigIntStats} stat
  */
 function check(path, stat) {
-  if (stat.isSymbolicLink()) throw bad(`${path} is a symbolic link, not a named pipe`);
-  if (!stat.isFIFO()) throw bad(`${path} is not a named pipe`);
+  if (stat.isSymbolicLink()) {
+    throw bad(`${path} is a symbolic link, not a named pipe: pass the path of the pipe itself`);
+  }
+  if (!stat.isFIFO()) {
+    throw bad(
+      `${path} is not a named pipe: pass the paths of the pipes that the server has created`,
+    );
+  }
   const why = whyNotOurs(stat.uid);
   if (why !== null) throw bad(`${path} ${why}`);
 }
@@ -176,13 +183,14 @@ function check(path, stat) {
  * @param {() => T} call
  * @returns {T | null}
  */
-function unlessNotYet(path, call) {
+export function unlessNotYet(path, call) {
   try {
     return call();
   } catch (error) {
     const code = systemCode(error) ?? '';
     if (code === 'ENOENT' && isLossy(path)) {
-      throw bad(`${path} does not exist: it had bytes that are not UTF-8, which Node cannot tell`);
+      const why = 'if it contains bytes that are not UTF-8, Node has lost them: use paths in UTF-8';
+      throw bad(`${path} does not exist; ${why}`);
     }
     if (NOT_YET.has(code)) return null;
     if (NEVER.has(code)) throw bad(`${path} cannot be opened: ${code}`, error);

@@ -1,6 +1,6 @@
 /**
- * Keeps the process alive for a read that waits, for bytes on their way out and for a close, but not for
- * a channel that is merely open.
+ * Keeps the process alive while a read waits, a write is being sent or a close waits, but not for a channel
+ * that is merely open.
  */
 export class ProcessReference {
   #isWanted;
@@ -17,13 +17,13 @@ export class ProcessReference {
     this.#setReferenced = setReferenced;
   }
 
-  /** Looks whether the process is still to be kept alive. */
+  /** Finds out whether to keep the process alive from now on. */
   update() {
     if (this.#isWanted()) this.#set(true);
     else if (this.#referenced && !this.#releasesSoon) this.#releaseSoon();
   }
 
-  /** Not at once: in a loop over messages the next read comes in this very turn. */
+  /** Not at once: in a loop over messages the next read comes in the same turn of the event loop. */
   #releaseSoon() {
     this.#releasesSoon = true;
     setImmediate(() => {

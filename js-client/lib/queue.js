@@ -4,8 +4,8 @@
  */
 
 /**
- * A queue from whose middle an entry can be taken: a cancelled call must leave nothing behind, and
- * an array or a Set is slow at one end or in the middle once it is long.
+ * A queue that can also lose an entry in its middle, because a cancelled call must leave nothing behind.
+ * A long array is slow to shift and to search, and a long Set is slow to shift.
  *
  * @template T
  */
@@ -22,7 +22,7 @@ export class Queue {
 
   /**
    * @param {T} value
-   * @returns {Node<T>} what `delete` wants
+   * @returns {Node<T>} the argument of `delete`
    */
   push(value) {
     /** @type {Node<T>} */

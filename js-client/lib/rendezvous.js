@@ -2,7 +2,7 @@ import { refusal, show } from './refusal.js';
 import { TRANSPORTS } from './transports.js';
 
 /**
- * Tells from the two strings, both seen from this end, which transport they name and where it is.
+ * Parses the two strings, both seen from this end, into a transport and its address.
  *
  * @param {unknown} inPath where this end reads from
  * @param {unknown} outPath where this end writes to
@@ -11,17 +11,19 @@ export function parseRendezvous(inPath, outPath) {
   const inText = requireText('inPath', inPath);
   const outText = requireText('outPath', outPath);
   const transport = transportOf(inText);
-  if (transport !== transportOf(outText)) {
-    throw refusal(`${show(inText)} and ${show(outText)} name different transports`);
+  const other = transportOf(outText);
+  if (transport !== other) {
+    const text = `in ${show(inText)} is for ${transport.name} and out ${show(outText)} for ${other.name}`;
+    throw refusal(`${text}: both must be for the same transport`);
   }
   return { transport, address: transport.parse(inText, outText) };
 }
 
 /** @param {string} text */
 function transportOf(text) {
-  const transport = TRANSPORTS.find((one) => one.recognises(text));
+  const transport = TRANSPORTS.find(({ recognises }) => recognises(text));
   if (transport !== undefined) return transport;
-  const forms = TRANSPORTS.map((one) => one.form).join(' nor ');
+  const forms = TRANSPORTS.map(({ form }) => form).join(' nor ');
   throw refusal(`${show(text)} is neither ${forms}`);
 }
 
@@ -45,10 +47,10 @@ function requireVariable(environment, name) {
   const value = environment[name];
   if (value) return value;
   const state = value === undefined ? 'missing' : 'empty';
-  const who = 'the service that starts this program sets it';
+  const origin = 'the service that starts this program sets it';
   const paths = "IPC_CHANNEL_IN to its server's out path and IPC_CHANNEL_OUT to its in path";
   const byHand = `to try it by hand, set ${paths}`;
-  throw refusal(`the environment variable ${name} is ${state}: ${who}; ${byHand}`);
+  throw refusal(`the environment variable ${name} is ${state}: ${origin}; ${byHand}`);
 }
 
 /**

@@ -1,12 +1,12 @@
 import { onAbort, throwIfAborted } from './abort.js';
 import { IPCChannelError } from './errors.js';
 
-// A try over named pipes costs microseconds: at 1 ms for ever it would take a tenth of a core, at
-// 20 ms nearly nothing.
+// The pauses between tries grow from the first to the second, in milliseconds. The short ones find a server
+// that is just starting without delay; at 1 ms for good, a connect would take a tenth of a core.
 const FIRST_PAUSE = 1;
 const LONGEST_PAUSE = 20;
 
-/** Why an attempt did not succeed, which a later one may. */
+/** Why an attempt did not succeed, although a later attempt may. */
 export class Missed {
   /**
    * @param {string} text
@@ -18,7 +18,7 @@ export class Missed {
   }
 }
 
-/** A point in time, on a clock that nobody sets. */
+/** A point in time, on the monotonic clock. */
 export class Deadline {
   #at;
 
@@ -37,13 +37,14 @@ export class Deadline {
   }
 
   /**
-   * The error of a connect that nobody came to.
+   * The error of a connect to which no server came.
    *
    * @param {Missed} why
    */
   missed({ text, cause }) {
-    const who = this.timeout === 0 ? 'nobody is there' : `nobody came within ${this.timeout} ms`;
-    return new IPCChannelError('timeout', `${who}: ${text}`, { cause });
+    const what =
+      this.timeout === 0 ? 'no server is there' : `no server came within ${this.timeout} ms`;
+    return new IPCChannelError('timeout', `${what}: ${text}`, { cause });
   }
 }
 

@@ -10,14 +10,14 @@ import { Queue } from './queue.js';
  *
  * @typedef {object} Handler
  * @property {(bytes: Buffer, done: () => void) => void} write calls back once the kernel has the bytes;
- *   if it never will, `followState` comes instead
+ *   after a failed write, `followState` is called instead
  * @property {() => void} changed the sender became busy or idle
  * @property {(error: import('./errors.js').IPCChannelError) => void} aborted the kernel has a part of
  *   a frame whose rest is lost
  */
 
-// What goes to the kernel in one system call: a default pipe's capacity. More frames than one if
-// they fit, which is what makes many small writes cheap.
+// How many bytes go to the kernel in one system call: the default capacity of a pipe. Small frames are
+// batched into one call, which makes many small writes cheap.
 const BATCH_SIZE = 64 * 1024;
 const NOTHING = new Uint8Array(0);
 
@@ -33,7 +33,7 @@ export class Sender {
   #handler;
   /** @type {Queue<OutgoingFrame>} */
   #waiting = new Queue();
-  /** @type {OutgoingFrame[]} those whose last byte is in the batch */
+  /** @type {OutgoingFrame[]} the frames of which the last byte is in the batch */
   #inBatch = [];
   /** @type {Buffer | null} */
   #batch = null;
@@ -41,7 +41,7 @@ export class Sender {
   #busy = false;
   /** @type {Promise<void> | null} */
   #closeFrame = null;
-  /** The length of the last message that can be longer than the peer's limit. */
+  /** The length of the last message that may have been too long for the peer. */
   #lastLarge = 0;
 
   /**
@@ -76,8 +76,8 @@ export class Sender {
   /**
    * Resolves when the kernel has the whole frame.
    *
-   * An abort before the kernel was given any of it takes the frame back; later it only ends the
-   * waiting, and the frame goes out whole.
+   * An abort before the kernel was given any of it takes the frame back. A later abort only ends the wait,
+   * and the frame goes out whole.
    *
    * @param {Uint8Array} payload
    * @param {AbortSignal} [signal]
@@ -87,7 +87,9 @@ export class Sender {
     const { refusal } = this.#state;
     if (refusal !== null) return Promise.reject(refusal);
     if (this.#closeFrame === null) return this.#enqueue(payload, signal);
-    return Promise.reject(closed('this end has finished sending'));
+    return Promise.reject(
+      closed('this end has sent its close frame: connect again for a new session'),
+    );
   }
 
   /**
@@ -154,7 +156,7 @@ export class Sender {
       const frame = new OutgoingFrame(payload);
       frame.resolve = resolve;
       frame.reject = reject;
-      // First, since a signal that the caller implements may throw: no frame may be left behind then.
+      // First, because a signal that the caller implements may throw, and must leave no frame behind.
       frame.release = onAbort(signal, (error) => this.#abandon(node, error));
       const node = this.#waiting.push(frame);
       this.#pump();
@@ -186,7 +188,7 @@ export class Sender {
     this.#batch ??= Buffer.allocUnsafeSlow(BATCH_SIZE);
     let used = 0;
     for (let frame = this.#waiting.peek(); frame; frame = this.#waiting.peek()) {
-      // A header is never cut: many a peer reads it in one piece.
+      // A header is never split: a simple peer may read it in one piece.
       if (used + HEADER_SIZE > BATCH_SIZE) break;
       const end = frame.copyTo(this.#batch, used);
       if (end === null) {
@@ -203,7 +205,7 @@ export class Sender {
   }
 
   /**
-   * Gives up the first frame that waits, whose memory is gone. If the kernel has a part of it, nothing
+   * Gives up the first waiting frame, because its memory is gone. If the kernel has a part of it, nothing
    * can follow.
    *
    * @param {OutgoingFrame} frame
@@ -215,7 +217,8 @@ export class Sender {
       frame.settle(cause);
       return;
     }
-    const text = 'the stream of messages was cut: the memory of one went while it was sent';
+    const text =
+      'a message was sent only in part, because its memory was transferred or shrunk; connect again';
     const error = closed(text, cause);
     frame.settle(error);
     this.#handler.aborted(error);

@@ -21,9 +21,9 @@ const CLOSING = ['closing', 'local'];
  * The states of a session (spec/session.md, "The states in full"). An event without a row leaves the
  * state as it is.
  *
- * The page describes two of these events below its table. `read-failed` is an error other than a reset,
- * which on a named pipe leaves the other pipe as it was. `frame-aborted` is a frame that the kernel has in
- * part, and whose rest is lost because the caller transferred the memory of the message.
+ * The page describes two of these events below its table. `read-failed` is an error other than a reset on a
+ * named pipe, which leaves the other pipe as it was. `frame-aborted` is a frame that the kernel has in
+ * part, while the rest is lost because the caller transferred the memory of the message.
  *
  * @type {Readonly<Record<Phase, Readonly<Partial<Record<Event, Row>>>>>}
  */
@@ -101,7 +101,7 @@ export class SessionState {
   #phase = 'open';
   /** @type {End | null} */
   #end = null;
-  /** @type {IPCChannelError | null} what ended writing first, except the own close */
+  /** @type {IPCChannelError | null} the error that ended writing first, apart from the own close */
   #writeError = null;
   #sends = true;
 
@@ -119,7 +119,7 @@ export class SessionState {
     return this.#end;
   }
 
-  /** Why the end that a reader has reached came; null before (SES-6). */
+  /** The reason of the end that a reader has reached; null until then (SES-6). */
   get endReason() {
     return this.#undelivered.size > 0 ? null : (this.#end?.reason ?? null);
   }
@@ -160,8 +160,8 @@ export class SessionState {
   }
 
   /**
-   * The kernel reports a reset once only: if that was to a write, the reader gets the write's error
-   * (SES-3).
+   * The kernel reports a reset only once. If it reported the reset to a write, the reader gets the error of
+   * that write (SES-3).
    *
    * @param {EndReason} reason
    * @param {IPCChannelError | null} error

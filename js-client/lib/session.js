@@ -25,9 +25,10 @@ const EVENT_OF_END = {
   too_large: 'over-limit',
 };
 
-/** One connected session over a byte stream. What happens to it, in which order, is up to its state. */
+/** One connected session over a byte stream. SessionState decides what each event leads to. */
 export class Session {
   #stream;
+  #singleStream;
   #maxMessageSize;
   #linger;
   /** @type {Queue<Buffer>} */
@@ -49,6 +50,7 @@ export class Session {
    */
   constructor(transport, stream, { maxMessageSize, linger }) {
     this.#stream = stream;
+    this.#singleStream = transport.singleStream;
     this.#maxMessageSize = maxMessageSize;
     this.#linger = linger;
     this.#decoder = new Decoder(maxMessageSize);
@@ -79,7 +81,7 @@ export class Session {
     return this.#state.endReason;
   }
 
-  /** What there is to know of the session, for people to read. */
+  /** What `console.log` shows of the session. */
   describe() {
     return {
       state: this.#shownState,
@@ -117,7 +119,7 @@ export class Session {
   }
 
   /**
-   * Whether it is a message, which `write` would not refuse.
+   * Whether `write` would not refuse the message.
    *
    * @param {unknown} message
    */
@@ -130,8 +132,8 @@ export class Session {
   }
 
   /**
-   * Sends the close frame and goes on reading. The stream itself ends with `close`: on a socket that is
-   * shut down, the kernel no longer tells a reset from an end.
+   * Sends the close frame and goes on reading. Only `close` ends the stream itself: on a socket that is shut
+   * down, the kernel no longer tells a reset from an end of stream.
    */
   sendCloseFrame() {
     return this.#sender.sendCloseFrame();
@@ -146,8 +148,8 @@ export class Session {
   async #close() {
     this.#on('close');
     this.#inbox.discard();
-    // From here on input is thrown away, but it is read: a peer that is stuck in a write of its own
-    // would never come to read our last messages.
+    // Go on reading, and drop the input: a peer that is blocked in a write of its own would otherwise
+    // never get to read our last messages.
     this.#resume();
     const event = await this.#closing.wait(this.#sender.sendCloseFrame());
     this.#sender.drop();
@@ -156,7 +158,7 @@ export class Session {
   }
 
   /**
-   * Follows the table of states, and settles the reads and writes whose wait is over.
+   * Follows the table of states, and settles the reads and writes that need not wait any more.
    *
    * @param {Event} event
    * @param {IPCChannelError | null} [error]
@@ -186,7 +188,7 @@ export class Session {
   }
 
   /**
-   * Still decodes it, to see the close frame.
+   * Decodes the input all the same, to see the close frame.
    *
    * @param {Buffer} chunk
    */
@@ -204,7 +206,8 @@ export class Session {
   /** @param {Error} error */
   #readFailed(error) {
     this.#closing.onInputEnd();
-    const event = systemCode(error) === 'ECONNRESET' ? 'reset-on-read' : 'read-failed';
+    const isReset = this.#singleStream || systemCode(error) === 'ECONNRESET';
+    const event = isReset ? 'reset-on-read' : 'read-failed';
     this.#on(event, reset(error, this.#sender));
   }
 

@@ -2,26 +2,26 @@ import net from 'node:net';
 
 import { systemCode } from './errors.js';
 
-// One read of the kernel takes at most this much; libuv's own choice.
+// The size of the read buffer in bytes: what libuv would choose.
 const READ_SIZE = 64 * 1024;
-// The other end reset the connection: EPIPE if it had ended its direction before.
+// Only a connection that was made can fail with these; EPIPE if the peer had ended its direction before.
 const ONLY_WHEN_ESTABLISHED = new Set(['ECONNRESET', 'EPIPE']);
 
 /**
  * A net.Socket that outlives a failed write and an early reset, and reads into one buffer.
  *
- * Node destroys a socket whose write fails, and with it the messages that have already arrived. Here
- * the stream machinery never hears of the failure; it is reported to the caller of `send`.
+ * Node destroys a socket after a failed write, and with it the messages that have already arrived. So this
+ * class hides the failure from Node's streams, and reports it to the caller of `send`.
  *
- * A server may let us in, write and reset before this process looks again. Node calls that a connect
- * that failed, and destroys the socket with all that has arrived. But a port where no server listens
- * refuses the connection; only one that was established can be reset (RDV-43).
+ * A server may accept the connection, write and reset it before this process runs again. Node reports that as
+ * a failed connect, and destroys the socket with all that has arrived. But a port without a listener refuses
+ * the connection: only an established connection can be reset (RDV-43).
  */
 export class Socket extends net.Socket {
   /** @type {Error | null} */
   #writeError = null;
   #established = false;
-  /** @type {Error | null} the reset that was told instead of the connection */
+  /** @type {Error | null} the reset that was reported instead of the connection */
   earlyReset = null;
 
   /**
@@ -54,13 +54,22 @@ export class Socket extends net.Socket {
     return this;
   }
 
-  /** Bytes that the kernel has not taken, which it takes a part at a time. */
+  /** Bytes of the write under way that the kernel has not taken yet. */
   get unsent() {
-    // Not in the types; what Node's own timeout of a socket looks at.
+    // Not in the types; Node's own socket timeout looks at it.
     const { _handle: handle } = /** @type {{_handle?: {writeQueueSize?: number}}} */ (
       /** @type {unknown} */ (this)
     );
     return handle?.writeQueueSize ?? 0;
+  }
+
+  /** The file descriptor; null once the socket is destroyed. */
+  get descriptor() {
+    // Not in the types either.
+    const { _handle: handle } = /** @type {{_handle?: {fd?: number}}} */ (
+      /** @type {unknown} */ (this)
+    );
+    return handle?.fd ?? null;
   }
 
   /**
@@ -71,8 +80,8 @@ export class Socket extends net.Socket {
    */
   send(bytes, done) {
     this.write(bytes, (error) => {
-      // A destroyed socket may call back without an error although nothing was sent, or with one that
-      // does not tell why it was destroyed.
+      // A destroyed socket may call back without an error although nothing was sent, or with an error that
+      // does not say why it was destroyed.
       const lost = this.destroyed ? new Error('the socket was destroyed') : null;
       done(this.#writeError ?? this.errored ?? error ?? lost);
     });

@@ -1,5 +1,5 @@
 /**
- * The name that was probably meant by a misspelled one, or null if none is near.
+ * The known name that a misspelled name probably means, or null if none is near.
  *
  * @param {string} name
  * @param {string[]} known
@@ -12,7 +12,7 @@ export function nearest(name, known) {
 }
 
 /**
- * From 0 for the same to 1; a beginning, such as "out" of "outPath", is near.
+ * From 0, the same, to 1. A prefix, such as "out" of "outPath", counts as 0.
  *
  * @param {string} name
  * @param {string} known
@@ -23,7 +23,7 @@ function difference(name, known) {
 }
 
 /**
- * Without what differs from language to language: max_message_size and MaxMessageSize are one name.
+ * Removes what differs from language to language: max_message_size and MaxMessageSize are the same name.
  *
  * @param {string} name
  */
@@ -32,17 +32,17 @@ function simplified(name) {
 }
 
 /**
- * How many letters must be put in, taken out or replaced to make one name of the other (Levenshtein).
+ * The Levenshtein distance: how many letters to insert, delete or replace.
  *
- * @param {string} one
+ * @param {string} name
  * @param {string} other
  */
-function distance(one, other) {
+function distance(name, other) {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (let i = 0; i < one.length; i += 1) {
+  for (let i = 0; i < name.length; i += 1) {
     const next = [i + 1];
     for (let j = 0; j < other.length; j += 1) {
-      const replaced = row[j] + (one[i] === other[j] ? 0 : 1);
+      const replaced = row[j] + (name[i] === other[j] ? 0 : 1);
       next.push(Math.min(replaced, row[j + 1] + 1, next[j] + 1));
     }
     row = next;

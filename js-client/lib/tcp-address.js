@@ -11,8 +11,8 @@ const IPV4_PART = '(?:0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])';
 const LOOPBACK_IPV4 = new RegExp(`^127(?:\\.${IPV4_PART}){3}$`);
 
 /**
- * The transport over a TCP connection of the loopback interface. The kernel resets a socket that is
- * closed with unread input, and drops our last messages.
+ * The transport over a TCP connection of the loopback interface. If a socket is closed with unread input, the
+ * kernel resets the connection, and the peer loses output that it has not read.
  *
  * @type {import('./transports.js').Transport<TCPAddress>}
  */
@@ -22,6 +22,7 @@ export const TCP = {
   recognises: (text) => portOf(text) !== null,
   parse,
   dial: connectTCP,
+  singleStream: true,
   drainsBeforeClose: true,
 };
 
@@ -33,8 +34,8 @@ function parse(inText, outText) {
   const address = parseAddress(inText);
   parseAddress(outText);
   if (inText !== outText) {
-    const strings = `${show(inText)} and ${show(outText)}`;
-    throw refusal(`TCP has one string for both directions, not ${strings}`);
+    const strings = `in ${show(inText)} and out ${show(outText)}`;
+    throw refusal(`${strings} must be the same string for TCP`);
   }
   return address;
 }
@@ -68,10 +69,10 @@ function parseHost(text, written) {
   if (written === '[::1]') return '::1';
   const bracketed = written.startsWith('[') && written.endsWith(']');
   const host = bracketed ? written.slice(1, -1) : written;
-  // No lookup: a resolver may be slow, absent or of another opinion.
+  // No lookup: a resolver may be slow or absent, or give another address.
   if (host === 'localhost') return '127.0.0.1';
   if (!LOOPBACK_IPV4.test(host)) {
-    throw refusal(`the host in ${show(text)} is none of localhost, 127.x.x.x and [::1]`);
+    throw refusal(`the host in ${show(text)} must be localhost, 127.x.x.x or [::1]`);
   }
   return host;
 }

@@ -1,5 +1,5 @@
 import { systemCode } from './errors.js';
-import { Socket } from './socket.js';
+import { SocketStream } from './socket-stream.js';
 import { unacknowledged } from './tcp-table.js';
 
 /**
@@ -12,64 +12,30 @@ import { unacknowledged } from './tcp-table.js';
  *
  * @implements {Stream}
  */
-export class TCPStream {
-  #socket;
-  /** @type {Handler | null} */
-  #handler = null;
-
+export class TCPStream extends SocketStream {
   constructor() {
-    this.#socket = new Socket(
-      { allowHalfOpen: true },
-      (chunk) => this.#handler?.onBytes(chunk) ?? false,
-    );
-    // Reading starts with the session, not before: the first bytes have somewhere to go.
-    this.#socket.pause();
-    this.#socket.setNoDelay(true);
+    super();
+    this.socket.setNoDelay(true);
   }
 
-  /**
-   * Tries once. Settles when the kernel has decided, or with an error when `destroy` is called.
-   *
-   * @param {{host: string, port: number}} address
-   * @returns {Promise<void>}
-   */
-  open(address) {
-    const socket = this.#socket;
-    return new Promise((resolve, reject) => {
-      socket.once('error', reject);
-      socket.once('close', () => reject(new Error('given up')));
-      socket.connect(address, () => {
-        socket.off('error', reject);
-        resolve();
-      });
-    });
-  }
-
-  /** On a free port of the ephemeral range a socket can connect to itself. */
+  /** Whether the kernel has connected the socket to itself, as it may on a free port of the ephemeral range. */
   get toItself() {
-    const { localAddress, localPort, remoteAddress, remotePort } = this.#socket;
+    const { localAddress, localPort, remoteAddress, remotePort } = this.socket;
     return localPort === remotePort && localAddress === remoteAddress;
   }
 
-  /** @param {Handler} handler */
-  start(handler) {
-    this.#handler = handler;
-    this.#socket.on('end', () => this.#streamEnded(handler));
-    this.#socket.on('error', (error) => handler.onError(error));
-    this.#socket.resume();
-  }
-
   /**
-   * Where data and a reset arrive together, libuv delivers the data and calls the reset an end of
-   * stream. The kernel still knows: a write, even of nothing, fails with ECONNRESET.
+   * If data and a reset arrive together, libuv delivers the data and then reports an end of stream instead of
+   * the reset. The kernel still knows: a write, even of 0 bytes, fails with ECONNRESET.
    *
+   * @protected
+   * @override
    * @param {Handler} handler
    */
-  #streamEnded(handler) {
-    const socket = this.#socket;
-    if (socket.earlyReset) handler.onError(socket.earlyReset);
-    else if (!socket.writable) handler.onEnd();
-    // A write that waits already is told of the reset in this turn of the event loop.
+  tellEnd(handler) {
+    const { socket } = this;
+    if (!socket.writable) handler.onEnd();
+    // A write under way gets the reset in this turn of the event loop.
     else if (socket.writableLength > 0) setImmediate(() => handler.onEnd());
     else {
       socket.send(Buffer.alloc(0), (error) => {
@@ -79,43 +45,7 @@ export class TCPStream {
     }
   }
 
-  resume() {
-    this.#socket.resume();
-  }
-
-  /**
-   * @param {Buffer} bytes
-   * @param {(error: Error | null) => void} done
-   */
-  write(bytes, done) {
-    this.#socket.send(bytes, done);
-  }
-
-  get unsent() {
-    return this.#socket.unsent;
-  }
-
   async isAcknowledged() {
-    return (await unacknowledged(this.#socket)) === 0;
-  }
-
-  shutdown() {
-    this.#socket.end();
-  }
-
-  abortWrite() {
-    this.#socket.end();
-  }
-
-  /** @param {boolean} wanted */
-  setReferenced(wanted) {
-    if (this.#socket.destroyed) return;
-    if (wanted) this.#socket.ref();
-    else this.#socket.unref();
-  }
-
-  async destroy() {
-    this.#socket.destroy();
-    await this.#socket.freed;
+    return (await unacknowledged(this.socket)) === 0;
   }
 }

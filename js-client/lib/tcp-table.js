@@ -2,10 +2,10 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 
 /**
- * How many bytes of output the peer's kernel does not have yet, the end of the stream included.
+ * How many bytes of output the peer's kernel has not acknowledged, the end of the stream included.
  *
- * Null if that cannot be known, as on other systems than Linux. Node cannot ask the kernel about one
- * socket (SIOCOUTQ), so this looks it up in the kernel's table of all.
+ * Null if the system cannot tell, which only Linux can. Node has no way to ask about a single socket
+ * (SIOCOUTQ), so this reads the kernel's table of all connections.
  *
  * @param {import('node:net').Socket} socket
  * @returns {Promise<number | null>}
@@ -20,7 +20,7 @@ export async function unacknowledged({ localAddress, localPort, remoteAddress, r
 }
 
 /**
- * An address of the loopback as the table shows it: words of the machine, in hex.
+ * A loopback address in the notation of the table: 32-bit words in the machine's byte order, in hex.
  *
  * @param {string} address
  * @param {number} [port]

@@ -5,17 +5,17 @@ import { TCPStream } from './tcp-stream.js';
 
 /** @typedef {import('./retry.js').Deadline} Deadline */
 
-// A try that is under way at the deadline of a connect with timeout 0 still gets this long:
-// on loopback the kernel answers at once, but the answer comes through the event loop.
+// The shortest time that a try gets, even with a timeout of 0. On loopback the kernel answers at once, but
+// the answer comes through the event loop. In milliseconds.
 const LEAST_TIMEOUT = 20;
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
-// No waiting will help.
+// No later try will succeed after one of these errors.
 const NEVER = new Set(['EAFNOSUPPORT', 'ENETUNREACH', 'EACCES', 'EPERM']);
-// The process or the user has run out of something: not for us to wait out.
+// This end has run out of something. That is not about the server, so the caller gets the error itself.
 const OUT_OF = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 
 /**
- * Meets the server at its port.
+ * Connects to the server at its port.
  *
  * @param {{host: string, port: number}} address
  * @param {Deadline} deadline
@@ -41,7 +41,7 @@ async function attempt(address, deadline, signal) {
     void stream.destroy();
   });
   const where = `${address.host}:${address.port}`;
-  let missed = new Missed(`${where} was free, and the socket met itself`);
+  let missed = new Missed(`${where} was free, and the socket was connected to itself`);
   try {
     await stream.open(address);
     if (!stream.toItself) return stream;
@@ -49,7 +49,7 @@ async function attempt(address, deadline, signal) {
     refuse(error, address);
     const why = systemCode(error) ?? 'no answer';
     missed = new Missed(
-      `${where}: ${why}; check that the service runs, and that this is its address`,
+      `${where}: ${why}; check that the server is running, and that this is its address`,
       error,
     );
   } finally {
@@ -62,8 +62,8 @@ async function attempt(address, deadline, signal) {
 }
 
 /**
- * Calls `action` unless cancelled before. Late by one turn of the event loop, so that a connection
- * which the kernel made while this process was busy still counts.
+ * Calls `action` unless cancelled before. It is late by one turn of the event loop, so that a connection
+ * that the kernel made while this process was busy still counts.
  *
  * @param {number} milliseconds
  * @param {() => void} action
@@ -90,7 +90,7 @@ function after(milliseconds, action) {
  */
 function refuse(error, { host, port }) {
   const code = systemCode(error) ?? '';
-  // Where IPv6 is switched off there is no ::1; over IPv4, no port is left to connect from.
+  // Over IPv6: IPv6 is switched off, and there is no ::1. Over IPv4: no port is left to connect from.
   const missing = code === 'EADDRNOTAVAIL' && host.includes(':');
   if (missing || NEVER.has(code)) {
     const text = `${host}:${port} cannot be reached: ${code}`;

@@ -3,7 +3,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** @typedef {{over: Promise<void>, isOver: boolean, restart: () => void, cancel: () => void}} Timer */
 
 /**
- * A timer as a promise; one that is longer than Node's timers can be is never over.
+ * A timer as a promise. A time that is too long for Node's timers is never over.
  *
  * @param {number} milliseconds
  * @returns {Timer}

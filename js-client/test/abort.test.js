@@ -7,7 +7,7 @@ import { meetOverPipes } from '../testing/rig.js';
 
 describe('abort', () => {
   // Beyond the specification: how an abort is reported.
-  it('throws an AbortError whose cause is the reason', () => {
+  it('throws an AbortError with the reason as its cause', () => {
     throwIfAborted(undefined);
     throwIfAborted(new AbortController().signal);
     assert.throws(() => throwIfAborted(AbortSignal.abort('why')), {
@@ -25,7 +25,7 @@ describe('abort', () => {
   });
 
   // Beyond the specification: what listening to a signal leaves behind.
-  it('calls all who wait on one signal through one listener', async (t) => {
+  it('notifies all calls that wait on a signal through one listener', async (t) => {
     const { signal, controller } = newSignal();
     const warned = t.mock.method(process, 'emitWarning', () => {});
     const calls = Array.from({ length: 20 }, () => t.mock.fn());
@@ -41,7 +41,7 @@ describe('abort', () => {
   });
 
   // Beyond the specification: a signal that is used again.
-  it('listens anew when all who waited have gone', () => {
+  it('listens anew after all waiting calls have gone', () => {
     const { signal, controller } = newSignal();
     onAbort(signal, () => assert.fail())();
     let called = 0;

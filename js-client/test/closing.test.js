@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 
 import { connect } from '../index.js';
 import { Closing } from '../lib/closing.js';
+import { NAMED_PIPE } from '../lib/pipe-address.js';
 import { TCP } from '../lib/tcp-address.js';
 import { startCode } from '../testing/process.js';
 import { CLOSE_FRAME, frame, meetOverTCP, pattern, TRANSPORTS } from '../testing/rig.js';
@@ -13,13 +14,13 @@ import { until } from '../testing/wait.js';
 /** @typedef {import('../index.js').Channel} Channel */
 
 const MIB = 1024 * 1024;
-// Four times what a peer that has sent its close frame may be silent for.
+// Four times as long as a peer that has sent its close frame may be silent. In milliseconds.
 const SILENCE = 200;
 
 const silence = () => new Promise((resolve) => setTimeout(resolve, SILENCE));
 
 /**
- * A stream whose peer is silent, and has acknowledged all output at the given look.
+ * A stream with a silent peer, which has acknowledged all output at the given look.
  *
  * @param {number} look
  * @returns {any}
@@ -35,6 +36,30 @@ function streamAcknowledgedAt(look) {
     },
   };
   return stream;
+}
+
+/**
+ * A stream from which the kernel has taken another byte at each look; `promise` resolves when it has all.
+ *
+ * @param {number} bytes
+ */
+function streamThatTakesAtEachLook(bytes) {
+  /** @type {() => void} */
+  let resolve = () => {};
+  /** @type {Promise<void>} */
+  const promise = new Promise((settle) => {
+    resolve = settle;
+  });
+  let left = bytes;
+  /** @type {any} */
+  const stream = {
+    get unsent() {
+      left -= 1;
+      if (left === 0) resolve();
+      return left;
+    },
+  };
+  return { promise, stream };
 }
 
 /**
@@ -116,7 +141,7 @@ describe('close over TCP', () => {
     await silence();
     assert.equal(isOver(), false);
     assert.ok((await peer.readAll()).equals(Buffer.concat([frame(message), CLOSE_FRAME])));
-    if (process.platform !== 'linux') await peer.endWriting(); // or nobody can tell
+    if (process.platform !== 'linux') await peer.endWriting(); // elsewhere Node cannot see the acknowledgement
     await closing;
   });
 
@@ -155,6 +180,32 @@ describe('close over TCP', () => {
 });
 
 describe('what close waits for', () => {
+  for (const transport of [NAMED_PIPE, TCP]) {
+    // Covers SES-53.
+    it(`is nothing with a linger of 0 over ${transport.name}`, async () => {
+      const never = new Promise(() => {});
+      /** @type {number[]} */
+      const over = [];
+      const wait = async (/** @type {number} */ linger) => {
+        const closing = new Closing(transport, streamAcknowledgedAt(Infinity), linger, () => true);
+        assert.equal(await closing.wait(never), 'linger-over');
+        over.push(linger);
+      };
+      await Promise.all([wait(40), wait(0)]);
+      assert.deepEqual(over, [0, 40]); // timers that are due together fire in their order
+    });
+  }
+
+  // Covers SES-52.
+  it('is the output, if the kernel takes some of it within each linger', async () => {
+    const linger = 60;
+    const { promise: sent, stream } = streamThatTakesAtEachLook(30);
+    const closing = new Closing(NAMED_PIPE, stream, linger, () => true);
+    const start = performance.now();
+    assert.equal(await closing.wait(sent), 'all-sent');
+    assert.ok(performance.now() - start > 3 * linger, 'longer than the linger');
+  });
+
   // Covers SES-63.
   it('is, with a silent peer, that its kernel has acknowledged all output', async () => {
     const stream = streamAcknowledgedAt(3);

@@ -127,7 +127,7 @@ describe('decoder', () => {
     ['at once', 100, 104],
     ['in parts', 2 * MIB, 1000],
   ])) {
-    // Covers FRM-8, FRM-11.
+    // Covers FRM-2, FRM-8, FRM-11.
     it(`ends at a frame that came ${what} and for which there is no memory`, (t) => {
       const decoder = new Decoder(2 ** 32 - 1);
       const wire = Buffer.concat([frame('fits'), frame(Buffer.alloc(length))]);

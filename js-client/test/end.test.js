@@ -42,7 +42,7 @@ it('a peer that leaves after a message over the default limit may have refused i
   const { message } = peerGone(null, { lengthUnderWay: 0, lastLarge: 2 ** 26 + 1 });
   assert.match(
     message,
-    /may not have read a message of 67108865 bytes, and its limit may be smaller/,
+    /a message of 67108865 bytes may not have been read: if the peer's limit is smaller/,
   );
   assert.doesNotMatch(peerGone(null, { lengthUnderWay: 0, lastLarge: 2 ** 26 }).message, /limit/);
 });

@@ -9,8 +9,8 @@ import { describe, it } from 'node:test';
 import { frame, TRANSPORTS } from '../testing/rig.js';
 
 /**
- * What the descriptors of a program lead to that is started now. It answers through a file, since its
- * standard output would be a socket otherwise.
+ * What the descriptors of a program lead to if it is started now. It answers through a file, because its
+ * standard output would otherwise be a socket.
  *
  * @param {import('node:test').TestContext} t
  */

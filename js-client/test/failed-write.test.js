@@ -15,11 +15,12 @@ import {
 import { turn } from '../testing/wait.js';
 
 const MIB = 1024 * 1024;
-const HINT = /it stopped within a message of 33554432 bytes, and its limit may be smaller: set /;
+const HINT =
+  /a message of 33554432 bytes was sent only in part: if the peer's limit is smaller, raise /;
 
 for (const { name, meet } of TRANSPORTS) {
   // Covers SES-23.
-  it(`a write over ${name} that fails within a large message tells of the peer's limit`, async (t) => {
+  it(`a write over ${name} that fails within a large message mentions the peer's limit`, async (t) => {
     const { channel, peer } = await meet(t);
     const write = assert.rejects(channel.write(pattern(32 * MIB)), HINT);
     const small = assert.rejects(channel.write(pattern(5)), HINT);
@@ -41,7 +42,7 @@ for (const { name, meet } of TRANSPORTS) {
 }
 
 // Covers SES-5.
-it('a reset that ends the session within a large message tells of the limit', async (t) => {
+it('a reset that ends the session within a large message mentions the limit', async (t) => {
   const { channel, peer } = await meetOverTCP(t);
   const write = assert.rejects(channel.write(pattern(32 * MIB)), HINT);
   await peer.read(100);
@@ -51,18 +52,19 @@ it('a reset that ends the session within a large message tells of the limit', as
 });
 
 // Covers SES-5.
-it('a reset after a large message that was sent whole tells of the limit', async (t) => {
+it('a reset after a large message that was sent whole mentions the limit', async (t) => {
   const { channel, peer } = await meetOverTCP(t);
   await channel.write(pattern(100_000));
   await peer.read(4);
   peer.reset();
-  const hint = /it may not have read a message of 100000 bytes, and its limit may be smaller: set /;
+  const hint =
+    /a message of 100000 bytes may not have been read: if the peer's limit is smaller, raise /;
   await assert.rejects(channel.read(), hint);
   await assert.rejects(channel.write(pattern(5)), hint);
 });
 
 // Covers SES-5.
-it('a reset after small messages does not tell of the limit', async (t) => {
+it('a reset after small messages does not mention the limit', async (t) => {
   const { channel, peer } = await meetOverTCP(t);
   await channel.write(pattern(60_000));
   peer.reset();

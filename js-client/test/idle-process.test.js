@@ -7,7 +7,7 @@ import { startCode } from '../testing/process.js';
 import { until } from '../testing/wait.js';
 
 /**
- * A program with a channel whose server, this process, stays: only the program itself can end it.
+ * A program with a channel. Its server, this process, stays, so only the program itself can end it.
  *
  * @param {import('node:test').TestContext} t
  * @param {string} code what it does with `channel`
@@ -39,7 +39,7 @@ async function programWithChannel(t, code) {
   return { ...program, inPath, readFd, writeFd };
 }
 
-describe('a process with a channel that nobody uses any more', () => {
+describe('a process with a channel that it no longer uses', () => {
   // Beyond the specification: an aborted read keeps no process alive.
   it('ends after a read was aborted', async (t) => {
     const { ended, readFd, writeFd } = await programWithChannel(

@@ -188,7 +188,7 @@ for (const { name, meet } of TRANSPORTS) {
     });
 
     // Covers SES-12.
-    it('stops the peer while nobody reads, and goes on when somebody does', async (t) => {
+    it('blocks the peer while no read takes anything, and goes on at the next reads', async (t) => {
       const { channel, peer } = await meet(t);
       const message = pattern(64 * 1024);
       const total = 64 * MIB;

@@ -7,7 +7,7 @@ import { frame, listen, Peer } from '../testing/rig.js';
 
 const MIB = 2 ** 20;
 
-// In a process of its own, whose peak is not that of other tests.
+// In a process of its own, because other tests would raise the peak.
 // Covers FRM-6.
 it('a message of 64 MiB takes little more memory than its size', async (t) => {
   const { server, address } = await listen(t);

@@ -23,7 +23,7 @@ const CASES = [
   [
     'a message over the limit',
     () => payloadOf(Buffer.alloc(11), 10),
-    /message of 11 bytes exceeds the limit of 10: set maxMessageSize at both ends, or send it in parts/,
+    /message of 11 bytes exceeds the limit of 10: raise maxMessageSize at both ends, or send the data in parts/,
   ],
   ['an empty message', () => payloadOf(Buffer.alloc(0), 10), /send at least 1 byte/],
   ['a string', () => payloadOf('text', 10), /not a string \(use Buffer.from\(text\)\)/],
@@ -34,7 +34,7 @@ const CASES = [
       decoder.push(Buffer.from([0, 0, 0, 11]), () => {});
       throw decoder.end?.error;
     },
-    /frame of 11 bytes exceeds the limit of 10: set maxMessageSize at both ends/,
+    /frame of 11 bytes exceeds the limit of 10: raise maxMessageSize at both ends/,
   ],
   [
     'an option of the wrong type',

@@ -14,11 +14,26 @@ import {
   replace,
   resize,
   untilRead,
+  untilWritten,
 } from '../testing/pipes.js';
 import { frame, pipePeer, readToEnd } from '../testing/rig.js';
 import { turn, until } from '../testing/wait.js';
 
-const { openSync } = fs;
+const { openSync, readSync } = fs;
+
+/**
+ * Waits until a client that waits has looked so often whether there is input.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {number} count
+ */
+async function tries(t, count) {
+  const read = t.mock.method(fs, 'readSync', (/** @type {any[]} */ ...args) =>
+    Reflect.apply(readSync, fs, args),
+  );
+  await until(() => read.mock.callCount() > count, 'looks for input');
+  read.mock.restore();
+}
 
 describe('connecting over named pipes while their peer comes and goes', () => {
   for (const next of [false, true]) {
@@ -31,7 +46,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
       const writeFd = openToWrite(paths.inPath);
       fs.writeSync(writeFd, Buffer.concat([frame('one'), frame('two')]));
       fs.closeSync(writeFd);
-      // A server that goes takes its names along.
+      // A server that leaves removes its pipes.
       remove(paths);
       let reader = -1;
       if (next) {
@@ -53,7 +68,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   }
 
   // Covers RDV-25.
-  it('delivers a full pipe whose writer has left', async (t) => {
+  it('delivers what is in a full pipe after its writer has left', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
@@ -89,7 +104,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   // Covers RDV-28, RDV-29.
-  it('takes nobody for a reader whom it cannot see', async (t) => {
+  it('counts on no reader that it cannot see', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const reader = openToRead(outPath);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
@@ -148,7 +163,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   // Covers RDV-23.
-  it('does not join a session whose names have changed', async (t) => {
+  it('does not join a session after its paths have changed', async (t) => {
     // Only `in` is replaced; `out` still has a reader, so that both opens succeed.
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
@@ -167,10 +182,13 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   // Covers RDV-9, RDV-28.
-  it('takes nobody for the server who only reads, or has only read', async (t) => {
+  it('takes no process for the server that only reads, or has only read', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 100 });
-    const refused = assert.rejects(connecting, { code: 'timeout', message: /both pipes open/ });
+    const refused = assert.rejects(connecting, {
+      code: 'timeout',
+      message: /no process has .*in open for writing/,
+    });
     const reader = openToRead(outPath);
     await turn();
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -180,15 +198,23 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     fs.closeSync(writer);
   });
 
-  // Covers RDV-26.
+  // Covers RDV-28, RDV-29.
   it('meets the server after a stray opener at each pipe', async (t) => {
     const paths = makePipes(t);
-    const meeting = connect({ ...paths, timeout: 60_000 });
-    await turn();
-    fs.closeSync(openToRead(paths.outPath));
-    await untilRead(paths.inPath);
+    const connecting = connect({ ...paths, timeout: 60_000 });
+    let settled = false;
+    void connecting.then(() => (settled = true));
+    const reader = openToRead(paths.outPath);
+    await untilWritten(reader);
+    fs.closeSync(reader);
+    await tries(t, 2);
+    const writer = openToWrite(paths.inPath);
+    await tries(t, 2);
+    fs.closeSync(writer);
+    await tries(t, 2);
+    assert.equal(settled, false);
     const peer = pipePeer(paths);
-    const channel = await meeting;
+    const channel = await connecting;
     await peer.send(frame('here'));
     assert.equal(String(await channel.read()), 'here');
     await peer.destroy();
@@ -217,12 +243,12 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   // Covers RDV-23.
-  it('lets go of a pipe whose name has gone', async (t) => {
+  it('closes a pipe after its path has gone', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
     fs.renameSync(inPath, `${inPath}.old`);
-    await until(() => !isRead(`${inPath}.old`), 'nobody reads the old pipe');
+    await until(() => !isRead(`${inPath}.old`), 'no process reads the old pipe');
     fs.renameSync(`${inPath}.old`, inPath);
     const reader = openToRead(outPath);
     await untilRead(inPath);
@@ -233,7 +259,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
   });
 
   // Covers RDV-23.
-  it('brings nothing of an old pipe along', async (t) => {
+  it('delivers nothing of an old pipe', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
     await turn();
@@ -241,7 +267,7 @@ describe('connecting over named pipes while their peer comes and goes', () => {
     fs.writeSync(old, frame('old'));
     await turn();
     fs.renameSync(inPath, `${inPath}.old`);
-    await until(() => !isRead(`${inPath}.old`), 'nobody reads the old pipe');
+    await until(() => !isRead(`${inPath}.old`), 'no process reads the old pipe');
     fs.closeSync(old);
     makeAt(inPath);
     await untilRead(inPath);

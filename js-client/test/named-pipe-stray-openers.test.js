@@ -1,19 +1,18 @@
-// Who passes by while the server is not there. RDV-10, RDV-28
+// Stray openers while the server is not there. RDV-10, RDV-28
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { describe, it } from 'node:test';
 
 import { connect } from '../index.js';
-import { makePipes, openToRead, openToWrite, untilRead } from '../testing/pipes.js';
+import { makePipes, openToRead, openToWrite, untilRead, untilWritten } from '../testing/pipes.js';
 import { openDescriptors, pipePeer } from '../testing/rig.js';
 import { turn, until } from '../testing/wait.js';
 
 /**
- * Lets something happen after one of the looks that a client takes at its pipes: whether somebody
- * reads, and whether there is something to read.
+ * Lets something happen right after a look that a client takes at its pipes, for a reader or for input.
  *
  * @param {import('node:test').TestContext} t
- * @param {number} count which one, from 1 on
+ * @param {number} count the number of the look, from 1 on
  * @param {() => void} happens
  */
 function afterLooks(t, count, happens) {
@@ -41,7 +40,7 @@ function afterLooks(t, count, happens) {
 describe('stray openers at named pipes', () => {
   for (const first of ['reads', 'writes']) {
     for (const count of [1, 2]) {
-      const title = `are no server when one ${first} and leaves as the other comes, look ${count}`;
+      const title = `are no server if the first ${first} and leaves as the second comes, after look ${count}`;
       // Covers RDV-28, RDV-29.
       it(title, { skip: process.platform !== 'linux' }, async (t) => {
         const { inPath, outPath } = makePipes(t);
@@ -75,7 +74,7 @@ describe('stray openers at named pipes', () => {
 
   for (const how of ['timeout', 'abort']) {
     // Covers RDV-10.
-    it(`leaves nothing open at a ${how}, though somebody reads`, async (t) => {
+    it(`leave nothing open at a ${how}, although a process reads`, async (t) => {
       const { inPath, outPath } = makePipes(t);
       const reader = openToRead(outPath);
       const before = await openDescriptors();
@@ -96,21 +95,9 @@ describe('stray openers at named pipes', () => {
       }
       await failed;
       assert.equal(await openDescriptors(), before);
-      assert.equal(fs.readSync(reader, Buffer.alloc(1)), 0); // and not EAGAIN: nobody may yet write
+      assert.equal(fs.readSync(reader, Buffer.alloc(1)), 0); // and not EAGAIN: no process has it open for writing
       assert.throws(() => openToWrite(inPath), { code: 'ENXIO' });
       fs.closeSync(reader);
     });
   }
 });
-
-/** @param {number} reader */
-function untilWritten(reader) {
-  return until(() => {
-    try {
-      fs.readSync(reader, Buffer.alloc(1));
-      return false;
-    } catch {
-      return true; // EAGAIN: somebody may write
-    }
-  }, 'somebody opens a named pipe to write');
-}

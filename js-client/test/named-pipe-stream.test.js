@@ -10,8 +10,8 @@ import { CLOSE_FRAME, frame, meetOverPipes } from '../testing/rig.js';
 import { turn, until } from '../testing/wait.js';
 
 /**
- * A channel whose server has opened its read end and nothing else: it took a stray opener for the
- * server's write end.
+ * A channel to a server that has opened only its read end: the channel took the write end of a stray
+ * opener for the server's.
  *
  * @param {import('node:test').TestContext} t
  */
@@ -75,13 +75,13 @@ describe('a session over named pipes', () => {
   });
 
   // Covers RDV-26, RDV-31.
-  it('sees the end of a server whose write end went first', async (t) => {
+  it('sees the end of a server that closed its write end first', async (t) => {
     const { channel, readFd, inPath } = await halfMet(t);
     const read = channel.read();
     openStray(inPath);
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(channel.endReason, null);
-    fs.closeSync(readFd); // no event tells of this
+    fs.closeSync(readFd); // no event reports this
     assert.equal(await read, null);
     assert.equal(channel.endReason, 'eof');
   });
@@ -124,7 +124,7 @@ describe('a session over named pipes', () => {
   });
 
   // Covers RDV-26.
-  it('takes nobody for gone who came as it looked', async (t) => {
+  it('does not take a server for gone that came as it looked', async (t) => {
     const { inPath, outPath } = makePipes(t);
     const readFd = openToRead(outPath);
     const connecting = connect({ inPath, outPath, timeout: 60_000 });
@@ -142,7 +142,7 @@ describe('a session over named pipes', () => {
     const read = channel.read();
     fs.closeSync(readFd);
     fs.closeSync(strayOpener);
-    await until(() => server >= 0, 'a look whether somebody reads');
+    await until(() => server >= 0, 'a look for a reader');
     const reader = openToRead(outPath);
     fs.writeSync(server, frame('half').subarray(6));
     assert.equal(String(await read), 'half');

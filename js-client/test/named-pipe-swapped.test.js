@@ -43,7 +43,7 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
     await assert.rejects(connect({ inPath, outPath, timeout: Infinity }), {
       code: 'bad-rendezvous',
       message:
-        /swapped, as the server reads from .*in: inPath is to be the server's out path, and /,
+        /swapped, because the server itself reads from .*in: pass the server's out path as inPath and its in path as outPath/,
     });
     assert.equal(await openDescriptors(), before);
   });
@@ -59,20 +59,20 @@ describe('connecting with in and out swapped', { skip: !isLinux && 'only Linux t
   });
 
   // Covers RDV-9, RDV-35.
-  it('is not what another reader, or its lock, shows', async (t) => {
+  it('is not concluded from another reader or a shared lock', async (t) => {
     const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_SH');
     const reader = openToRead(inPath);
     await assert.rejects(connect({ inPath, outPath, timeout: 150 }), {
       code: 'timeout',
       message:
-        /nobody reads .*out: the server is not there, or in and out are swapped: inPath is to be the server's out path, /,
+        /no process has .*out open for reading; check that the server is running, and that in and out are not swapped \(inPath is the server's out path/,
     });
     fs.closeSync(reader);
   });
 
   // Beyond the specification: systems that do not list their locks.
-  it('cannot be told without a list of locks', async (t) => {
+  it('goes unnoticed without a list of locks', async (t) => {
     const { inPath, outPath } = makePipes(t);
     await readWithLock(t, inPath, 'LOCK_EX');
     t.mock.method(fs, 'readFileSync', () => {

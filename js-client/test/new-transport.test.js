@@ -23,8 +23,8 @@ import { CLOSE_FRAME, frame, openDescriptors, Peer, pattern } from '../testing/r
 
 const { connect } = entry;
 
-// A transport that only this file has: one end of a pair of sockets, handed over to whoever knows its
-// name. It shows what a new transport takes: this file, and the registration that follows it.
+// A transport that only this file has: one end of a pair of sockets, handed over to a client
+// that knows its name. It shows what a new transport takes: this file, and the registration that follows it.
 const PREFIX = 'pair:';
 /** @type {Map<string, PairStream>} */
 const handedOver = new Map();
@@ -40,7 +40,8 @@ const PAIR = {
   },
   dial: ({ name }, deadline, signal) =>
     retry(() => fetch(name) ?? new Missed(`nothing is handed over as ${name}`), deadline, signal),
-  // The kernel resets the other end, if this one is closed with unread input.
+  singleStream: true,
+  // The kernel resets the other end if this end is closed with unread input.
   drainsBeforeClose: true,
 };
 TRANSPORTS.push(PAIR);
@@ -138,7 +139,7 @@ async function makePair() {
 const at = (name) => ({ inPath: name, outPath: name });
 
 /**
- * A channel, which is told the name before anything is handed over under it.
+ * A channel that begins to connect to the name before anything is handed over under it.
  *
  * @param {TestContext} t
  */
@@ -193,7 +194,7 @@ describe('a new transport', { skip: process.platform === 'win32' }, () => {
     void closing.then(() => {
       isOver = true;
     });
-    await peer.send(frame('nobody reads this'));
+    await peer.send(frame('no read takes this'));
     await openDescriptors(); // some turns
     assert.equal(isOver, false);
     await peer.endWriting();
@@ -223,7 +224,10 @@ describe('a new transport', { skip: process.platform === 'win32' }, () => {
 
   // Beyond the specification: a transport that only the tests have.
   it('is refused and waited for like any other', async () => {
-    const mixed = { code: 'bad-rendezvous', message: /"pair:a" and "\/a" name different/ };
+    const mixed = {
+      code: 'bad-rendezvous',
+      message: /in "pair:a" is for pair and out "\/a" for named_pipe: both must/,
+    };
     await assert.rejects(connect({ inPath: 'pair:a', outPath: '/a' }), mixed);
     const two = { code: 'bad-rendezvous', message: /one name for both/ };
     await assert.rejects(connect({ inPath: 'pair:a', outPath: 'pair:b' }), two);

@@ -29,6 +29,9 @@ describe('options', () => {
     for (const good of [1, 2 ** 32 - 1]) {
       assert.equal(checkEnvOptions({ maxMessageSize: good }).maxMessageSize, good);
     }
+    const allowedUsers = [0, 2 ** 32 - 2];
+    assert.deepEqual(checkEnvOptions({ allowedUsers }).allowedUsers, allowedUsers);
+    assert.deepEqual(checkEnvOptions({ allowedUsers: undefined }).allowedUsers, []);
     const { signal } = new AbortController();
     assert.equal(checkEnvOptions({ signal }).signal, signal);
     assert.equal(checkEnvOptions({ signal: null }).signal, undefined);
@@ -47,6 +50,21 @@ describe('options', () => {
     for (const bad of [0, -1, 1.5, 2 ** 32, NaN, Infinity, '5', 5n, Symbol('s'), null]) {
       assert.throws(() => checkEnvOptions({ maxMessageSize: bad }), { code: 'bad-option' });
     }
+    for (const bad of [
+      5,
+      null,
+      'root',
+      new Set([5]),
+      [-1],
+      [1.5],
+      [2 ** 32 - 1],
+      ['5'],
+      [5n],
+      [5, undefined],
+    ]) {
+      const message = /allowedUsers must be an array of user ids, whole numbers from 0 to 42949/;
+      assert.throws(() => checkEnvOptions({ allowedUsers: bad }), { code: 'bad-option', message });
+    }
     for (const bad of ['now', 5, {}, { aborted: false }, new AbortController()]) {
       const error = { code: 'bad-option', message: /must be an AbortSignal, not ./ };
       assert.throws(() => checkEnvOptions({ signal: bad }), error);
@@ -59,7 +77,7 @@ describe('options', () => {
   });
 
   // Beyond the specification: a misspelt option is not ignored.
-  it('refuse a name that is not known, and say which was meant', async () => {
+  it('refuse an unknown name, and suggest the nearest', async () => {
     for (const [name, meant] of [
       ['timout', 'timeout'],
       ['Timeout', 'timeout'],
@@ -68,6 +86,7 @@ describe('options', () => {
       ['maxMesageSize', 'maxMessageSize'],
       ['maxSize', 'maxMessageSize'],
       ['lingr', 'linger'],
+      ['allowed_users', 'allowedUsers'],
       ['abortSignal', 'signal'],
       ['in_path', 'inPath'],
       ['out', 'outPath'],

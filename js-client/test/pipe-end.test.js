@@ -27,7 +27,7 @@ function mustOpen(path, end) {
 
 describe('pipe', () => {
   // Covers RDV-22.
-  it('opens to write only where somebody reads', (t) => {
+  it('opens a pipe for writing only if a process reads it', (t) => {
     const { inPath } = makePipes(t);
     assert.equal(openPipe(inPath, 'write'), null);
     const reader = mustOpen(inPath, 'read');
@@ -72,7 +72,7 @@ describe('pipe', () => {
   });
 
   // Covers RDV-11, RDV-21.
-  it('tells what can never be from what may come', (t) => {
+  it('tells a path that can never work from a path that may still come', (t) => {
     const directory = path.dirname(makePipes(t).inPath);
     assert.equal(inodeAt(`${directory}/missing`), null);
     assert.throws(() => inodeAt(`${directory}/${'x'.repeat(300)}`), { code: 'bad-rendezvous' });
@@ -83,7 +83,7 @@ describe('pipe', () => {
   });
 
   // Beyond the specification: a lack of descriptors says nothing about the peer.
-  it('knows nothing of a reader without a descriptor to look', (t) => {
+  it('says nothing about a reader without a free descriptor to look', (t) => {
     const { inPath } = makePipes(t);
     const reader = mustOpen(inPath, 'read');
     const writer = mustOpen(inPath, 'write');
@@ -98,7 +98,7 @@ describe('pipe', () => {
   });
 
   // Beyond the specification: what a read of a named pipe can tell.
-  it('tells nothing there from nothing left', (t) => {
+  it('tells an empty pipe from the end of a pipe', (t) => {
     const { inPath } = makePipes(t);
     const buffer = Buffer.alloc(10);
     const reader = mustOpen(inPath, 'read');

@@ -6,7 +6,7 @@ import { casesOf } from '../testing/vectors.js';
 
 describe('rendezvous vectors', () => {
   for (const vector of casesOf('rendezvous.json')) {
-    // Covers RDV-1, RDV-2, RDV-3, RDV-4, RDV-5, RDV-6.
+    // Covers RDV-1, RDV-2, RDV-3, RDV-4, RDV-5, RDV-6, RDV-60.
     it(vector.id, () => {
       const parse = () => parseRendezvous(vector.in, vector.out);
       if (vector.error) {
@@ -16,7 +16,11 @@ describe('rendezvous vectors', () => {
       const { id, note, covers, in: inPath, out: outPath, ...address } = vector;
       const found = parse();
       assert.equal(found.transport.name, vector.transport);
-      const paths = inPath === outPath ? {} : { inPath, outPath };
+      const paths = {
+        named_pipe: { inPath, outPath },
+        unix: { path: inPath.slice('unix:'.length) },
+        tcp: {},
+      }[/** @type {'named_pipe' | 'unix' | 'tcp'} */ (vector.transport)];
       assert.deepEqual(found.address, { ...address, ...paths });
     });
   }
@@ -38,7 +42,7 @@ describe('environment vectors', () => {
 });
 
 describe('rendezvous', () => {
-  // Beyond the specification: callers who pass something else than strings.
+  // Beyond the specification: callers that pass something other than strings.
   it('refuses what is not a string', () => {
     for (const wrong of [undefined, null, 5000, Buffer.from('/a')]) {
       assert.throws(() => parseRendezvous(wrong, wrong), { code: 'bad-rendezvous' });

@@ -17,7 +17,7 @@ describe('retry', () => {
     };
     await assert.rejects(retry(attempt, new Deadline(0), undefined), {
       code: 'timeout',
-      message: 'nobody is there: it is not there',
+      message: 'no server is there: it is not there',
       cause: WHY,
     });
     assert.deepEqual(tries, [true]);
@@ -44,7 +44,7 @@ describe('retry', () => {
     };
     await assert.rejects(retry(attempt, new Deadline(25), undefined), {
       code: 'timeout',
-      message: 'nobody came within 25 ms: it is not there',
+      message: 'no server came within 25 ms: it is not there',
     });
     assert.ok(lastAt >= 25, `${lastAt}`);
   });

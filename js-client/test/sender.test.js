@@ -8,7 +8,7 @@ import { SessionState } from '../lib/session-state.js';
 import { CLOSE_FRAME, frame, pattern } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
 
-/** A sender whose kernel takes a batch when the test says so. */
+/** A sender over a kernel that takes a batch when the test says so. */
 function manualSender() {
   /** @type {Buffer[]} */
   const taken = [];
@@ -151,7 +151,7 @@ describe('sender', () => {
   it('refuses messages behind the close frame', async () => {
     const { sender, runAll } = manualSender();
     const finished = sender.sendCloseFrame();
-    await assert.rejects(sender.send(Buffer.from('later')), /finished sending/);
+    await assert.rejects(sender.send(Buffer.from('later')), /has sent its close frame/);
     await runAll();
     await finished;
   });

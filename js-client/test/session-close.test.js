@@ -69,6 +69,16 @@ for (const { name, meet } of TRANSPORTS) {
       await peer.destroy();
     });
 
+    // Covers SES-53.
+    it('with a linger of 0 sends what the kernel takes at once', async (t) => {
+      const { channel, peer } = await meet(t, { linger: 0 });
+      const write = channel.write(Buffer.from('small'));
+      await channel.close();
+      await write;
+      assert.deepEqual(await peer.readAll(), Buffer.concat([frame('small'), CLOSE_FRAME]));
+      await peer.destroy();
+    });
+
     for (const linger of [2 ** 31, Infinity]) {
       // Covers SES-31.
       it(`waits for a peer that does not read for ${linger} ms`, async (t) => {

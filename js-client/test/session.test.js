@@ -47,7 +47,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
     });
 
     // Covers SES-5, SES-6.
-    it('shows the end to a channel that nobody reads', async (t) => {
+    it('shows the end on a channel without a read', async (t) => {
       const { channel, peer } = await meet(t);
       const [reading] = [channel.read()];
       await peer.send(frame('only'));
@@ -109,7 +109,7 @@ for (const { name, meet, tcp } of TRANSPORTS) {
     });
 
     // Covers SES-26.
-    it('gives later writes the reset that a read was told of', { skip: !tcp }, async (t) => {
+    it('gives later writes the reset that a read has met', { skip: !tcp }, async (t) => {
       const { channel, peer } = await meet(t);
       peer.reset();
       await assert.rejects(channel.read(), { code: 'reset' });

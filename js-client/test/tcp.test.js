@@ -10,10 +10,11 @@ import { Deadline } from '../lib/retry.js';
 import { connectTCP } from '../lib/tcp.js';
 import { startCode } from '../testing/process.js';
 import { frame, listen, openDescriptors, Peer } from '../testing/rig.js';
+import { failConnect } from '../testing/sockets.js';
 import { turn } from '../testing/wait.js';
 
 /**
- * A port of 127.0.0.1 where nobody listens.
+ * A port of 127.0.0.1 where no process listens.
  *
  * @param {import('node:test').TestContext} t
  */
@@ -57,16 +58,18 @@ describe('connecting over TCP', () => {
   ]) {
     // Covers RDV-11.
     it(`gives ${code} for ${system} of ${host}5000 at once`, async (t) => {
-      /** @this {net.Socket} */
-      function fail() {
-        const error = Object.assign(new Error(system), { code: system });
-        process.nextTick(() => this.destroy(error));
-        return this;
-      }
-      t.mock.method(net.Socket.prototype, 'connect', fail);
+      failConnect(t, system);
       await assert.rejects(connect({ ...at(`${host}5000`), timeout: Infinity }), { code });
     });
   }
+
+  // Covers RDV-14.
+  it('tries again after an error that no rule names, and tells it at the timeout', async (t) => {
+    const tries = failConnect(t, 'EHOSTUNREACH');
+    const message = /127\.0\.0\.1:5000: EHOSTUNREACH; check that the server is running/;
+    await assert.rejects(connect({ ...at(5000), timeout: 30 }), { code: 'timeout', message });
+    assert.ok(tries() > 1, `${tries()} tries`);
+  });
 
   // Beyond the specification: what connecting leaves behind on a signal.
   it('listens to a signal no longer than it waits', async (t) => {
@@ -83,7 +86,7 @@ describe('connecting over TCP', () => {
       const before = await openDescriptors();
       const start = performance.now();
       const message =
-        /127\.0\.0\.1:\d+: ECONNREFUSED; check that the service runs, and that this is its address$/;
+        /127\.0\.0\.1:\d+: ECONNREFUSED; check that the server is running, and that this is its address$/;
       await assert.rejects(connect({ ...at(port), timeout }), { code: 'timeout', message });
       assert.ok(performance.now() - start >= timeout);
       assert.equal(await openDescriptors(), before);
@@ -91,7 +94,7 @@ describe('connecting over TCP', () => {
   }
 
   // Covers RDV-9.
-  it('connects at once with timeout 0 where somebody listens', async (t) => {
+  it('connects at once with timeout 0 to a server that listens', async (t) => {
     const { server, port } = await listen(t);
     const accepted = once(server, 'connection');
     const channel = await connect({ ...at(port), timeout: 0 });
@@ -136,7 +139,7 @@ describe('connecting over TCP', () => {
   it('never connects to itself', async (t) => {
     const port = await freePort(t);
     const before = await openDescriptors();
-    // The kernel may choose the port that is called as the caller's own; here it is told to.
+    // By chance the kernel may give the client the very port that it connects to; here the test does.
     const address = { host: '127.0.0.1', port, localPort: port };
     await assert.rejects(connectTCP(address, new Deadline(0), undefined), { code: 'timeout' });
     assert.equal(await openDescriptors(), before);
@@ -149,8 +152,8 @@ describe('connecting over TCP', () => {
     const before = new Set(openSockets());
     const channel = await connect(at(port));
     const [socket] = await accepted;
-    // Node does not tell a socket's options; a child that inherits it can. One of the two new sockets
-    // is the server's, whose option is off.
+    // Node does not show the options of a socket, but a child that inherits the socket can. The other new
+    // socket is the server's, which has the option off.
     const options = openSockets()
       .filter((fd) => !before.has(fd))
       .map(noDelay)

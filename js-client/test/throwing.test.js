@@ -1,4 +1,4 @@
-// What user code throws in the middle of our work leaves nothing behind and loses nothing.
+// If user code throws in the middle of our work, nothing is left behind and nothing is lost.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
@@ -8,7 +8,7 @@ import { startHelper } from '../testing/process.js';
 import { CLOSE_FRAME, frame, listen, openDescriptors, Peer, TRANSPORTS } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
 
-/** A signal of somebody else's making, whose functions fail. */
+/** A signal that the caller implements, and of which a function throws. */
 function brokenSignal() {
   const broken = () => {
     throw new Error('broken signal');
@@ -22,7 +22,7 @@ function brokenSignal() {
 
 describe('a signal that cannot be listened to', () => {
   for (const { name, meet } of TRANSPORTS) {
-    // Beyond the specification: a signal whose functions throw.
+    // Beyond the specification: a signal with functions that throw.
     it(`leaves no read and no write behind over ${name}`, async (t) => {
       const { channel, peer } = await meet(t);
       const signal = brokenSignal();

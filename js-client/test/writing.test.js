@@ -106,18 +106,17 @@ for (const { name, meet } of TRANSPORTS) {
       const { channel, peer } = await meet(t);
       await peer.destroy();
       assert.equal(await channel.read(), null);
-      await assert.rejects(
-        async () => {
-          // The first may still go into a TCP connection whose reset is on its way.
-          for (;;) await channel.write(Buffer.from('x')).then(turn);
-        },
-        (/** @type {any} */ error) => ['peer-gone', 'reset'].includes(error.code),
-      );
+      // Over TCP the peer's kernel answers the first write with a reset.
+      if (name === 'TCP') await channel.write(Buffer.from('x'));
+      const isGone = (/** @type {any} */ error) => ['peer-gone', 'reset'].includes(error.code);
+      for (let count = 0; count < 2; count += 1) {
+        await assert.rejects(channel.write(Buffer.from('x')), isGone);
+      }
       assert.equal(channel.endReason, 'eof');
     });
 
     // Covers SES-25.
-    it('leaves out a message whose memory went before its turn', async (t) => {
+    it('leaves out a message that lost its memory before its turn', async (t) => {
       const { channel, peer } = await meet(t);
       const first = channel.write(pattern(8 * MIB));
       const gone = new Uint8Array(1000);
@@ -139,9 +138,9 @@ for (const { name, meet } of TRANSPORTS) {
     });
 
     for (const aborted of [false, true]) {
-      const what = aborted ? 'and whose write is aborted' : 'under way';
+      const what = aborted ? 'after its write was aborted' : 'under way';
       // Covers SES-21, SES-24, SES-36.
-      it(`ends its direction inside a message whose memory went ${what}`, async (t) => {
+      it(`ends its direction inside a message that lost its memory ${what}`, async (t) => {
         const { channel, peer } = await meet(t);
         await peer.send(frame('not read until then'));
         const controller = new AbortController();
@@ -161,10 +160,11 @@ for (const { name, meet } of TRANSPORTS) {
         if (aborted) controller.abort();
         const refused = Promise.all([
           assert.rejects(write, aborted ? { name: 'AbortError' } : { code: 'closed' }),
-          assert.rejects(next, { code: 'closed', message: /memory of one went/ }),
+          assert.rejects(next, { code: 'closed', message: /memory was transferred or shrunk/ }),
         ]);
-        // As much as makes the kernel take more; the rest must not be lost by closing.
-        const half = written.splice(0, Math.ceil(written.length / 2));
+        // As much as makes the kernel take more; the rest must not be lost by closing. A Unix socket
+        // takes more only once three quarters of what it holds have been read.
+        const half = written.splice(0, Math.max(2, Math.ceil(written.length / 2)));
         for (const whole of half) assert.ok((await peer.readFrame()).equals(whole));
         await refused;
         await assert.rejects(channel.write(Buffer.from('later')), { code: 'closed' });

@@ -46,7 +46,7 @@ export function openToRead(pipe) {
 }
 
 /**
- * Fails when nobody reads.
+ * Fails if no process reads.
  *
  * @param {string} pipe
  */
@@ -66,7 +66,19 @@ export function isRead(pipe) {
 
 /** @param {string} pipe */
 export function untilRead(pipe) {
-  return until(() => isRead(pipe), 'somebody reads a named pipe');
+  return until(() => isRead(pipe), 'a process reads the named pipe');
+}
+
+/** @param {number} reader an open read end of a pipe without data */
+export function untilWritten(reader) {
+  return until(() => {
+    try {
+      fs.readSync(reader, Buffer.alloc(1));
+      return false;
+    } catch {
+      return true; // EAGAIN: a process has it open for writing
+    }
+  }, 'a process opens the named pipe for writing');
 }
 
 /**

@@ -19,7 +19,7 @@ export function startHelper(t, file, rendezvous) {
 }
 
 /**
- * Starts a program of anybody's as a helper.
+ * Starts any program as a helper.
  *
  * @param {TestContext} t
  * @param {string} script

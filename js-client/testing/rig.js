@@ -1,4 +1,4 @@
-// What the tests share: rendezvous of both kinds and raw peers, which speak bytes and know nothing of
+// What the tests share: rendezvous of every kind and raw peers, which speak bytes and know nothing of
 // frames. Real named pipes, real sockets.
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -6,7 +6,10 @@ import net from 'node:net';
 
 import { connect } from '../index.js';
 import { makePipes, openToRead, openToWrite } from './pipes.js';
+import { listen, listenUnix } from './sockets.js';
 import { turn } from './wait.js';
+
+export { freeListeners, listen } from './sockets.js';
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -24,8 +27,8 @@ export function frame(payload) {
 export const CLOSE_FRAME = Buffer.alloc(4);
 
 /**
- * The number of descriptors of this process, once those that are on their way out are gone. Always 0
- * where there is no /proc.
+ * The number of descriptors of this process, after those that are being closed are closed. Always 0 on a
+ * system without /proc.
  *
  * @returns {Promise<number>}
  */
@@ -178,28 +181,13 @@ export async function meetOverPipes(t, options) {
   return freeAfter(t, await meetAt(makePipes(t), options));
 }
 
-/** @type {Set<net.Server>} */
-const listeners = new Set();
-
-/** Closes every listening socket of the tests in this process. */
-export function freeListeners() {
-  for (const server of listeners) server.close();
-  listeners.clear();
-}
-
 /**
- * A listening socket at a free port of 127.0.0.1.
- *
  * @param {TestContext} t
+ * @param {object} [options]
+ * @returns {Promise<Meeting>}
  */
-export async function listen(t) {
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  listeners.add(server);
-  t.after(freeListeners);
-  const { port } = /** @type {net.AddressInfo} */ (server.address());
-  return { server, address: String(port), port };
+export async function meetOverUnix(t, options) {
+  return meetSocket(t, await listenUnix(t), options);
 }
 
 /**
@@ -208,7 +196,16 @@ export async function listen(t) {
  * @returns {Promise<Meeting>}
  */
 export async function meetOverTCP(t, options) {
-  const { server, address } = await listen(t);
+  return meetSocket(t, await listen(t), options);
+}
+
+/**
+ * @param {TestContext} t
+ * @param {{server: net.Server, address: string}} listening
+ * @param {object} [options]
+ * @returns {Promise<Meeting>}
+ */
+async function meetSocket(t, { server, address }, options) {
   const accepted = once(server, 'connection');
   const channel = await connect({ inPath: address, outPath: address, ...options });
   const [socket] = await accepted;
@@ -227,9 +224,10 @@ function freeAfter(t, meeting) {
   return meeting;
 }
 
-/** The two transports, for checks that run over each. */
+/** The transports, for checks that run over each. */
 export const TRANSPORTS = [
   { name: 'named pipes', meet: meetOverPipes, tcp: false },
+  { name: 'Unix sockets', meet: meetOverUnix, tcp: false },
   { name: 'TCP', meet: meetOverTCP, tcp: true },
 ];
 

@@ -19,6 +19,7 @@ const options: ConnectOptions = {
   timeout: 1000,
   linger: Infinity,
   maxMessageSize: 1024,
+  allowedUsers: [1000],
   signal: AbortSignal.timeout(1000),
 };
 
@@ -31,7 +32,7 @@ export async function use(): Promise<EndReason | null> {
   await channel.write(new ArrayBuffer(2));
   // @ts-expect-error a string is not a message
   await channel.write('text');
-  // @ts-expect-error one must say where the server is
+  // @ts-expect-error inPath and outPath are missing
   await connect({ inPath: '/path/to/in' });
   // @ts-expect-error the environment says where
   await connectFromEnv({ inPath: '/path/to/in' });
@@ -41,6 +42,8 @@ export async function use(): Promise<EndReason | null> {
   await connectFromEnv({ timeout: '5' });
   // @ts-expect-error a number, not a BigInt
   await connectFromEnv({ maxMessageSize: 5n });
+  // @ts-expect-error numbers, not names
+  await connectFromEnv({ allowedUsers: ['root'] });
   // @ts-expect-error a signal, not its controller
   await connectFromEnv({ signal: new AbortController() });
   // @ts-expect-error options are an object

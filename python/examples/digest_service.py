@@ -1,6 +1,6 @@
 """A Python service that has helpers in other languages compute digests.
 
-Every helper is started twice, once to talk over named pipes and once over TCP.
+Every helper is started over each transport: named pipes, a Unix socket, and TCP.
 It gets each file below a directory as one message and answers each with the
 SHA-256 of the message, which the service checks against its own::
 
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from ipc_channel import Helper, IPCChannel, IPCChannelError, Transport, make_ipc_channel
 
-TRANSPORTS: tuple[Transport, ...] = ("named_pipe", "tcp")
+TRANSPORTS: tuple[Transport, ...] = ("named_pipe", "unix", "tcp")
 UNWANTED = re.compile(r"/(\.git|\.nox|\.\w+_cache|\.hypothesis|node_modules|__pycache__)/")
 
 

@@ -1,9 +1,9 @@
-"""Talk to a helper process in any language, over named pipes or loopback TCP.
+"""Talk to a helper process in any language, over Unix sockets, named pipes or TCP.
 
 A service starts a helper, and both exchange whole messages, which are bytes::
 
     >>> import asyncio, sys
-    >>> from ipc_channel import Helper, make_ipc_channel
+    >>> from ipc_channel import Helper
 
     >>> ECHO = '''
     ... import asyncio
@@ -18,7 +18,7 @@ A service starts a helper, and both exchange whole messages, which are bytes::
     ... '''
 
     >>> async def main():
-    ...     async with Helper([sys.executable, "-c", ECHO], make_ipc_channel()) as channel:
+    ...     async with Helper([sys.executable, "-c", ECHO]) as channel:
     ...         await channel.write(b"hello")
     ...         print(await channel.read())
 
@@ -32,10 +32,12 @@ What to look at next, with ``help(ipc_channel.Helper)`` and so on:
   ``make_ipc_channel_client`` and ``from_environment`` are for the helper.
 - ``IPCChannelClient`` documents what both ends can do: ``connect``, ``read``,
   ``write``, ``close``, ``disconnect``; ``IPCChannel`` adds the server's two paths.
+- ``ipc_channel.sync``, a module to import, has the same names for programs without
+  asyncio.
 - ``EndReason`` lists how a session can end. Every error derives from
   ``IPCChannelError``; ``help(ipc_channel.errors)`` shows the tree.
-- The classes of one transport, such as ``TCPSocketChannel``, are only needed by
-  code that must not leave the choice to the functions.
+- You rarely need the classes of a single transport, such as ``TCPSocketChannel``: the
+  two ``make_`` functions construct them.
 
 Sizes are in bytes and times in seconds. Docstrings cite pages of the specification,
 such as spec/session.md: an installed package has them in its folder ``spec``, and
@@ -45,6 +47,7 @@ https://github.com/ipc-channel/ipc-channel/tree/main/spec shows them.
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
 from ipc_channel.errors import (
     BadRendezvousError,
+    CallTimeoutError,
     ChannelClosedError,
     ConnectInProgressError,
     ConnectTimeoutError,
@@ -61,6 +64,7 @@ from ipc_channel.errors import (
     ResetError,
     SessionInterruptedError,
     TruncatedError,
+    UnfinishedWriteError,
     WrongLoopError,
     WrongProcessError,
 )
@@ -77,6 +81,7 @@ from ipc_channel.transports.named_pipe import (
 )
 from ipc_channel.transports.tcp_protocol import TCPSocketProtocol
 from ipc_channel.transports.tcp_socket import TCPSocketChannel, TCPSocketChannelClient
+from ipc_channel.transports.unix_socket import UnixSocketChannel, UnixSocketChannelClient
 
 __version__ = "0.1.0"
 
@@ -87,6 +92,7 @@ __all__ = [
     "ENV_OUT",
     "PIPE_CONN_TIMEOUT",
     "BadRendezvousError",
+    "CallTimeoutError",
     "ChannelClosedError",
     "ConnectInProgressError",
     "ConnectTimeoutError",
@@ -114,6 +120,9 @@ __all__ = [
     "TCPSocketProtocol",
     "Transport",
     "TruncatedError",
+    "UnfinishedWriteError",
+    "UnixSocketChannel",
+    "UnixSocketChannelClient",
     "WrongLoopError",
     "WrongProcessError",
     "from_environment",

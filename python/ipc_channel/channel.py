@@ -1,4 +1,4 @@
-"""The two interfaces of a channel, for those who write or type against them."""
+"""The two interfaces of a channel: for implementations, and for type annotations."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ PIPE_CONN_TIMEOUT: Final = 10.0
 class IPCChannelClient(metaclass=OwnNames):
     """One end of a channel: the client, which is told its rendezvous.
 
-    Besides the four methods, ``async with channel:`` connects and closes, and
-    ``async for message in channel:`` reads until an orderly end.
+    ``async with channel:`` connects and closes; ``async for message in channel:`` reads
+    until an orderly end.
     """
 
     @abstractmethod
     async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
         """Wait until the other end is there (spec/rendezvous.md).
 
-        ``timeout`` is in seconds; 0 tries once. Returns True, or False when
-        nobody came within the timeout, after which it may be called again, or
-        the channel was closed meanwhile. While connected it returns True at
-        once. After a session has ended it waits for the next peer, and what
-        was left unread is dropped. A peer that is found just as it is
-        cancelled is not lost: the next call has it.
+        ``timeout`` is in seconds; 0 tries once. Returns True once connected, at once if
+        the channel already is. Returns False if no peer connected within the timeout,
+        after which you may call it again, or if the channel was closed meanwhile.
+        After a session has ended it waits for the next peer, and drops the messages
+        that were not read. If it is cancelled just as a peer connects, that
+        session is not lost: the next call returns True for it.
 
         Raises BadRendezvousError if the rendezvous can never work,
         ConnectInProgressError, ChannelClosedError, WrongLoopError or
-        WrongProcessError on misuse, ValueError or TypeError for a timeout that is no duration.
+        WrongProcessError on misuse, and ValueError or TypeError for an invalid timeout.
         """
 
     @abstractmethod
@@ -44,33 +44,33 @@ class IPCChannelClient(metaclass=OwnNames):
         """Send ``data``, any bytes-like object of 1 byte or more, as one message.
 
         Waits while the peer does not read. If cancelled, the message is sent
-        whole or not at all. The same is true if a signal handler raises in it
-        (KeyboardInterrupt, for instance): if what the kernel has taken is not
-        known then, the session ends with SessionInterruptedError and sends
-        nothing more. No other writer is left waiting, unless the event loop
-        itself was interrupted as it woke its task. Any number of tasks may write.
+        whole or not at all. Any number of tasks may write.
 
-        Raises TypeError, EmptyMessageError or MessageTooLargeError, after
-        which the channel is as before; NotConnectedError or
-        ChannelClosedError; WrongLoopError; PeerGoneError or ResetError once
-        the peer has gone, FrameTooLargeError once it has broken the limit
-        (spec/session.md).
+        If a signal handler raises in it (KeyboardInterrupt, for instance), no message
+        is split or sent twice: when the session cannot tell how much the kernel has
+        taken, it ends with SessionInterruptedError and sends nothing more. It wakes
+        all other writers; only if the handler interrupted the event loop itself may
+        the loop have lost a task that it was about to run.
+
+        Raises TypeError, EmptyMessageError or MessageTooLargeError, which leave the
+        channel unchanged; NotConnectedError or ChannelClosedError; WrongLoopError;
+        PeerGoneError or ResetError once the peer has gone, FrameTooLargeError once it
+        has exceeded the limit (spec/session.md).
         """
 
     @abstractmethod
     async def read(self) -> bytes | None:
         """Return the next message, or None at an orderly end.
 
-        ``end_reason`` tells a clean end from others. A cancelled read loses
-        nothing. An exception that a signal handler raises loses nothing either:
-        if bytes may be gone, the session ends with SessionInterruptedError
-        once all messages before were read. Any number of tasks may read; each
-        message goes to one.
+        ``end_reason`` distinguishes a clean end from the others. A cancelled read loses
+        nothing. If an exception from a signal handler may have lost bytes, reads return
+        the messages before them, and then raise SessionInterruptedError. Any number of
+        tasks may read; each message goes to one task.
 
         Raises TruncatedError, ResetError or FrameTooLargeError after all
         messages that arrived whole were read, NotConnectedError before
         ``connect``, WrongLoopError in another loop than the session's
-        (spec/session.md). An end is the same however often it is asked for.
+        (spec/session.md). Every further read reports the same end.
         """
 
     @abstractmethod
@@ -78,10 +78,10 @@ class IPCChannelClient(metaclass=OwnNames):
         """Send what was written and the close frame, then free everything.
 
         Waits for at most ``linger`` seconds for a peer that does not read.
-        Legal in every state, any number of times. A pending read gets None,
-        a pending write ChannelClosedError; whether its message still went out,
-        whole, cannot be told. There is no closing of one direction: what the
-        peer sends from now on is dropped. Frees everything when cancelled, too.
+        Legal in every state, any number of times. A pending read returns None, a
+        pending write raises ChannelClosedError, and its message was sent either whole
+        or not at all. It is not a half-close: what the peer sends from now on is
+        dropped. Frees everything when cancelled, too.
 
         Raises WrongLoopError while another loop has the session.
         """
@@ -89,8 +89,8 @@ class IPCChannelClient(metaclass=OwnNames):
     async def disconnect(self) -> None:
         """End the session as ``close`` does, but keep the channel: it can connect again.
 
-        For a peer that waits for our end before it leaves, or one that broke
-        the limit. Nothing happens without a session.
+        Call it if the peer waits for this end to close before it exits, or if the peer
+        has exceeded the limit. Does nothing without a session.
 
         Raises WrongLoopError while another loop has the session.
         """
@@ -100,8 +100,8 @@ class IPCChannelClient(metaclass=OwnNames):
         """End the session at once, and keep the channel: it can connect again.
 
         Output that the kernel has not taken is lost, and the peer gets no close
-        frame. A client that has already come for the next session is turned away
-        as well, and has to come again.
+        frame. A client that has already connected for the next session is disconnected
+        as well, and has to connect again.
 
         Raises WrongLoopError while another loop has the session.
         """
@@ -109,14 +109,15 @@ class IPCChannelClient(metaclass=OwnNames):
 
     @property
     def connected(self) -> bool:
-        """Whether ``connect`` has a peer, and may write to it and read from it."""
+        """Whether the channel has a peer, and may write to it and read from it."""
         return False
 
     @property
     def end_reason(self) -> EndReason | None:
-        """What ended the last session; None before the first, and while there is more to read.
+        """What ended the last session; None before the first, or with messages unread.
 
-        It is set without a ``read`` once every message that came before was read.
+        Once every message before the end has been read, it is set as soon as the end
+        arrives, without another ``read``.
         """
         return None
 
@@ -124,20 +125,23 @@ class IPCChannelClient(metaclass=OwnNames):
     def last_exception(self) -> IPCChannelError | None:
         """The error that ended reading or, if none did, writing in the last session.
 
-        ConnectTimeoutError, which says what was in the way, after a ``connect`` that
-        returned False; not if that was because the channel was closed meanwhile.
+        After a ``connect`` that returned False it is a ConnectTimeoutError that says what
+        was missing, unless the channel was closed meanwhile.
         """
         return None
 
     async def __aenter__(self) -> Self:
-        """Connect; raise ConnectTimeoutError if nobody comes within the default timeout.
+        """Connect; raise ConnectTimeoutError if no peer connects within the default timeout.
 
-        The channel is closed then. Call ``connect`` for another timeout, or to
-        try again.
+        It closes the channel before it raises. For another timeout, or several
+        attempts, call ``connect`` instead.
         """
         try:
             if not await self.connect():
-                error = ConnectTimeoutError(f"nobody connected in {PIPE_CONN_TIMEOUT} s")
+                error = ConnectTimeoutError(
+                    f"no peer connected within {PIPE_CONN_TIMEOUT} s;"
+                    " call connect with a longer timeout"
+                )
                 raise self.last_exception or error
         except BaseException:
             await self.close()
@@ -165,8 +169,8 @@ class IPCChannelClient(metaclass=OwnNames):
 class IPCChannel(IPCChannelClient):
     """One end of a channel: the server, which makes the rendezvous.
 
-    The client is given the two strings crosswise: its ``in_path`` is this
-    end's ``out_path``.
+    The client is told the two strings crosswise: its ``in_path`` is this
+    end's ``out_path``, and its ``out_path`` this end's ``in_path``.
     """
 
     @property

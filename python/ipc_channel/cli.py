@@ -1,7 +1,7 @@
 """The command ``ipc-channel``.
 
-``ipc-channel conformance`` checks a client, ``ipc-channel report`` puts the JSON
-reports of several side by side. Both need the extra ``conformance``.
+``ipc-channel conformance`` checks a client; ``ipc-channel report`` compares the JSON
+reports of several clients. Both need the extra ``conformance``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ipc_channel import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, or else those of the process."""
+    """Run the command with these arguments, by default those of the process."""
     parser = argparse.ArgumentParser(
         prog="ipc-channel", description="Tools for clients of ipc-channel."
     )
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="check a client; or put reports of several side by side",
     )
     told = list(sys.argv[1:] if arguments is None else arguments)
-    # What follows the command is its own, to the letter.
+    # Everything behind the command is passed to it unchanged.
     name = parser.parse_args(told[:1]).command
     try:
         from ipc_channel.conformance import command  # noqa: PLC0415  # needs an extra

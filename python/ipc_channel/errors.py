@@ -12,18 +12,20 @@ Every error has a ``code``, the same string in every language (spec/errors.md)::
     │   ├── ConnectInProgressError     busy                also RuntimeError
     │   ├── WrongLoopError             wrong-loop          also RuntimeError
     │   ├── WrongProcessError          wrong-process       also RuntimeError
-    │   └── SessionInterruptedError    interrupted         also ConnectionAbortedError
+    │   ├── SessionInterruptedError    interrupted         also ConnectionAbortedError
+    │   └── UnfinishedWriteError       unfinished          also TimeoutError
     ├── PeerError                      the peer, or the connection to it
     │   ├── TruncatedError             truncated           also asyncio.IncompleteReadError
     │   ├── ResetError                 reset               also ConnectionResetError
     │   ├── FrameTooLargeError         too-large           also ValueError
     │   └── PeerGoneError              peer-gone           also BrokenPipeError
     ├── ConnectTimeoutError            timeout             also TimeoutError
+    ├── CallTimeoutError               timeout             also TimeoutError
     └── HelperError                    helper-failed       also RuntimeError
 
-The built-in bases are what a caller of ``aea.helpers.pipe`` may already catch.
-Something that is not bytes-like raises a plain :class:`TypeError`, an option
-out of range a plain :class:`ValueError`.
+The built-in bases are those that callers of ``aea.helpers.pipe`` may already catch.
+A message that is not bytes-like raises a plain :class:`TypeError`, an option out of
+range a plain :class:`ValueError`.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class EndReason(enum.StrEnum, metaclass=MembersOnly):
     """What ended a session, as the reader saw it (spec/session.md)."""
 
     CLEAN = "clean"
-    """The peer said with a close frame that it sends nothing more."""
+    """The peer sent a close frame: it sends nothing more."""
     EOF = "eof"
     """The stream ended between two frames, without a close frame."""
     TRUNCATED = "truncated"
@@ -60,24 +62,24 @@ class IPCChannelError(Exception, metaclass=OwnNames):
     """Stable string that names the kind of error in every language."""
 
     def copy_to_raise(self) -> Self:
-        """Return a copy to raise once more: a raised error keeps its traceback."""
+        """Return a copy to raise again, because a raised error keeps its traceback."""
         error = copy.copy(self)
         error.__cause__ = self.__cause__
         return error
 
 
 class LocalError(IPCChannelError):
-    """A mistake or a decision of this end; what was refused was not sent."""
+    """This end made a mistake or gave up; a message that it refused was not sent."""
 
 
 class BadRendezvousError(LocalError, ValueError):
-    """The rendezvous can never work: malformed, not ours, or not what it should be."""
+    """The rendezvous can never work: malformed, another user's, or of the wrong kind."""
 
     code = "bad-rendezvous"
 
 
 class EmptyMessageError(LocalError, ValueError):
-    """An empty message cannot be sent: it would read as the end."""
+    """An empty message cannot be sent: the peer would take it for the close frame."""
 
     code = "empty-message"
 
@@ -97,14 +99,14 @@ class NotConnectedError(LocalError, ConnectionError, ValueError):
 class ChannelClosedError(LocalError, ConnectionError):
     """The channel was closed by this end.
 
-    A write that was waiting then may have been sent, whole, or not at all.
+    A write that was waiting at that moment sent its message either whole or not at all.
     """
 
     code = "closed"
 
 
 def channel_closed() -> ChannelClosedError:
-    """Return what ``connect`` and ``write`` give once the channel was closed."""
+    """Return the error of ``connect`` and ``write`` once the channel was closed."""
     return ChannelClosedError(
         "the channel was closed: make a new one"
         " (disconnect ends a session and keeps the channel)"
@@ -112,7 +114,7 @@ def channel_closed() -> ChannelClosedError:
 
 
 def ended_here() -> ChannelClosedError:
-    """Return what a write gets once this end has ended the session."""
+    """Return the error of a write once this end has ended the session."""
     return ChannelClosedError(
         "this end has ended the session, and sends nothing more: after disconnect or abort"
         " call connect for the next session, after close make a new channel"
@@ -126,7 +128,7 @@ class ConnectInProgressError(LocalError, RuntimeError):
 
 
 class WrongLoopError(LocalError, RuntimeError):
-    """The channel belongs to another event loop than the running one."""
+    """The channel belongs to an event loop that is not the running one."""
 
     code = "wrong-loop"
 
@@ -134,23 +136,37 @@ class WrongLoopError(LocalError, RuntimeError):
 class WrongProcessError(LocalError, RuntimeError):
     """The channel was made before a fork and belongs to the parent process.
 
-    Make a channel in each process, after the fork. Only ``close`` is allowed on
-    the parent's, and does nothing: the child holds nothing of it.
+    Make a channel in each process, after the fork. In the child, the parent's channel
+    only allows ``close`` and ``abort``, which do nothing: the child holds none of its
+    descriptors.
     """
 
     code = "wrong-process"
 
 
 class SessionInterruptedError(LocalError, ConnectionAbortedError):
-    """An exception has struck between two steps of this end, which ended the session.
+    """An exception was raised between two steps of this end, which ended the session.
 
     A signal handler can raise anywhere, for instance right after the kernel has
-    taken a part of a message and before that was noted. The session does not
-    know then what has passed, and neither sends nor reads any more: no message
-    is sent twice, or joined with another. What arrived whole before can be read.
+    taken part of a message and before the session has counted those bytes. Then the
+    session does not know which bytes were sent or received, and neither sends nor reads
+    any more: so no message is sent twice or joined with another. Messages that arrived
+    whole before can still be read.
     """
 
     code = "interrupted"
+
+
+class UnfinishedWriteError(LocalError, TimeoutError):
+    """A blocking write timed out after a part of its message had been sent.
+
+    The next calls send the rest as soon as the peer reads, so the message must not be
+    written again. ``close`` sends it too, if the peer reads within ``linger``.
+    """
+
+    code = "unfinished"
+    sent = 1
+    """How many messages of a ``write_many`` must not be written again."""
 
 
 class PeerError(IPCChannelError):
@@ -160,8 +176,8 @@ class PeerError(IPCChannelError):
 class TruncatedError(PeerError, asyncio.IncompleteReadError):
     """The stream ended inside a frame.
 
-    ``partial`` holds the bytes of the header or payload that arrived and
-    ``expected`` says how many there should have been.
+    ``partial`` holds the bytes of the header or payload that arrived, ``expected`` the
+    number of bytes of the whole header or payload.
     """
 
     code = "truncated"
@@ -176,27 +192,41 @@ class TruncatedError(PeerError, asyncio.IncompleteReadError):
 
 
 class ResetError(PeerError, ConnectionResetError):
-    """The connection was reset: the peer died, or closed without reading all."""
+    """The connection was reset: the peer died, or closed without reading all.
+
+    Or a read failed in another way, which ``__cause__`` tells.
+    """
 
     code = "reset"
 
 
 class FrameTooLargeError(PeerError, ValueError):
-    """A received header announces a message over ``max_message_size``."""
+    """A received header announces a message over ``max_message_size``, or over the memory."""
 
     code = "too-large"
 
 
 class PeerGoneError(PeerError, BrokenPipeError):
-    """A write failed: the peer does not read any more."""
+    """A write failed: the peer no longer reads, or ``__cause__`` is another reason."""
 
     code = "peer-gone"
 
 
 class ConnectTimeoutError(IPCChannelError, TimeoutError):
-    """``async with channel`` found nobody within the timeout."""
+    """No peer connected within the timeout of ``connect``."""
 
     code = "timeout"
+
+
+class CallTimeoutError(IPCChannelError, TimeoutError):
+    """A blocking read, write or close was not done within its timeout.
+
+    A read has lost nothing, and the message of a write was not sent.
+    """
+
+    code = "timeout"
+    sent = 0
+    """How many messages of a ``write_many`` were sent; those behind them were not."""
 
 
 class HelperError(IPCChannelError, RuntimeError):

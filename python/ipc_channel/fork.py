@@ -1,14 +1,14 @@
-"""What a forked child does with the channels of its parent: it lets go of them.
+"""Makes a forked child close its copies of the parent's descriptors.
 
-A fork copies every descriptor, and the kernel tells a peer of an end only once
+A fork copies every descriptor, and the kernel reports an end to the peer only once
 all copies are closed. So the child closes its copies at once, in a hook that
-Python runs after ``os.fork``. It leaves alone what is still the parent's: event
-loops, whose epoll both processes share, directories, and the connections
-themselves, which a ``shutdown`` would end for both.
+Python runs after ``os.fork``. It does not touch what both processes share: event
+loops with their epoll descriptor, directories, and the connections themselves, which a
+``shutdown`` would end for the parent too.
 
-Forks behind Python's back (a C extension that calls ``fork``) run no hook:
-their children keep the copies until they end, or replace their program, since
-every descriptor is close-on-exec.
+A fork outside ``os.fork`` (a C extension that calls ``fork``) runs no hook: the child
+keeps its copies until it exits or calls ``exec``, since every descriptor is
+close-on-exec.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from weakref import WeakKeyDictionary
 from ipc_channel.errors import WrongProcessError
 
 lock = RLock()
-"""Held around the opening or closing of a descriptor and the note of it.
+"""Held while a descriptor is opened and registered, or closed and unregistered.
 
-Otherwise a fork in another thread could come in between, and leave the child
-with a descriptor that it does not know of, or a number that it must not close.
+Otherwise another thread could fork in between: the child would not know of a
+descriptor that it has, or would close a number that is no longer the channel's.
 """
 
 _Thing = TypeVar("_Thing")
@@ -37,7 +37,7 @@ _held: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
 
 def in_child(thing: _Thing, let_go: Callable[[_Thing], object]) -> None:
-    """Have every forked child call ``let_go(thing)``, for as long as ``thing`` exists.
+    """Make every forked child call ``let_go(thing)``, for as long as ``thing`` exists.
 
     ``let_go`` closes the descriptors of ``thing`` and does nothing else outside
     the child's own memory.
@@ -53,29 +53,42 @@ def hold(make: Callable[[], socket.socket]) -> socket.socket:
         return sock
 
 
+def hold_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets that do not block; forked children close their copies."""
+    with lock:
+        pair = socket.socketpair()
+        for sock in pair:
+            in_child(sock, _close_copy)
+            sock.setblocking(False)
+        return pair
+
+
 def _close_copy(sock: socket.socket) -> None:
-    """Close a socket whatever counts on it, such as uvloop's connect."""
+    """Close a socket at once, even if uvloop's connect keeps a reference to it."""
     if (number := sock.detach()) >= 0:
         os.close(number)
 
 
 def close(sock: socket.socket) -> None:
-    """Close a socket, at a moment at which no other thread forks."""
+    """Close a socket while no other thread can fork."""
     with lock:
         sock.close()
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process as it was when a channel was made in it."""
+    """The process in which a channel was made."""
 
     number: int
     forks: int
-    """How many forks ago the library was imported: a number alone may be used again."""
+    """How many forks lie between the import of the library and this process.
+
+    A process number alone does not identify a process: the kernel reuses it.
+    """
 
     @property
     def runs(self) -> bool:
-        """Whether this is the running process, and not one that it was forked from."""
+        """Whether this is the running process, and not its parent before a fork."""
         return self == this_process()
 
     def check(self) -> None:
@@ -96,11 +109,11 @@ def this_process() -> Process:
 
 
 class ForeignDescriptor:
-    """A descriptor of a channel that another library owns and will close by its number."""
+    """A descriptor of a channel that another library owns and closes by its number."""
 
     def __init__(self, number: int) -> None:
         self._number = number
-        # By which it is known again: the number may be another file's by then.
+        # Identifies the file: by then the number may stand for another one.
         self._file = os.fstat(number) if hasattr(os, "fork") else None
 
     def replace(self) -> None:
@@ -116,8 +129,8 @@ def _let_go_of_all() -> None:
     _forks += 1
     try:
         for thing, let_go in list(_held.items()):
-            # Whatever one of them lacks, as it was being made, is no matter of the others.
-            # Nor is what a signal handler raises: the hook could only print it.
+            # One thing may be only half made; the others must be closed all the same. An
+            # exception of a signal handler is dropped too: the hook could only print it.
             with contextlib.suppress(BaseException):
                 let_go(thing)
         _held.clear()  # or a grandchild would close what the child has opened since

@@ -1,4 +1,4 @@
-"""What ``dir`` and ``help`` show of the public classes."""
+"""Limits what ``dir`` and ``help`` show of the public classes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _KEPT = frozenset({"__init__", "__aenter__", "__aexit__", "__aiter__", "__anext_
 class OwnNames(ABCMeta):
     """Metaclass of a class whose ``dir`` lists the public names of this package only.
 
-    The standard library's ``EnumType`` does the same. Without it most of
-    ``help(ipc_channel)`` would be what each error inherits from the built-in
+    The standard library's ``EnumType`` does the same. Without this, most of
+    ``help(ipc_channel)`` would list what the errors inherit from the built-in
     exceptions. Instances are not affected.
     """
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
+import stat
+import sys
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE, check_max_message_size
+from ipc_channel.users import User
+from ipc_channel.windows.accounts import sid_of
 
 DEFAULT_LINGER = 1.0
 """Seconds that ``close`` waits for a peer that does not read."""
 
-_NO_USER = 2**32 - 1  # which system calls take for "leave it as it is"
-_LONGEST = 10**9  # seconds: no wait, but a number that loops and selectors take
+_NO_USER = 2**32 - 1  # not a user id: to system calls it means "no change"
+_ALL_PERMISSIONS = 0o777
+LONGEST = 10**9  # seconds: in effect without limit, and accepted by all event loops
 
 default_logger = logging.getLogger("ipc_channel")
 
 
 def check_seconds(name: str, value: float) -> float:
-    """Return ``value``, or raise ValueError or TypeError if it is no duration."""
+    """Return ``value``, or raise ValueError or TypeError if it is not a duration."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         kind = type(value).__name__
         raise TypeError(f"{name} is a number of seconds, an int or a float, not {kind}")
-    if not 0 <= value <= _LONGEST:
-        raise ValueError(f"{name} is {value}, not within 0 and {_LONGEST} seconds")
+    if not 0 <= value <= LONGEST:
+        raise ValueError(f"{name} is {value}, not within 0 and {LONGEST} seconds")
     return value
 
 
@@ -39,7 +44,7 @@ class Options(TypedDict, total=False):
 
 
 def check_options(options: Options) -> Options:
-    """Return all options, with defaults; raise ValueError or TypeError if one is wrong."""
+    """Return all options, with defaults; raise ValueError or TypeError for a wrong one."""
     for name in options:
         if name not in Options.__annotations__:
             raise TypeError(f"there is no option {name!r}{_advice(name)}")
@@ -52,13 +57,15 @@ def check_options(options: Options) -> Options:
 
 
 def _advice(name: str) -> str:
-    """Return what the caller may have meant by an option that does not exist."""
-    known = [*Options.__annotations__, "logger", "loop", "transport", "allowed_users"]
+    """Return a hint at what the caller may have meant by an unknown option."""
+    of_servers = ["transport", "allowed_users", "path", "mode", "systemd"]
+    known = [*Options.__annotations__, "logger", "loop", *of_servers]
     if name == "timeout":
         return "; connect takes a timeout"
     if near := difflib.get_close_matches(name, known, 1):
         return f"; did you mean {near[0]!r}?"
-    return f"; there are {', '.join(known[:-2])}, and for servers transport, allowed_users"
+    others = ", ".join(known[: -len(of_servers)])
+    return f"; there are {others}, and for servers {', '.join(of_servers)}"
 
 
 def check_logger(logger: logging.Logger) -> logging.Logger:
@@ -73,7 +80,7 @@ def check_logger(logger: logging.Logger) -> logging.Logger:
 def check_loop_argument(
     loop: asyncio.AbstractEventLoop | None,
 ) -> asyncio.AbstractEventLoop | None:
-    """Return ``loop``, or raise TypeError if it is none."""
+    """Return ``loop``, or raise TypeError if it is not an event loop."""
     if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
         kind = type(loop).__name__
         raise TypeError(
@@ -82,15 +89,71 @@ def check_loop_argument(
     return loop
 
 
-def check_users(users: Any) -> frozenset[int]:
-    """Return ``users``, or raise TypeError or ValueError unless they are user ids."""
+def check_users(users: Any) -> frozenset[User]:
+    """Return the ids of ``users``, which are ids or names; on Windows SIDs or names.
+
+    Raises TypeError for anything else, and ValueError for an id out of range or a name
+    that this system does not know.
+    """
     found = tuple(users) if isinstance(users, Iterable) else (None,)
-    if isinstance(users, str | bytes) or not all(type(user) is int for user in found):
+    if isinstance(users, str | bytes) or not all(
+        type(user) in (int, str) for user in found
+    ):
         raise TypeError(
-            f"allowed_users is a collection of user ids, such as [1000], not {users!r};"
-            " pwd.getpwnam(name).pw_uid is the id of a name"
+            "allowed_users is a collection of user ids or names, such as [1000] or"
+            f" ['www-data'], not {users!r}"
         )
-    for user in found:
-        if not 0 <= user < _NO_USER:
-            raise ValueError(f"allowed_users has {user}, not within 0 and {_NO_USER - 1}")
-    return frozenset(found)
+    return frozenset(map(_user_id, found))
+
+
+def _user_id(user: int | str) -> User:
+    if isinstance(user, str):
+        found = _user_named(user)
+        if found is None:
+            raise ValueError(f"allowed_users has {user!r}, which is no user of this system")
+        return found
+    if sys.platform == "win32":
+        raise ValueError(
+            f"allowed_users has {user}; on Windows a user is a SID, such as"
+            " 'S-1-5-21-…-1001', or the name of an account"
+        )
+    if not 0 <= user < _NO_USER:
+        raise ValueError(f"allowed_users has {user}, not within 0 and {_NO_USER - 1}")
+    return user
+
+
+def _user_named(name: str) -> User | None:
+    """Return the user with this name, or this SID on Windows; None if there is none."""
+    if sys.platform == "win32":
+        return sid_of(name)
+    import pwd  # noqa: PLC0415  # Windows has none
+
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
+def check_mode(mode: Any) -> int:
+    """Return the permissions of a socket file, or raise TypeError or ValueError."""
+    if isinstance(mode, bool) or not isinstance(mode, int):
+        raise TypeError(f"mode is an int such as 0o660, not {type(mode).__name__}")
+    if not 0 <= mode <= _ALL_PERMISSIONS:
+        raise ValueError(f"mode is {mode:#o}, not within 0 and {_ALL_PERMISSIONS:#o}")
+    if not mode & stat.S_IWUSR:
+        raise ValueError(
+            f"mode is {mode:#o}, with which this user itself cannot connect; add 0o600"
+        )
+    return mode
+
+
+def check_systemd(systemd: Any) -> bool | str:
+    """Return whether, or by which name, to use a socket of systemd's, or raise."""
+    if not isinstance(systemd, bool | str):
+        kind = type(systemd).__name__
+        raise TypeError(f"systemd is True or the name of a socket, not {kind}")
+    if systemd == "":
+        raise ValueError(
+            "systemd is '', not the name of a socket; use True for the only one"
+        )
+    return systemd

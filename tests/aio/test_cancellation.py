@@ -111,7 +111,7 @@ def test_cancelled_after_every_callback(
 
 @contextlib.asynccontextmanager
 async def _output(ours: IPCChannelClient, operation: str) -> AsyncIterator[None]:
-    """Have a write wait whose message is still on its way as the channel is closed."""
+    """Make a write wait with its message still queued when the channel is closed."""
     if operation not in ("close", "disconnect"):
         yield
         return
@@ -133,7 +133,7 @@ async def _check_written(ours: Any, peer: raw.Raw) -> None:
 
 
 class Server:
-    """A raw server, whose address is known before it comes, in the loop of the client."""
+    """A raw server in the client's loop, with an address known before it appears."""
 
     def __init__(self, transport: str, directory: Path) -> None:
         self._in_path, self._out_path = f"{directory}/in", f"{directory}/out"

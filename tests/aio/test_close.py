@@ -16,7 +16,7 @@ from ipc_channel import (
     IPCChannelClient,
 )
 from raw import CLOSE, PATIENCE, eventually, frame, make
-from waiting import until_blocked, until_connect_waits, until_waits
+from waiting import until_blocked, until_closing, until_connect_waits, until_waits
 
 
 @pytest.mark.covers("SES-30")
@@ -145,8 +145,8 @@ async def test_a_stuck_stream_is_not_ended_as_if_all_were_sent(connect: Connect)
     async with connect(linger=0) as (ours, _):
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
         await until_blocked(ours)
-        session = ours._session  # type: ignore[attr-defined]  # looks inside
-        session._stream.finish_writing = lambda: pytest.fail("not all was sent")
+        session = ours.session  # type: ignore[attr-defined]  # looks inside
+        session.stream.finish_writing = lambda: pytest.fail("not all was sent")
         await ours.close()
         with pytest.raises(ChannelClosedError):
             await writing
@@ -161,7 +161,7 @@ async def test_an_own_close_before_the_reader_has_all_is_the_end(
         peer.send(frame(b"queued") + end)
         if end == b"\0":
             peer.close()
-        await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: ours.session.queued == 1)  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: ours.connected == (not end))
         assert ours.end_reason is None
         await ours.close()
@@ -172,7 +172,7 @@ async def test_an_own_close_before_the_reader_has_all_is_the_end(
 async def test_nothing_is_read_once_closing_has_begun(connect: Connect) -> None:
     async with connect(linger=PATIENCE) as (ours, peer):
         peer.send(frame(b"queued"))
-        await eventually(lambda: ours._session.queued == 1)  # type: ignore[attr-defined]  # looks inside
+        await eventually(lambda: ours.session.queued == 1)  # type: ignore[attr-defined]  # looks inside
         writing = asyncio.create_task(ours.write(bytes(20 * 2**20)))
         await until_blocked(ours)
         closing = asyncio.create_task(ours.close())
@@ -196,5 +196,21 @@ async def test_nothing_follows_the_close_frame(connect: Connect) -> None:
             await ours.write(b"too late")
         assert await asyncio.to_thread(peer.recv_all) == []
         assert await asyncio.to_thread(peer.is_ended)
+        peer.close()
+        await closing
+
+
+@pytest.mark.covers("SES-35", "SES-36", "SES-60")
+@pytest.mark.parametrize("transport", ["tcp"])
+async def test_an_interrupted_session_is_drained_as_well(connect: Connect) -> None:
+    """It sends nothing more, but a reset would cost the peer what was sent before."""
+    async with connect(linger=PATIENCE) as (ours, peer):
+        await ours.write(b"sent before")
+        ours.session._on_interrupt(KeyboardInterrupt())  # type: ignore[attr-defined]  # looks inside
+        peer.send(frame(bytes(50_000)))
+        closing = asyncio.create_task(ours.close())
+        await until_closing(ours)
+        peer.send(frame(b"and on"))
+        assert await asyncio.to_thread(peer.recv, 100) == frame(b"sent before")
         peer.close()
         await closing

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import Connect
 from ipc_channel import FrameTooLargeError, IPCChannelClient
+from ipc_channel.aio.session import QUIET
 from raw import CLOSE, PATIENCE, Raw, eventually, frame
 from waiting import until_waits
 
@@ -50,7 +51,7 @@ async def test_close_ends_the_stream_at_once(connect: Connect) -> None:
         closing = asyncio.create_task(ours.close())
 
         def send_until_the_end() -> None:
-            with contextlib.suppress(BrokenPipeError):  # nobody reads the pipe any more
+            with contextlib.suppress(BrokenPipeError):  # the pipe has no reader any more
                 while not peer.can_read() or peer.recv(1):
                     peer.send(frame(b"still here"))
 
@@ -96,12 +97,12 @@ async def test_a_peer_over_the_limit_still_gets_whole_frames(connect: Connect) -
 @pytest.mark.covers("SES-60", "SES-63")
 @pytest.mark.parametrize("transport", ["tcp"])  # what is in a pipe stays there
 async def test_close_waits_until_the_peer_is_quiet(connect: Connect) -> None:
-    """It has taken all, but input that nobody reads would make the kernel drop that."""
+    """It has taken all, but unread input would make the kernel discard that."""
     async with connect(linger=PATIENCE) as (ours, peer):
-        session = ours._session  # type: ignore[attr-defined]  # looks inside
+        session = ours.session  # type: ignore[attr-defined]  # looks inside
         told = 0
 
-        def unsent(real: Callable[[], int] = session._stream.unsent) -> int:
+        def unsent(real: Callable[[], int] = session.stream.unsent) -> int:
             """Each time that close looks, the peer says something more, five times."""
             nonlocal told
             if told < 5:
@@ -109,10 +110,27 @@ async def test_close_waits_until_the_peer_is_quiet(connect: Connect) -> None:
                 peer.send(b"x")
             return real()
 
-        session._stream.unsent = unsent
+        session.stream.unsent = unsent
         await ours.close()
         assert told == 5
         assert session.receiver.discarded == 5
+
+
+@pytest.mark.covers("RDV-48", "SES-63")
+@pytest.mark.parametrize("transport", ["tcp"])
+async def test_close_stays_for_a_moment_once_it_is_let_in(connect: Connect) -> None:
+    """Only after the server has accepted us does it ask which user we are."""
+    loop = asyncio.get_running_loop()
+    async with connect(linger=PATIENCE) as (ours, _):
+        looks: list[float] = []
+
+        def delivered() -> bool:
+            looks.append(loop.time())
+            return len(looks) > 3
+
+        ours.session.stream.delivered = delivered  # type: ignore[attr-defined]  # looks inside
+        await ours.close()
+        assert loop.time() - looks[3] > 0.9 * QUIET
 
 
 async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connect) -> None:
@@ -120,7 +138,7 @@ async def test_close_makes_room_for_a_peer_beyond_the_read_ahead(connect: Connec
         stuck = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(bytes(1000)) * 20_000)
         )
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver.reading)
         writing = asyncio.create_task(ours.write(b"y" * 3_000_000))
         await until_waits(writing)

@@ -23,7 +23,7 @@ async def test_what_has_only_begun_is_dropped_with_the_session(connect: Connect)
         size = 20 * 2**20
         wire = size.to_bytes(4, "big") + bytes(size // 2)
         sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
-        decoder = ours._session.receiver._decoder  # type: ignore[attr-defined]  # looks inside
+        decoder = ours.session.receiver.decoder  # type: ignore[attr-defined]  # looks inside
         await sending
         await eventually(lambda: decoder.payload is not None)
         await ours.close()
@@ -47,6 +47,7 @@ async def test_a_cancelled_close_frees_everything(connect: Connect) -> None:
         await asyncio.gather(writing, return_exceptions=True)
 
 
+@pytest.mark.covers("SES-31")
 async def test_a_cancelled_second_close_leaves_the_first_alone(connect: Connect) -> None:
     message = bytes(3 * 2**20)
     async with connect(linger=PATIENCE) as (ours, peer):
@@ -155,7 +156,7 @@ async def test_a_failing_end_still_frees_everything(connect: Connect) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, about: told.append(about))
     before = open_descriptors()
     async with connect() as (ours, peer):
-        ours._session._stream.on_end = fail  # type: ignore[attr-defined]  # looks inside
+        ours.session.stream.on_end = fail  # type: ignore[attr-defined]  # looks inside
         await asyncio.gather(ours.close(), asyncio.to_thread(_see_a_clean_end, peer))
     assert [str(about["exception"]) for about in told] == ["in a callback"]
     assert open_descriptors() == before

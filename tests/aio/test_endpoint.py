@@ -104,7 +104,7 @@ async def test_a_cancelled_connect_leaves_nothing(
 async def test_connect_at_once_finds_who_is_there(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     meeting = asyncio.create_task(asyncio.to_thread(dial, server.out_path, server.in_path))
-    if transport == "named_pipe":  # whose client waits for our reading end
+    if transport == "named_pipe":  # its client waits for our reading end
         while not await server.connect(0):
             await asyncio.sleep(0.001)
     peer = await meeting
@@ -143,7 +143,7 @@ async def test_connect_while_more_than_is_read_ahead_waits(connect: Connect) -> 
     async with connect() as (ours, peer):
         wire = frame(b"x" * 500_000) + frame(b"more")
         sending = asyncio.create_task(asyncio.to_thread(peer.send, wire))
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver.reading)
         assert await ours.connect(0)
         assert await ours.read() == b"x" * 500_000

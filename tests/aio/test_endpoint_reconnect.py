@@ -78,6 +78,7 @@ async def test_the_next_client_may_be_early(transport: str) -> None:
     await server.close()
 
 
+@pytest.mark.covers("SES-41")
 async def test_a_client_connects_again(transport: str) -> None:
     server = make_ipc_channel(transport=transport)  # type: ignore[arg-type]  # a parameter is a plain str
     client = make_ipc_channel_client(server.out_path, server.in_path)
@@ -86,7 +87,7 @@ async def test_a_client_connects_again(transport: str) -> None:
         await client.write(b"%d" % number)
         assert await server.read() == b"%d" % number
         # Both learn that this session is over, without closing their channels.
-        await server._session.close()  # type: ignore[attr-defined]  # looks inside
+        await server.session.close()  # type: ignore[attr-defined]  # looks inside
         assert await client.read() is None
     await client.close()
     await server.close()
@@ -96,7 +97,7 @@ async def test_a_client_connects_again(transport: str) -> None:
 async def test_a_peer_that_left_much_unread_is_no_peer_any_more(transport: Any) -> None:
     server = make_ipc_channel(transport=transport)
     first = await meet(server)
-    receiver = server._session.receiver  # type: ignore[attr-defined]  # looks inside
+    receiver = server.session.receiver  # type: ignore[attr-defined]  # looks inside
     # So much that nothing more is read, but nothing that would wait in the kernel.
     messages = frame(bytes(150_000)) + frame(bytes(READ_AHEAD - 150_000))
     await asyncio.to_thread(first.send, messages)

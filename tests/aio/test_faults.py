@@ -22,20 +22,20 @@ from raw import CLOSE, PATIENCE, eventually, frame
 
 @pytest.mark.covers("SES-36")
 async def test_nothing_follows_a_failed_write(paths: tuple[str, str]) -> None:
-    """Not even when somebody reads again, and the close frame would complete the frame."""
+    """Not even when the pipe is read again, and the close frame would complete the frame."""
     to_us, from_us = paths
     ours = make_ipc_channel_client(to_us, from_us)
     reader = os.open(from_us, os.O_RDONLY | os.O_NONBLOCK)
     writing_end = asyncio.to_thread(os.open, to_us, os.O_WRONLY)
     writer, came = await asyncio.gather(writing_end, ours.connect(PATIENCE))
     assert came
-    stream = ours._session._stream  # type: ignore[attr-defined]  # looks inside
+    stream = ours.session.stream  # type: ignore[attr-defined]  # looks inside
     stream._grown = True  # so that the pipe holds 64 KiB
     writing = asyncio.create_task(ours.write(bytes(2**16)))  # 4 bytes more than fit
-    sender = ours._session.sender  # type: ignore[attr-defined]
-    await eventually(lambda: sender.queued == 4)
+    sender = ours.session.sender  # type: ignore[attr-defined]
+    await eventually(lambda: sender.size == 4)
     os.close(reader)
-    await eventually(lambda: sender._state.write_error is not None)
+    await eventually(lambda: sender.state.write_error is not None)
     reader = os.open(from_us, os.O_RDONLY | os.O_NONBLOCK)
     # So that there is room for more.
     assert os.read(reader, 2**17) == frame(bytes(2**16))[: 2**16]
@@ -89,7 +89,7 @@ async def test_a_peer_that_refuses_a_size_by_leaving(connect: Connect) -> None:
         await asyncio.to_thread(peer.recv, 4)
         peer.close()
         with pytest.raises(
-            PeerGoneError, match=r"3145728 bytes had passed only in part.*both"
+            PeerGoneError, match=r"3145728 bytes was sent only in part.*both"
         ):
             await writing
 
@@ -102,7 +102,7 @@ async def test_a_peer_that_refuses_a_size_with_a_close_frame(
         await asyncio.to_thread(peer.recv, 4)
         peer.send(CLOSE)
         assert await ours.read() is None
-        assert "while a message of 31457280 bytes was on its way" in caplog.text
+        assert "had received the whole of a message of 31457280 bytes" in caplog.text
         await ours.close()
         await asyncio.wait({writing})
         assert isinstance(writing.exception(), ChannelClosedError)
@@ -118,7 +118,7 @@ async def test_a_peer_that_dies_is_not_taken_for_one_that_refuses(
         assert await ours.read() == b"heard"
         peer.end_writing()
         assert await ours.read() is None
-        assert "was on its way" not in caplog.text
+        assert "had received the whole of" not in caplog.text
         await ours.close()
         await asyncio.wait({writing})
         assert isinstance(writing.exception(), ChannelClosedError)
@@ -127,7 +127,7 @@ async def test_a_peer_that_dies_is_not_taken_for_one_that_refuses(
 @pytest.mark.parametrize("transport", ["tcp"])  # a named pipe cannot be reset
 @pytest.mark.parametrize(
     ("size", "what"),
-    [(100_000, "may not have been read"), (30 * 2**20, "had passed only in part")],
+    [(100_000, "may not have been read"), (30 * 2**20, "was sent only in part")],
 )
 async def test_a_peer_that_refuses_a_size_by_a_reset(
     connect: Connect, size: int, what: str
@@ -138,8 +138,8 @@ async def test_a_peer_that_refuses_a_size_by_a_reset(
         await asyncio.to_thread(peer.recv, 4)
         if size < 2**20:
             await writing
-            sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
-            await eventually(lambda: not sender.queued)
+            sender = ours.session.sender  # type: ignore[attr-defined]  # looks inside
+            await eventually(lambda: not sender.size)
         peer.reset()
         said = rf"a message of {size} bytes {what}: if .* raise it at both ends$"
         with pytest.raises(ResetError, match=said):
@@ -169,7 +169,7 @@ async def test_a_peer_that_leaves_after_a_message_over_the_default_limit(
     """It has read all, as one does that drops what exceeds its limit and closes."""
     size = 2**26 + 1
     async with connect() as (ours, peer):
-        ours._session.sender._large_messages.last = size  # type: ignore[attr-defined]  # as if sent
+        ours.session.sender.large_messages.last = size  # type: ignore[attr-defined]  # as if sent
         peer.close()
         assert await ours.read() is None
         with pytest.raises(PeerGoneError, match=f"message of {size} bytes may not have"):

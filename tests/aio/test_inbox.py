@@ -28,15 +28,15 @@ async def test_an_interrupt_as_a_share_ends_loses_none_of_equal_messages(
 ) -> None:
     """Messages of one byte are one object: none may be taken for the one behind it."""
     async with connect() as (ours, _):
-        inbox = ours._session.inbox  # type: ignore[attr-defined]  # looks inside
+        inbox = ours.session.inbox  # type: ignore[attr-defined]  # looks inside
         inbox._on_rest = interrupt
-        inbox._messages += [b"x"] * (TURN + 1)
+        inbox.messages += [b"x"] * (TURN + 1)
         inbox.begin_turn()
         got = [inbox.read_nowait() for _ in range(TURN - 1)]
         with pytest.raises(Interrupt):
             inbox.read_nowait()
         assert got == [b"x"] * (TURN - 1)
-        assert len(inbox._messages) == 2
+        assert len(inbox.messages) == 2
         assert ours.connected, "no byte of the peer's was on its way"
 
 
@@ -46,10 +46,10 @@ async def test_an_interrupt_as_reading_is_to_go_on_ends_the_session(
 ) -> None:
     """The loop may not watch any more: what came would never be noticed."""
     async with connect() as (ours, _):
-        session = ours._session  # type: ignore[attr-defined]  # looks inside
-        session.receiver._pause()
+        session = ours.session  # type: ignore[attr-defined]  # looks inside
+        session.receiver.pause()
         session.inbox._on_space = interrupt
-        session.inbox._messages.append(b"x")
+        session.inbox.messages.append(b"x")
         with pytest.raises(Interrupt):
             await ours.read()
         assert await ours.read() == b"x"
@@ -61,8 +61,8 @@ async def test_an_interrupt_as_reading_is_to_go_on_ends_the_session(
 async def reading(connect: Connect) -> Any:
     """Give a channel that has read the first of ten messages, and its peer."""
     async with connect() as (ours, peer):
-        inbox = ours._session.inbox  # type: ignore[attr-defined]  # looks inside
-        inbox._messages += [b"x"] * 10
+        inbox = ours.session.inbox  # type: ignore[attr-defined]  # looks inside
+        inbox.messages += [b"x"] * 10
         inbox.begin_turn()
         assert await ours.read() == b"x"
         yield ours, peer
@@ -93,7 +93,7 @@ async def test_what_an_interrupt_kept_from_a_reader_comes_in_the_next_turn(
     seen: list[Any] = []
     loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
     async with connect() as (ours, peer):
-        inbox = ours._session.inbox  # type: ignore[attr-defined]  # looks inside
+        inbox = ours.session.inbox  # type: ignore[attr-defined]  # looks inside
         deliver = inbox._deliver
 
         def interrupt() -> None:
@@ -112,8 +112,8 @@ async def test_the_transport_is_told_of_an_end_by_an_interrupt(connect: Connect)
     """A server lets the next peer in, or makes new names, from then on."""
     told: list[bool] = []
     async with connect() as (ours, _):
-        session = ours._session  # type: ignore[attr-defined]  # looks inside
-        session._stream.on_end = lambda: told.append(True)
+        session = ours.session  # type: ignore[attr-defined]  # looks inside
+        session.stream.on_end = lambda: told.append(True)
         session._on_interrupt(Interrupt())
         assert told
         with pytest.raises(SessionInterruptedError):

@@ -25,7 +25,7 @@ import flood
 from flood import PATIENCE, Flood, Interrupt, ThreadedWire, Wire, message, run
 from injector import PACKAGE, Injector, release_locks
 
-# Where a message has left the session, and is about to be in the hands of who reads.
+# Where a message has left the session, and the reader is about to get it.
 HANDING_OVER = (
     "Inbox.read_nowait",
     "Inbox._take_last",
@@ -77,9 +77,18 @@ def close(loop: asyncio.AbstractEventLoop, flood: Flood) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Let coroutines and tasks that an interrupt has cut short go without a word."""
+    """Let coroutines and tasks that an interrupt has cut short go without a word.
+
+    So, too, the netlink socket of an interrupted question for the peer's user: no call
+    can both open it and keep it, and the garbage collector closes it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.filterwarnings(
+            "ignore",
+            f"unclosed <socket.* family={int(socket.AF_NETLINK)},",
+            ResourceWarning,
+        )
         gc.collect()
         gc.disable()  # what is collected under a trace function is no part of this
         yield

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
+import loops
 from descriptors import open_descriptors
 from ipc_channel import (
     ConnectInProgressError,
@@ -96,7 +96,7 @@ def test_a_channel_moves_once_its_session_is_ended(
 def test_a_loop_that_is_closed_while_connect_waits(transport: Any, half_met: bool) -> None:
     before = open_descriptors()
     server = make_ipc_channel(transport=transport)
-    loop = asyncio.new_event_loop()
+    loop = loops.new()
     loop.set_exception_handler(lambda *_: None)  # it complains of tasks that wait
     connecting = loop.create_task(server.connect(PATIENCE))
     reader = None
@@ -122,7 +122,7 @@ def deserted(loop: asyncio.AbstractEventLoop, channel: IPCChannelClient) -> Any:
     return connecting
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.fixture(params=loops.PLAIN.values())
 def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return what makes a loop of each kind, which opens no more than that loop needs."""
     with asyncio.Runner(loop_factory=request.param) as runner:

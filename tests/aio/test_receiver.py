@@ -151,7 +151,7 @@ async def test_frames_after_the_close_frame_are_ignored(
         assert await read_to_end(ours) == ([b"a"], None)
         assert ours.end_reason == "clean"
         assert "session ended: clean" in caplog.text
-        assert not ours._session.receiver.reading  # type: ignore[attr-defined]  # looks inside
+        assert not ours.session.receiver.reading  # type: ignore[attr-defined]  # looks inside
 
 
 @pytest.mark.covers("SES-2", "SES-24")

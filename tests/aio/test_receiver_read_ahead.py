@@ -26,7 +26,7 @@ async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
         sending = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(b"small") + frame(large))
         )
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: not receiver.reading)  # the read-ahead is full
         assert await ours.read() == b"small"
         assert await ours.read() == large
@@ -35,7 +35,7 @@ async def test_a_large_message_behind_a_small_one(connect: Connect) -> None:
 
 async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
     async with connect() as (ours, peer):
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         for _ in range(20):
             sending = asyncio.to_thread(peer.send, frame(bytes(50_000)))
             await asyncio.gather(sending, ours.read())
@@ -45,7 +45,7 @@ async def test_read_ahead_counts_what_was_delivered(connect: Connect) -> None:
 async def test_reading_goes_on_when_all_was_delivered(connect: Connect) -> None:
     count = 2_000
     async with connect() as (ours, peer):
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         sending = asyncio.create_task(
             asyncio.to_thread(peer.send, frame(bytes(1_000)) * count)
         )
@@ -64,7 +64,7 @@ async def test_reading_goes_on_when_all_was_delivered(connect: Connect) -> None:
 async def test_what_comes_between_reads_counts_as_well(connect: Connect) -> None:
     few = READ_AHEAD // 1_004
     async with connect() as (ours, peer):
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         await asyncio.to_thread(peer.send, frame(bytes(1_000)) * few)
         await eventually(lambda: receiver.queued == few)
         assert receiver.reading
@@ -108,7 +108,7 @@ async def test_tiny_messages_leave_the_loop_its_turns(
 async def test_read_ahead_of_tiny_messages_is_bounded(connect: Connect) -> None:
     count = 500_000
     async with connect() as (ours, peer):
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         sending = asyncio.create_task(asyncio.to_thread(peer.send, frame(b"x") * count))
         await eventually(lambda: not receiver.reading)
         assert MESSAGES_AHEAD < receiver.queued <= MESSAGES_AHEAD + _CHUNK // 5 + 1
@@ -139,13 +139,14 @@ async def test_a_reset_right_behind_a_message_that_paused_reading(connect: Conne
     async with connect() as (ours, peer):
         if peer.sock is None:
             return  # named pipes know no reset
-        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if peer.sock.family != socket.AF_UNIX:
+            peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reading = asyncio.create_task(read_twice())
         writing = asyncio.create_task(
             ours.write(bytes(20 * 2**20))
         )  # is stuck, and watched
         await asyncio.to_thread(peer.send, frame(message)[:-1])
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: payload_of(receiver) == READ_AHEAD)
         peer.send(message[-1:])
         peer.reset()
@@ -155,5 +156,5 @@ async def test_a_reset_right_behind_a_message_that_paused_reading(connect: Conne
 
 
 def payload_of(receiver: Any) -> int:
-    payload = receiver._decoder.payload
+    payload = receiver.decoder.payload
     return 0 if payload is None else int(payload.filled)

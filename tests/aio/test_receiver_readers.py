@@ -76,7 +76,7 @@ async def test_a_reader_woken_and_cancelled_at_once_passes_the_message_on(
         first, second, third = (asyncio.create_task(ours.read()) for _ in range(3))
         await asyncio.sleep(0)
 
-        waiter = ours._session.receiver.inbox._readers[1]  # type: ignore[attr-defined]  # looks inside
+        waiter = ours.session.receiver.inbox._readers[1]  # type: ignore[attr-defined]  # looks inside
         peer.send(frame(b"one") + frame(b"other"))
         while not waiter.done():
             await asyncio.sleep(0)
@@ -150,7 +150,7 @@ async def test_cancelled_readers_leave_nothing(connect: Connect) -> None:
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(ours.read(), 0.001)
-        assert not ours._session.receiver.inbox._readers  # type: ignore[attr-defined]  # looks inside
+        assert not ours.session.receiver.inbox._readers  # type: ignore[attr-defined]  # looks inside
 
 
 async def test_a_reader_that_is_being_cancelled_takes_nobodys_turn(
@@ -176,7 +176,7 @@ async def test_readers_are_served_in_their_order(connect: Connect) -> None:
         await asyncio.sleep(0.01)  # in which one that was woken in vain would queue again
         peer.send(frame(b"3"))
         assert await readers[2] == b"3"
-        assert not readers[3].done(), "nobody was woken in vain, and had to queue again"
+        assert not readers[3].done(), "no reader was woken in vain, and had to queue again"
         peer.send(frame(b"4") + frame(b"5"))
         assert await asyncio.gather(*readers[3:]) == [b"4", b"5"]
 
@@ -188,8 +188,8 @@ async def test_a_message_that_comes_in_the_turn_of_a_cancellation(connect: Conne
         await asyncio.sleep(0)
         peer.send(frame(b"message"))
         first.cancel()
-        receiver = ours._session.receiver  # type: ignore[attr-defined]  # looks inside
-        asyncio.get_running_loop().call_soon(receiver._on_readable)  # before first has gone
+        receiver = ours.session.receiver  # type: ignore[attr-defined]  # looks inside
+        asyncio.get_running_loop().call_soon(receiver.on_readable)  # before first has gone
         assert await asyncio.wait_for(second, PATIENCE) == b"message"
 
 

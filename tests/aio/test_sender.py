@@ -85,11 +85,11 @@ async def test_a_write_waits_for_the_reader(connect: Connect) -> None:
     messages = [bytes([number]) * 2**20 for number in range(8)]
     async with connect() as (ours, peer):
         writing = asyncio.create_task(_write_all(ours, messages))
-        sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
+        sender = ours.session.sender  # type: ignore[attr-defined]  # looks inside
         await eventually(lambda: sender._watching)
         await asyncio.sleep(0.05)  # in which more would be queued
         assert not writing.done()
-        assert sender.queued <= WRITE_AHEAD + len(frame(messages[0]))
+        assert sender.size <= WRITE_AHEAD + len(frame(messages[0]))
         for message in messages:
             assert await asyncio.to_thread(peer.recv_frame) == message
         await writing
@@ -106,13 +106,13 @@ async def test_the_queue_is_bounded_when_waiting_writes_are_cancelled(
     connect: Connect,
 ) -> None:
     async with connect(linger=0) as (ours, peer):
-        sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
+        sender = ours.session.sender  # type: ignore[attr-defined]  # looks inside
         for _ in range(50):
             writing = asyncio.create_task(ours.write(bytes(2**20)))
             await asyncio.wait({writing}, timeout=0.002)
             writing.cancel()
             await asyncio.wait({writing})
-        assert sender.queued <= WRITE_AHEAD + 2**20 + 4
+        assert sender.size <= WRITE_AHEAD + 2**20 + 4
         assert not sender._blocked_writers
         peer.close()
 
@@ -178,7 +178,7 @@ async def test_a_write_cancelled_before_its_turn_is_not_sent(connect: Connect) -
 
 async def test_a_write_cancelled_in_its_turn_is_sent_once(connect: Connect) -> None:
     async with connect() as (ours, peer):
-        sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
+        sender = ours.session.sender  # type: ignore[attr-defined]  # looks inside
         first = asyncio.create_task(ours.write(b"1" * 5_000_000))
         second = asyncio.create_task(ours.write(b"2" * 5_000_000))
         await eventually(lambda: len(sender._blocked_writers) == 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,32 @@ async def test_reading_goes_on_when_the_peer_reads_no_more(connect: Connect) -> 
             await ours.write(b"nobody reads")
         peer.send(frame(b"but I write"))
         assert await ours.read() == b"but I write"
+
+
+@pytest.mark.covers("SES-24", "SES-26", "SES-36")
+async def test_any_other_failed_write(connect: Connect) -> None:
+    """It says nothing of the other direction, which is read to its end."""
+
+    def fail(buffers: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with connect() as (ours, peer):
+        peer.send(frame(b"first"))  # so that an end of a named pipe is the peer's
+        assert await ours.read() == b"first"
+        ours.session.stream.write = fail  # type: ignore[attr-defined]  # looks inside
+        for _ in range(2):
+            with pytest.raises(PeerGoneError, match=os.strerror(errno.EIO)):
+                await ours.write(b"x")
+        del ours.session.stream.write  # type: ignore[attr-defined]
+        peer.send(frame(b"still read"))
+        assert await ours.read() == b"still read"
+        peer.end_writing()
+        assert await ours.read() is None
+        assert ours.end_reason == "eof"
+        closing = asyncio.create_task(ours.close())
+        assert await asyncio.to_thread(peer.recv, 4) == b""
+        peer.close()
+        await closing
 
 
 async def test_a_channel_that_cannot_write_is_not_connected(
@@ -170,9 +198,9 @@ async def test_a_close_after_a_failed_write_waits_for_nothing(connect: Connect) 
         peer.close()
         await asyncio.wait({writing})
         assert writing.exception() is not None
-        sender = ours._session.sender  # type: ignore[attr-defined]  # looks inside
+        sender = ours.session.sender  # type: ignore[attr-defined]  # looks inside
         assert sender.close().done()
-        assert sender.queued == 0
+        assert sender.size == 0
         await asyncio.wait_for(ours.close(), PATIENCE)
 
 
@@ -191,6 +219,6 @@ async def test_a_write_that_fails_within_a_large_message_tells_of_the_limit(
         with pytest.raises((PeerGoneError, ResetError)) as caught:
             await ours.write(b"after that")
         if isinstance(caught.value, PeerGoneError):
-            assert f"a message of {len(message)} bytes had passed only in part" in str(
+            assert f"a message of {len(message)} bytes was sent only in part" in str(
                 caught.value
             )

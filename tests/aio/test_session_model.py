@@ -6,9 +6,6 @@ The peer is raw: one thread writes what it is told to, another collects frames.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
-import threading
 from typing import Any
 
 import pytest
@@ -22,41 +19,10 @@ from hypothesis.stateful import (
 )
 
 from ipc_channel import IPCChannel, make_ipc_channel
+from pumped_peer import Peer, check_written
 from raw import CLOSE, PATIENCE, Raw, dial, frame
 
 SIZES = st.sampled_from([1, 2, 100, 4096, 70_000, 400_000])
-
-
-class Peer:
-    """The raw end, pumped by two threads."""
-
-    def __init__(self, raw: Raw) -> None:
-        self.raw = raw
-        self.got: list[bytes] = []
-        self.clean = False
-        self.to_send: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.threads = [threading.Thread(target=f) for f in (self._send, self._receive)]
-        for thread in self.threads:
-            thread.start()
-
-    def _send(self) -> None:
-        with contextlib.suppress(OSError):
-            while (data := self.to_send.get()) is not None:
-                self.raw.send(data)
-            self.raw.end_writing()
-
-    def _receive(self) -> None:
-        with contextlib.suppress(ConnectionResetError):
-            while payload := self.raw.recv_frame():
-                self.got.append(payload)
-            self.clean = payload is not None
-
-    def finish(self) -> None:
-        self.to_send.put(None)
-        for thread in self.threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-        self.raw.close()
 
 
 class SessionModel(RuleBasedStateMachine):
@@ -169,7 +135,7 @@ class SessionModel(RuleBasedStateMachine):
         self.run(self.server.close())
         self.peer.finish()
         assert self.peer.clean, "no close frame came"
-        self.check_written()
+        check_written(self.peer, self.written)
         self.peer = None
         self.server = make_ipc_channel(transport=self.transport, linger=PATIENCE)
 
@@ -182,19 +148,8 @@ class SessionModel(RuleBasedStateMachine):
         self.peer.to_send.put(None)
         assert not self.run(self.server.connect(0))
         self.peer.finish()
-        self.check_written()
+        check_written(self.peer, self.written)
         self.peer = None
-
-    def check_written(self) -> None:
-        assert self.peer
-        left = iter(self.peer.got)
-        expected = next(left, None)
-        for message, certain in self.written:
-            if expected == message:
-                expected = next(left, None)
-            else:
-                assert not certain, "a message that was written is lost, or out of order"
-        assert expected is None, "a message came twice, or torn"
 
     def teardown(self) -> None:
         if self.peer is not None:

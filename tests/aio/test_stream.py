@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from ipc_channel.aio.timing import backoff
-from ipc_channel.transports.tcp_stream import SocketStream
+from ipc_channel.transports.socket_stream import SocketStream
 
 
 @pytest.mark.covers("RDV-12")

@@ -1,4 +1,4 @@
-"""The future of a reader: who is run when, and that nobody is forgotten."""
+"""The future of a reader: which task runs when, and that none is forgotten."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ async def fill(channels: Sequence[Channel], size: int) -> int:
     for failed in (task for task in writing if task.done()):
         failed.result()
     if not written:
-        raise ValueError("nothing was written to the channels that nobody reads")
+        raise ValueError("nothing was written to the channels without a reader")
     return written
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from itertools import repeat
 from typing import Protocol
 
 from benchmarks.async_end import HELLO, Address, bursts, check, check_total
@@ -15,7 +16,8 @@ from benchmarks.control import Order, await_go, orders, say
 class Channel(Protocol):
     """A connection whose calls block; a message may be any bytes-like object.
 
-    It is valid until the next ``read``.
+    It is valid until the next ``read``. A channel may have ``write_many``, which then does
+    the work one way.
     """
 
     def write(self, data: bytes, /) -> object: ...
@@ -57,11 +59,14 @@ class Work:
         return spent
 
     def one_way(self, count: int, payload: bytes) -> int:
-        write = self._channel.write
+        write, write_many = self._channel.write, getattr(self._channel, "write_many", None)
         write(b"sink %d" % count)
         start = time.perf_counter_ns()
-        for _ in range(count):
-            write(payload)
+        if write_many is not None:
+            write_many(repeat(payload, count))
+        else:
+            for _ in range(count):
+                write(payload)
         _, received = self._acknowledgement()
         spent = time.perf_counter_ns() - start
         check_total(count * len(payload), received)

@@ -26,7 +26,7 @@ class Tools:
     """Where built programs are."""
 
     def missing(self, contenders: list[Contender]) -> list[str]:
-        """Return a line for each program that is not there and that somebody needs."""
+        """Return a line for each program that is missing and that a contender needs."""
         tools = (
             ("c", "a C compiler (or the package ziglang)", c_compiler()),
             ("go", self.go, shutil.which(self.go)),

@@ -1,4 +1,4 @@
-"""Who takes part: one row for each pair of processes that does the work."""
+"""The contenders: one row for each pair of processes that does the work."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ LOOPS = ("asyncio", "uvloop")
 _CUT = "loses the rest of a message that does not fit into the pipe at once"
 _BARE = "waits for room nowhere and keeps no part of a frame"
 _THREAD = "has sockets for one thread only, which cannot block in two calls"
+_ONE_WAY = "does the work of ipc-unix-sync but for one way"
 _PORT = "gives its port away until it connects, so that many channels collide"
 
 
@@ -53,11 +54,28 @@ def _short(transport: str) -> str:
     return "pipe" if transport == "named_pipe" else transport
 
 
+_SHORT = {_short(transport): transport for transport in get_args(Transport)}
+
+
 def _ours() -> list[Contender]:
     return [
         Contender(f"ipc-{_short(transport)}-{loop}", "ipc-channel", "ipc", transport, loop)
         for transport in get_args(Transport)
         for loop in LOOPS
+    ]
+
+
+def _blocking() -> list[Contender]:
+    other_work = ("rt-64", "rt-64k", "both-1k", "both-64k", "first", "memory")
+    return [
+        *(
+            Contender(f"ipc-{short}-sync", "ipc-channel", "ipc_sync", transport)
+            for short, transport in _SHORT.items()
+        ),
+        Contender(
+            *("ipc-unix-sync-many", "ipc-channel", "ipc_sync_many", "unix"),
+            unable=dict.fromkeys(other_work, _ONE_WAY),
+        ),
     ]
 
 
@@ -127,7 +145,7 @@ def _helpers() -> list[Contender]:
             f"{peer}-{short}", f"ipc-channel {peer}", "ipc", transport, loop, peer=peer
         )
         for peer in ("go", "node")
-        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"))
+        for short, transport in _SHORT.items()
         for loop in ("asyncio",)
     ]
 
@@ -135,7 +153,7 @@ def _helpers() -> list[Contender]:
 def _limits() -> list[Contender]:
     owned = [
         Contender(f"limit-{short}-owned", "limit", "blocking_owned", transport)
-        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"))
+        for short, transport in _SHORT.items()
     ]
     return owned + [
         Contender(
@@ -146,12 +164,20 @@ def _limits() -> list[Contender]:
             driver=language,
             peer=language,
         )
-        for short, transport in (("pipe", "named_pipe"), ("tcp", "tcp"), ("unix", "unix"))
+        for short, transport in _SHORT.items()
         for language in LANGUAGES
     ]
 
 
-CONTENDERS = (*_limits(), *_bare(), *_ours(), *_original(), *_peers(), *_helpers())
+CONTENDERS = (
+    *_limits(),
+    *_bare(),
+    *_ours(),
+    *_blocking(),
+    *_original(),
+    *_peers(),
+    *_helpers(),
+)
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
 
 OURS = tuple(contender.name for contender in _ours())

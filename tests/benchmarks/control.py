@@ -8,7 +8,7 @@
     first    {"first": NANOSECONDS}            CLOCK_MONOTONIC at the first message
     order    NUMBER KIND COUNT SIZE            one measurement
     answer   {"order": NUMBER, ...}            its figures; NUMBER is that of the order
-    stall    NUMBER stall 0 SIZE               fill channels that nobody reads
+    stall    NUMBER stall 0 SIZE               fill channels that have no reader
     quit     quit                              or the end of stdin
 
 A peer reads only the line "go"; everything later reaches it over the channel.

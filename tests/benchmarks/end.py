@@ -29,7 +29,7 @@ def main() -> None:
     contender = BY_NAME[name]
     adapter = importlib.import_module(f"benchmarks.adapters.{contender.adapter}")
     _allow_many_files()
-    gc.freeze()  # what the imports have left behind is nobody's work
+    gc.freeze()  # the objects of the imports are no contender's work
     if contender.family == "grpc":
         run(contender, getattr(adapter, role)(directory))
     elif contender.loop == "none":

@@ -80,7 +80,7 @@ class Figures:
         return spread(_ratios(self.rounds(*one, what), self.rounds(*other, what)))
 
     def best(self, names: Iterable[str], workload: str, what: str = "wall") -> str | None:
-        """Return who has the smallest median of ``names``, or None if none was measured.
+        """Return which of ``names`` has the smallest median, or None if none was measured.
 
         What is not above 0 is no figure: memory that a process has freed meanwhile.
         """

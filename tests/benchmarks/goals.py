@@ -88,7 +88,29 @@ def _helpers() -> list[Goal]:
     return [
         Goal("rt-64", f"{language}-{short}", 1.2, f"ipc-{short}-asyncio")
         for language in ("go", "node")
-        for short in ("pipe", "tcp")
+        for short in ("pipe", "unix", "tcp")
+    ]
+
+
+def _unix() -> list[Goal]:
+    """What speaks for Unix sockets: no size is slower than TCP, large ones beat pipes."""
+    ours, tcp = "ipc-unix-asyncio", "ipc-tcp-asyncio"
+    sizes = ("64", "1k", "64k", "1m", "16m")
+    return [
+        Goal(FIRST, ours, 1.2, "streams-unix-asyncio"),
+        *(Goal(f"rt-{size}", ours, 1.0, tcp) for size in ("64", "64k")),
+        *(Goal(f"ow-{size}", ours, 1.0, tcp, faster=True) for size in sizes),
+        Goal("ow-16m", ours, 1.3, "ipc-pipe-asyncio", faster=True),
+    ]
+
+
+def _blocking() -> list[Goal]:
+    return [
+        Goal("rt-64", "ipc-unix-sync", 1.15, "limit-unix-python"),
+        Goal("rt-64", "ipc-pipe-sync", 1.15, "limit-pipe-python"),
+        Goal("rt-64", "ipc-unix-sync", 1.05, "multiprocessing"),
+        Goal("ow-64", "ipc-unix-sync", 2, "multiprocessing", faster=True),
+        Goal("ow-64", "ipc-unix-sync-many", 2, "multiprocessing", faster=True),
     ]
 
 
@@ -96,7 +118,7 @@ def _many() -> list[Goal]:
     # One channel alone pays a wake-up for each message: ten show what more of them cost.
     return [
         Goal("channels-500", name, 1.2, name, what=what, against=against)
-        for name in ("ipc-pipe-asyncio", "ipc-tcp-asyncio")
+        for name in ("ipc-pipe-asyncio", "ipc-unix-asyncio", "ipc-tcp-asyncio")
         for against in ("channels-1", "channels-10")
         for what in ("wall", "cpu")
     ]
@@ -115,8 +137,10 @@ GOALS = (
     Goal("rt-64", "ipc-pipe-asyncio", 5, "grpc", faster=True),
     *(
         Goal(FIRST, f"ipc-{short}-{loop}", 25)
-        for short in ("pipe", "tcp")
+        for short in ("pipe", "unix", "tcp")
         for loop in ("asyncio", "uvloop")
     ),
+    *_unix(),
+    *_blocking(),
     *_many(),
 )

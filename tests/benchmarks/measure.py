@@ -15,7 +15,7 @@ from benchmarks.machine import Cores
 from benchmarks.processes import Pair, PairError
 from benchmarks.workloads import FIRST, MANY, MEMORY, SINGLE, Scenario, Workload
 
-STALL_SIZE = 1024  # bytes of the messages that nobody reads
+STALL_SIZE = 1024  # bytes of the messages that are never read
 _FIRST_COUNT = 2
 _FIGURES = {"ns", "driver_cpu", "peer_cpu"}
 _WARM_UP = 10  # one message to warm up for so many that count
@@ -220,7 +220,7 @@ def plan(
 ) -> Iterator[Step]:
     """Give the steps of a run: round by round, scenario by scenario.
 
-    Who comes after whom is left to ``chance``, so that nobody always follows the same.
+    The order is left to ``chance``, so that no contender always follows the same one.
     """
     scenarios = (SINGLE, *MANY, MEMORY)
     for number in range(max(map(mode.rounds_of, scenarios))):

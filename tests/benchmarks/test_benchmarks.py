@@ -246,7 +246,7 @@ def test_a_failure_is_told_and_leaves_nothing(
         (["-c", "limit-tcp-c", "-w", "memory"], "none of these contenders does any"),
         (
             ["-c", "go-*", "--go", "no/go"],
-            "no/go is missing; it is needed by: go-pipe, go-tcp",
+            "no/go is missing; it is needed by: go-pipe, go-unix, go-tcp",
         ),
         (
             ["-c", "node-tcp", "--node", "no/node"],

@@ -30,7 +30,7 @@ class Scenario:
 
     @property
     def single(self) -> bool:
-        """Whether its workloads need one channel only, so that everybody can take part."""
+        """Whether its workloads need one channel only, so that every contender can take part."""
         return not self.name.startswith(("channels", "memory"))
 
     def admits(self, contender: Contender) -> bool:

@@ -74,7 +74,7 @@ class Awaitable(Blocking):
 
 
 class Adapter:
-    """An adapter whose channels are spoilt."""
+    """An adapter with faulty channels."""
 
     def __init__(self, adapter: Any, spoil: Spoil) -> None:
         self._adapter, self._spoil = adapter, spoil

@@ -20,7 +20,7 @@ RUN_TIMEOUT = 600  # seconds
 PATIENCE = 6  # seconds that a testee may take for anything
 TRIES = 3
 
-# Which cases can see a fault of a file whose name holds this: fewer are sooner done,
+# Which cases can see a fault of a file with this in its name: fewer take less time,
 # and what they do not find may still be found by others.
 CASES = {
     "rendezvous.": ["--run", "rendezvous", "--run", "environment"],

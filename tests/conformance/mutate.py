@@ -33,7 +33,7 @@ from conformance.mutated import NOT_OF_A_CLIENT, ROOT, Client, clients
 from conformance.variants import Variant, sample
 
 SURVIVORS = Path(__file__).with_name("survivors.toml")
-COUNT = 70  # variants of each client
+COUNT = 55  # variants of each client
 FAULTY = ("found", "unsteady", "error", "gap", "survived")
 NOT_EXPECTED = ("survived", "error")  # what makes the run fail
 

@@ -1,4 +1,4 @@
-"""A throwaway transport: one end of a socket pair, handed over to whoever knows a name.
+"""A throwaway transport: one end of a socket pair, handed over to a process that knows a name.
 
 It shows what a new transport takes: this module, and the registrations at its end.
 ``socket_pair.py suite ARGUMENTS...`` runs the conformance suite with it,
@@ -22,7 +22,7 @@ from ipc_channel.channel import IPCChannel
 from ipc_channel.options import Options, default_logger
 from ipc_channel.protocol.rendezvous import refusal
 from ipc_channel.transports.registry import TransportType, register
-from ipc_channel.transports.tcp_stream import SocketStream
+from ipc_channel.transports.socket_stream import SocketStream
 
 _PREFIX = "pair:"
 _numbers = itertools.count()

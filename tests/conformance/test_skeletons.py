@@ -1,6 +1,6 @@
 """``--init``: what it writes is built as it says, and passes what a plain client can.
 
-A language whose toolchain is missing is skipped, and the summary says NOT TESTED.
+A language without its toolchain is skipped, and the summary says NOT TESTED.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def read_all(fd: int, begin: threading.Event) -> None:
 async def test_a_descriptor_is_not_watched_once_it_is_closed(
     end: Callable[[Wire], None],
 ) -> None:
-    """Or else whoever gets its number next, in a case beside this one, is in for an error."""
+    """Or else another case, which gets its number next, fails with an error."""
     (in_fd, no_input), (unread, out_fd) = os.pipe(), os.pipe()
     first = Wire(in_fd, out_fd, None, Trace(), PATIENCE)
     first.deliver(MORE)

@@ -18,11 +18,13 @@ from conformance import (
     wrong_closing,
     wrong_connecting,
     wrong_ends,
+    wrong_failures,
     wrong_flow,
     wrong_framing,
     wrong_linger,
     wrong_pipes,
     wrong_rendezvous,
+    wrong_unix,
 )
 from conformance.faults import FAULTS
 
@@ -31,11 +33,13 @@ __all__ = [
     "wrong_closing",
     "wrong_connecting",
     "wrong_ends",
+    "wrong_failures",
     "wrong_flow",
     "wrong_framing",
     "wrong_linger",
     "wrong_pipes",
     "wrong_rendezvous",
+    "wrong_unix",
 ]
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ipc_channel.aio.session import Session
 from ipc_channel.conformance import python_testee
 from ipc_channel.conformance.python_testee import Testee, Told
 from ipc_channel.protocol.session_state import Event, SessionState
-from ipc_channel.transports import tcp_stream
+from ipc_channel.transports import socket_stream
 
 
 @fault("lifecycle/close/sends-everything")
@@ -53,9 +53,9 @@ def keeps_unread_messages() -> None:
     real = receiver.Receiver.discard
 
     def discard(self: receiver.Receiver) -> Any:
-        kept = list(self._decoder.messages)
+        kept = list(self.decoder.messages)
         drained = real(self)
-        self._decoder.messages.extend(kept)
+        self.decoder.messages.extend(kept)
         return drained
 
     receiver.Receiver.discard = discard
@@ -120,7 +120,7 @@ for _name in ("clean", "eof", "truncated", "too_large", "reset"):
 
 @fault("lifecycle/close/ends-its-stream")
 def does_not_shut_down_its_writing_side() -> None:
-    tcp_stream.SocketStream.finish_writing = lambda self: True
+    socket_stream.SocketStream.finish_writing = lambda self: True
 
 
 @fault("lifecycle/close/cancelled")
@@ -133,6 +133,45 @@ def a_cancelled_close_frees_nothing() -> None:
             abort(self)
 
     Session.abort = keep
+
+
+class Timeless:
+    """Says whether something is so, but not since when."""
+
+    def __init__(self, is_so: bool) -> None:
+        self._is_so = is_so
+
+    def __bool__(self) -> bool:
+        return self._is_so
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None
+
+
+@fault("lifecycle/close/silence-since-it-was-accepted")
+def leaves_as_soon_as_it_is_accepted() -> None:
+    real = socket_stream.SocketStream.delivered
+
+    def delivered(self: socket_stream.SocketStream) -> Any:
+        return Timeless(real(self))
+
+    socket_stream.SocketStream.delivered = delivered
+
+
+@fault("cancel/second-close")
+def a_cancelled_second_close_ends_the_first() -> None:
+    real = Session.close
+
+    async def close(self: Session, linger: float | None = None) -> None:
+        try:
+            await real(self, linger)
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+
+    Session.close = close
 
 
 @fault("lifecycle/exit/waiting-read")

@@ -1,4 +1,4 @@
-"""Faults of connecting over both transports and TCP: how long, how often, with which options."""
+"""Faults of connecting over every transport and over TCP: how long, how often, with which options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from conformance.faults import fault
 from ipc_channel.aio.session import Session
 from ipc_channel.conformance.python_testee import Testee, Told
-from ipc_channel.transports import named_pipe, tcp_socket, tcp_stream
+from ipc_channel.transports import named_pipe, socket_stream, tcp_socket
 
 
 @fault("cancel/connect")
@@ -50,6 +50,7 @@ def leaves_before_it_is_let_in() -> None:
 
 
 @fault("connect/tcp/full-queue")
+@fault("connect/unix/full-queue")
 def connects_as_long_as_the_system_likes() -> None:
     real = socket.socket.connect_ex
 
@@ -61,6 +62,11 @@ def connects_as_long_as_the_system_likes() -> None:
             self.setblocking(False)
 
     socket.socket.connect_ex = connect
+
+
+@fault("connect/tcp/no-network")
+def tries_again_where_there_is_no_network() -> None:
+    tcp_socket.NEVER = ()
 
 
 @fault("connect/timeout")
@@ -111,8 +117,8 @@ def a_second_connect_leaves_the_first() -> None:
     kept = []
 
     async def connect(self: Testee, told: Told, real: Any) -> Any:
-        kept.append(self._channel)
-        self._channel = None
+        kept.append(self.channel)
+        self.channel = None
         return await real(self, told)
 
     change_connect(connect)
@@ -188,11 +194,11 @@ def sets_no_tcp_nodelay() -> None:
 
 @fault("connect/tcp/reset-before-it-looks")
 def forgets_a_reset_that_it_met_as_it_connected() -> None:
-    def begin(self: tcp_stream.SocketStream, *args: Any, was_reset: bool) -> None:
+    def begin(self: socket_stream.SocketStream, *args: Any, was_reset: bool) -> None:
         real(self, *args)
 
-    real = tcp_stream.SocketStream.__init__
-    tcp_stream.SocketStream.__init__ = begin
+    real = socket_stream.SocketStream.__init__
+    socket_stream.SocketStream.__init__ = begin
 
 
 @fault("connect/tcp/reset-before-it-looks")

@@ -130,7 +130,7 @@ def a_failed_write_ends_reading() -> None:
     real = sender.Sender.on_error
 
     def on_error(self: sender.Sender, cause: OSError) -> None:
-        self._stream.stop_reading()
+        self.stream.stop_reading()
         real(self, cause)
 
     sender.Sender.on_error = on_error

@@ -26,9 +26,9 @@ def queues_without_bounds() -> None:
 def interleaves_concurrent_writes() -> None:
     async def write(self: sender.Sender, payload: bytes) -> None:
         for part in (framing.encode_header(len(payload)), payload):
-            self._queue.append(part)
-            self._size += len(part)
-            self._flush()
+            self.queue.append(part)
+            self.size += len(part)
+            self.flush()
             await asyncio.sleep(0.01)
 
     sender.Sender.write = write
@@ -77,3 +77,26 @@ def cancelled_read_loses_a_message() -> None:
         return await asyncio.shield(reading)
 
     Testee.do_read = read
+
+
+@fault("flow/thousands-of-writers")
+def drops_what_is_over_a_thousand_buffers() -> None:
+    """As a client does that gives them to the system in one call, and ignores the error."""
+    real = Testee.do_write
+
+    async def write(self: Testee, told: Told) -> Told:
+        return {} if len(self.tasks) > 1024 else await real(self, told)
+
+    Testee.do_write = write
+
+
+@fault("cancel/write/then-close")
+def leaves_a_cancelled_frame_undone_at_close() -> None:
+    real = Testee.do_close
+
+    async def close(self: Testee, told: Told) -> Told:
+        if self.channel is not None and self.channel.connected:
+            self.channel.abort()
+        return await real(self, told)
+
+    Testee.do_close = close

@@ -157,8 +157,8 @@ def writes_after_too_large() -> None:
 @fault("limits/send/refused-once-writing-is-over")
 def looks_at_a_message_only_if_it_can_write() -> None:
     def write(self: sender.Sender, data: bytes) -> Any:
-        if self._state.write_error is not None:
-            raise self._state.refusal()
+        if self.state.write_error is not None:
+            raise self.state.refusal()
         return real(self, data)
 
     real = sender.Sender.write
@@ -168,7 +168,7 @@ def looks_at_a_message_only_if_it_can_write() -> None:
 @fault("limits/send/refused-after-close")
 def takes_an_empty_message_after_close() -> None:
     def write(self: sender.Sender, data: bytes) -> Any:
-        return real(self, data) if data or self._state.write_error is None else None
+        return real(self, data) if data or self.state.write_error is None else None
 
     real = sender.Sender.write
     sender.Sender.write = write
@@ -179,7 +179,7 @@ def tells_no_writer_that_waits() -> None:
     real = sender.Sender.follow_state
 
     def follow_state(self: sender.Sender) -> None:
-        if self._state.phase is not Phase.REFUSED:
+        if self.state.phase is not Phase.REFUSED:
             real(self)
 
     sender.Sender.follow_state = follow_state

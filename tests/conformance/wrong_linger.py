@@ -10,7 +10,7 @@ from typing import Any
 from conformance.faults import fault
 from ipc_channel.aio import receiver, sender, session
 from ipc_channel.aio.session import Session
-from ipc_channel.transports import tcp_stream
+from ipc_channel.transports import socket_stream
 
 
 @fault("lifecycle/close/linger-counts-anew")
@@ -37,7 +37,7 @@ def closes_with_unread_input() -> None:
 def does_not_drain_after_its_shutdown() -> None:
     async def finish(self: Session, linger: float) -> None:
         await self.sender.close()
-        self._stream.finish_writing()
+        self.stream.finish_writing()
 
     Session.finish = finish
 
@@ -67,7 +67,7 @@ def lingers_anew_after_the_stream_was_ended() -> None:
     async def finish(self: Session, linger: float) -> None:
         drained = self.receiver.discard()
         await self.wait(self.sender.close(), linger, lambda: False)
-        self._stream.finish_writing()
+        self.stream.finish_writing()
         await asyncio.wait({drained}, timeout=linger)
 
     Session.finish = finish
@@ -78,7 +78,7 @@ def drains_while_the_peer_talks() -> None:
     async def finish(self: Session, linger: float) -> None:
         drained = self.receiver.discard()
         sent = self.sender.close()
-        if await self.wait(sent, linger, lambda: False) and self._stream.finish_writing():
+        if await self.wait(sent, linger, lambda: False) and self.stream.finish_writing():
             before = -1
             while not drained.done() and before != self.receiver.discarded:
                 before = self.receiver.discarded
@@ -92,7 +92,7 @@ def takes_what_the_peer_sends_for_progress() -> None:
     async def wait(self: Session, future: Any, linger: float, enough: Any) -> bool:
         before = None
         while not future.done():
-            now = self.sender.queued, self.receiver.discarded
+            now = self.sender.size, self.receiver.discarded
             if now == before:
                 return False
             before = now
@@ -113,7 +113,7 @@ def drains_until_the_peer_ends() -> None:
     async def finish(self: Session, linger: float) -> None:
         drained = self.receiver.discard()
         sent = self.sender.close()
-        if await self.wait(sent, linger, lambda: False) and self._stream.finish_writing():
+        if await self.wait(sent, linger, lambda: False) and self.stream.finish_writing():
             await drained
 
     Session.finish = finish
@@ -121,7 +121,7 @@ def drains_until_the_peer_ends() -> None:
 
 @fault("lifecycle/close/before-it-is-let-in")
 def leaves_in_silence_before_it_is_let_in() -> None:
-    tcp_stream.SocketStream.is_accepted = lambda self: True
+    socket_stream.SocketStream.is_accepted = lambda self: True
 
 
 @fault("lifecycle/close/peer-that-breaks-the-limit")
@@ -130,10 +130,10 @@ def does_not_read_on_after_an_end() -> None:
     real = receiver.Receiver.discard
 
     def discard(self: receiver.Receiver) -> Any:
-        has_ended = self._decoder.end is not None
+        has_ended = self.decoder.end is not None
         drained = real(self)
         if has_ended:
-            self._pause()
+            self.pause()
         return drained
 
     receiver.Receiver.discard = discard
@@ -178,4 +178,4 @@ def waits_for_the_linger_whatever_its_peer_does() -> None:
 
 @fault("lifecycle/close/peer-that-has-said-its-last")
 def takes_silence_for_leave() -> None:
-    tcp_stream.SocketStream.delivered = lambda self: True
+    socket_stream.SocketStream.delivered = lambda self: True

@@ -80,7 +80,7 @@ def looks_at_out_only_beside_in() -> None:
     real = PipeConnector.check_paths
 
     def check(self: PipeConnector) -> None:
-        if os.path.lexists(self._address.in_path):
+        if os.path.lexists(self.address.in_path):
             real(self)
 
     PipeConnector.check_paths = check
@@ -89,8 +89,8 @@ def looks_at_out_only_beside_in() -> None:
 @fault("connect/refused/in-is-not-opened")
 def opens_before_it_looks() -> None:
     def check(self: PipeConnector) -> None:
-        if os.path.exists(self._address.in_path):
-            os.close(os.open(self._address.in_path, os.O_RDONLY | os.O_NONBLOCK))
+        if os.path.exists(self.address.in_path):
+            os.close(os.open(self.address.in_path, os.O_RDONLY | os.O_NONBLOCK))
         real(self)
 
     real = PipeConnector.check_paths
@@ -133,7 +133,7 @@ def closes_both_when_a_reader_leaves() -> None:
     real = PipeConnector.attempt
 
     def attempt(self: PipeConnector, loop: Any) -> Any:
-        if self._out != NONE and pipe_stream.poll(self._out, 0) & select.POLLERR:
+        if self.out_fd != NONE and pipe_stream.poll(self.out_fd, 0) & select.POLLERR:
             self.close()
         return real(self, loop)
 
@@ -142,7 +142,7 @@ def closes_both_when_a_reader_leaves() -> None:
 
 @fault("connect/pipes/reader-has-left")
 def does_not_look_whether_its_reader_is_there() -> None:
-    PipeConnector.is_read = lambda self: self._out != NONE
+    PipeConnector.is_read = lambda self: self.out_fd != NONE
 
 
 @fault("connect/pipes/visited-between-calls")
@@ -164,15 +164,15 @@ def does_not_look_again_when_its_names_are_wrong() -> None:
 @fault("connect/pipes/new-beside-old")
 def opens_a_new_out_beside_an_old_in() -> None:
     real = PipeConnector.path_was_replaced
-    PipeConnector.path_was_replaced = lambda self: self._out != NONE and real(self)
+    PipeConnector.path_was_replaced = lambda self: self.out_fd != NONE and real(self)
 
 
 @fault("connect/pipes/gives-up-half-way")
 @fault("cancel/connect-half-way")
 def leaves_its_writing_end_open() -> None:
     def close(self: PipeConnector) -> None:
-        pipe_stream.close(self._in)
-        self._forget()
+        pipe_stream.close(self.in_fd)
+        self.forget()
 
     PipeConnector.close = close
 
@@ -185,10 +185,10 @@ def looks_after_a_passer_by_too_seldom() -> None:
 @fault("connect/pipes/reader-leaves-meanwhile")
 def looks_for_its_reader_only_once() -> None:
     def sees_peer(self: PipeConnector) -> bool:
-        if self._out == NONE:
+        if self.out_fd == NONE:
             return self.has_left()
         is_read = self.is_read()
-        return self._has_input() or (is_read and self.has_writer())
+        return self.has_input() or (is_read and self.has_writer())
 
     PipeConnector.sees_peer = sees_peer
 
@@ -196,11 +196,11 @@ def looks_for_its_reader_only_once() -> None:
 @fault("connect/pipes/last-words-after-a-read")
 def looks_for_its_reader_after_the_read() -> None:
     def read(self: pipe_stream.PipeStream, size: int) -> bytes:
-        data = os.read(self._in, size)
-        if not (data or self._first_byte_seen or self.peer_gone()):
-            self._wait_out_stray_opener()
+        data = os.read(self.in_fd(), size)
+        if not (data or self.first_byte_seen or self.peer_gone()):
+            self.wait_out_stray_opener()
             raise BlockingIOError
-        self._first_byte_seen = True
+        self.first_byte_seen = True
         return data
 
     pipe_stream.PipeStream.read = read
@@ -235,7 +235,7 @@ def leaves_along_with_a_passer_by() -> None:
 
     def attempt(self: PipeConnector, loop: Any) -> Any:
         stream = real(self, loop)
-        if stream is None and pipe_stream.poll(self._in, 0) & select.POLLHUP:
+        if stream is None and pipe_stream.poll(self.in_fd, 0) & select.POLLHUP:
             os._exit(0)
         return stream
 

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of a session whose peer is hostile: ``nox -s fuzz``.
+"""Coverage-guided fuzzing of a session with a hostile peer: ``nox -s fuzz``.
 
 An input is a list of steps: the peer writes bytes, reads, ends its direction or
 resets; our end reads, writes, or cancels one of both. Whatever the steps are,
@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["ipc_channel"]):
     from ipc_channel.aio.stream import Stream
     from ipc_channel.errors import IPCChannelError
     from ipc_channel.transports.pipe_stream import PipeStream
-    from ipc_channel.transports.tcp_stream import SocketStream
+    from ipc_channel.transports.socket_stream import SocketStream
 
 from fuzz_decoder import expected
 
@@ -35,20 +35,20 @@ LOGGER.disabled = True
 class Peer:
     """A non-blocking raw end."""
 
-    def __init__(self, tcp: bool) -> None:
+    def __init__(self, tcp: bool, loop: asyncio.AbstractEventLoop) -> None:
         self.sock: socket.socket | None = None
         self.stream: Stream
         self.sent = b""
         if tcp:
             self.sock = socket.create_connection(LISTENER.getsockname())
-            self.stream = SocketStream(LOOP, LISTENER.accept()[0])
+            self.stream = SocketStream(loop, LISTENER.accept()[0])
             self.in_fd = self.out_fd = self.sock.fileno()
         else:
             ours_in, self.out_fd = os.pipe()
             self.in_fd, ours_out = os.pipe()
             os.set_blocking(ours_in, False)
             os.set_blocking(ours_out, False)
-            self.stream = PipeStream(LOOP, ours_in, ours_out, b"")
+            self.stream = PipeStream(loop, ours_in, ours_out, b"")
         os.set_blocking(self.in_fd, False)
         os.set_blocking(self.out_fd, False)
 
@@ -141,7 +141,7 @@ async def play(steps: atheris.FuzzedDataProvider, peer: Peer) -> None:
 
 def check(data: bytes) -> None:
     steps = atheris.FuzzedDataProvider(data)
-    LOOP.run_until_complete(play(steps, Peer(tcp=steps.ConsumeBool())))
+    LOOP.run_until_complete(play(steps, Peer(steps.ConsumeBool(), LOOP)))
 
 
 if __name__ == "__main__":

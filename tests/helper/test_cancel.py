@@ -1,4 +1,4 @@
-"""Helpers whose start, stop or block is cancelled, after each callback of the loop there is."""
+"""A helper's start, stop or block is cancelled, after each callback of the loop there is."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ async def test_a_block_that_is_refused_leaves_the_first_alone(transport: Any) ->
     first = asyncio.create_task(helper.start())
     await asyncio.sleep(0)
     for text in (
-        "is being started by another task",
+        "is being started already: wait for that call",
         "is running; to replace it, disconnect",
     ):
         with pytest.raises(HelperError, match=text):
@@ -117,6 +117,7 @@ async def test_a_stop_cancelled_while_it_closes_waits_for_nothing(transport: Any
     channel = make_ipc_channel(transport=transport, linger=PATIENCE)
     helper = Helper(IGNORES, channel, grace=PATIENCE)
     await helper.start()
+    assert await channel.read() == b"deaf"  # or its write would fail, and end it
     writes = [asyncio.create_task(channel.write(bytes(400_000))) for _ in range(30)]
     await asyncio.sleep(0)
     stopping = asyncio.create_task(helper.stop())
@@ -138,7 +139,7 @@ import _signal, time
 _signal.signal(_signal.SIGTERM, lambda *_: (time.sleep(0.1), os._exit(asked.append(1) or len(asked))))
 asked = []
 os.write(w, b"\\0\\0\\0\\4deaf")
-while True: time.sleep(1000)
+while True: time.sleep(0.05)
 """
     helper = Helper(connected(code), make_ipc_channel(transport=transport), grace=0.05)
     assert await (await helper.start()).read() == b"deaf"

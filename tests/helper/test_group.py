@@ -96,7 +96,7 @@ async def test_a_child_that_holds_the_channel_does_not_hide_the_end(
     assert await helper.process.wait() == -signal.SIGKILL
     again = await told(await helper.start())
     assert again != left
-    assert lives(left) == ("setsid" in child), "only who left the group is left"
+    assert lives(left) == ("setsid" in child), "only a process that left the group is left"
     await helper.stop()
     for pid in (left, again):
         kill_if_alive(pid)

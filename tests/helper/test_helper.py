@@ -17,6 +17,7 @@ from ipc_channel import (
     FrameTooLargeError,
     Helper,
     HelperError,
+    UnixSocketChannel,
     make_ipc_channel,
     make_ipc_channel_client,
 )
@@ -32,6 +33,23 @@ async def test_echo(transport: Any) -> None:
             assert await channel.read() == message
     assert helper.process.returncode == 0
     assert open_descriptors() == before
+
+
+async def test_a_helper_without_a_channel_gets_one() -> None:
+    before = open_descriptors()
+    helper = Helper(ECHO)
+    assert isinstance(helper.channel, UnixSocketChannel)
+    async with helper as channel:
+        assert channel is helper.channel
+        await channel.write(b"over a Unix socket")
+        assert await channel.read() == b"over a Unix socket"
+    assert helper.process.returncode == 0
+    assert open_descriptors() == before
+
+
+def test_a_helper_that_is_refused_makes_no_channel() -> None:
+    with pytest.raises(ValueError, match="grace is -1"):
+        Helper(ECHO, grace=-1)  # the fixture looks for a directory left behind
 
 
 async def test_a_helper_is_restarted_on_the_same_channel(transport: Any) -> None:
@@ -165,7 +183,8 @@ async def test_nothing_waits_behind_a_start(transport: Any) -> None:
 async def test_a_helper_that_does_not_connect_may_clean_up() -> None:
     code = (
         "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
-        "print(end='.', file=sys.stderr, flush=True); time.sleep(1000)"
+        "print(end='.', file=sys.stderr, flush=True)"
+        "\nwhile True: time.sleep(0.05)"  # see helper_programs
     )
     helper = Helper([sys.executable, "-S", "-c", code], make_ipc_channel(), timeout=1)
     with pytest.raises(HelperError, match="did not connect"):

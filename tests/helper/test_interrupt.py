@@ -12,9 +12,9 @@ import pytest
 
 from flood import Interrupt
 from injector import Injector, release_locks
-from ipc_channel.helper import process
+from ipc_channel.helper.child import reap_abandoned
 from ipc_channel.helper.command import Command
-from ipc_channel.helper.process import PosixChild
+from ipc_channel.helper.posix_process import PosixChild
 from process_tree import children
 from raw import PATIENCE
 
@@ -38,7 +38,7 @@ class InjectorAt(Injector):
 def start(
     cwd: str | None, place: tuple[str, int] | None = None
 ) -> tuple[Injector, Interrupt | None]:
-    """Start a process; nobody has it afterwards."""
+    """Start a process, and keep no reference to it."""
     command = Command(SLEEPS, env=None, cwd=cwd, process_group=True)
     try:
         with InjectorAt(place) as injector:
@@ -53,7 +53,7 @@ def wait_until_nothing_is_left(before: list[int], struck: str | None) -> None:
     deadline = time.monotonic() + PATIENCE
     while children() != before:
         assert time.monotonic() < deadline, f"interrupted in {struck}"
-        process._reap_abandoned()
+        reap_abandoned()
 
 
 def is_within_the_start(error: Interrupt) -> bool:
@@ -77,7 +77,7 @@ def quiet() -> Iterator[None]:
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("cwd", [None, "/"])
 def test_nothing_is_left_wherever_an_interrupt_strikes(cwd: str | None) -> None:
-    process._reap_abandoned()
+    reap_abandoned()
     before = children()
     for _ in range(2):  # the first one loads and caches what it needs
         injector, _ = start(cwd)

@@ -12,10 +12,10 @@ import time
 import pytest
 
 from helper_programs import SLEEPS
-from ipc_channel.helper import process
+from ipc_channel.helper import child
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess
-from ipc_channel.helper.process import PosixChild
+from ipc_channel.helper.posix_process import PosixChild
 from process_tree import children
 from raw import PATIENCE
 
@@ -28,11 +28,11 @@ def test_looking_goes_on_after_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> 
     class Interrupt(KeyboardInterrupt):
         pass
 
-    def poll(child: PosixChild) -> int | None:
-        looks.append(child.pid)
+    def poll(one: PosixChild) -> int | None:
+        looks.append(one.pid)
         if len(looks) == 3:  # by the timer
             raise Interrupt
-        return real(child)
+        return real(one)
 
     looks: list[int] = []
     real = PosixChild.poll
@@ -52,7 +52,7 @@ def test_a_process_that_was_dropped_is_reaped_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It may take a while to end, for which nothing waits."""
-    process._reap_abandoned()
+    child.reap_abandoned()
     before = children()
     with monkeypatch.context() as patch:
         patch.setattr(PosixChild, "poll", lambda _: None)
@@ -61,32 +61,32 @@ def test_a_process_that_was_dropped_is_reaped_later(
         with pytest.warns(ResourceWarning, match=f"helper process {pid} was killed"):
             del sleeping
             gc.collect()
-        process._reap_abandoned()
+        child.reap_abandoned()
         assert pid in children()
     deadline = time.monotonic() + PATIENCE
     while children() != before:
         assert time.monotonic() < deadline
-        process._reap_abandoned()  # as the next start does
-    assert process._abandoned == []
+        child.reap_abandoned()  # as the next start does
+    assert child._abandoned == []
 
 
 def reap_later(begin: threading.Event) -> None:
     begin.wait()
-    process._reap_abandoned()
+    child.reap_abandoned()
 
 
 @pytest.mark.parametrize("who", ["another thread", "the garbage collector"])
 def test_two_that_reap_at_once(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread waits for the other; what the collector does comes in between."""
 
-    def poll(child: PosixChild) -> int | None:
+    def poll(one: PosixChild) -> int | None:
         entered.append(threading.get_ident())
         if len(entered) == 1 and who == "another thread":
             begin.set()
             other.join(0.1)  # it waits for us, or else it is done by then
         elif len(entered) == 1:
-            process._reap_abandoned()
-        return real(child)
+            child.reap_abandoned()
+        return real(one)
 
     entered: list[int] = []
     real = PosixChild.poll
@@ -94,17 +94,17 @@ def test_two_that_reap_at_once(who: str, monkeypatch: pytest.MonkeyPatch) -> Non
     # Started already: one that starts may have to collect garbage first, for which it
     # would wait for us in vain.
     other = threading.Thread(target=reap_later, args=(begin,), daemon=True)
-    process._reap_abandoned()
+    child.reap_abandoned()
     sleeping = start_sleeping()
     if who == "another thread":
         other.start()
     sleeping.kill()
     os.waitid(os.P_PID, sleeping.pid, os.WEXITED | os.WNOWAIT)
     with monkeypatch.context() as patch:
-        patch.setattr(process, "_abandoned", [sleeping._child])
+        patch.setattr(child, "_abandoned", [sleeping._child])
         patch.setattr(PosixChild, "poll", poll)
-        process._reap_abandoned()
+        child.reap_abandoned()
         if who == "another thread":
             other.join()
-        assert process._abandoned == []
+        assert child._abandoned == []
     assert set(entered) == {threading.get_ident()}, "another thread has nothing to reap"

@@ -100,13 +100,13 @@ asyncio.run(talk(sys.argv[3:], sys.argv[1], sys.argv[2] == "True"))
 """
 
 TELLS = """
-import _signal, time
+import _signal, select
 def tell(*_):
     os.write(2, b"helper interrupted\\n")
     os.write(w, b"\\0\\0\\0\\x0binterrupted")
 _signal.signal(_signal.SIGINT, tell)
 os.write(w, b"\\0\\0\\0\\5ready")
-while os.read(r, 100): pass
+while not select.select([r], [], [], 0.05)[0] or os.read(r, 100): pass
 """
 
 
@@ -136,7 +136,7 @@ def test_interrupt_in_a_terminal(transport: Any, group: bool) -> None:
 
 
 def read(terminal: int) -> bytes:
-    """Return what came over a terminal; b"" once nobody has its other end."""
+    """Return what came over a terminal; b"" once its other end is closed."""
     assert select.select([terminal], [], [], PATIENCE)[0]
     try:
         return os.read(terminal, 1000)

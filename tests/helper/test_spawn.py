@@ -68,7 +68,7 @@ async def test_what_a_helper_starts_with(
     (blocked, ignored), files, directory, leads, standard_input = eval(shown)
     assert int(blocked, 16) == 0
     python = sum(1 << (number - 1) for number in (signal.SIGPIPE, signal.SIGXFSZ))
-    libc = 1 << (32 - 1) | 1 << (33 - 1)  # its own, which nobody else can set
+    libc = 1 << (32 - 1) | 1 << (33 - 1)  # its own, which no other code can set
     assert int(ignored, 16) & ~libc == python, "as Python in the helper itself does"
     assert not [fd for fd in files if fd > 2 and fd != max(files)], "but for the listing"
     assert directory == str(tmp_path / "a b" if elsewhere else Path.cwd())

@@ -31,6 +31,12 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
+@pytest.fixture(params=CLASSES)
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each transport that the original has."""
+    return str(request.param)
+
+
 @pytest_asyncio.fixture(params=MODULES)
 async def channel(
     request: pytest.FixtureRequest, transport: str, role: str

@@ -66,7 +66,7 @@ def _open(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _ask(state: State, end: str, rules: Rules) -> Iterator[State]:
-    """Look whether somebody reads ``out``, and only then what there is in ``in``."""
+    """Check whether ``out`` has a reader, and only then what ``in`` holds."""
     again = " again" if state.where(end) == "ask again" else ""
     if not rules.looks_for_the_reader_first:
         yield _ask_for_the_writer(state, end)
@@ -77,14 +77,14 @@ def _ask(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _ask_for_the_writer(state: State, end: str) -> State:
-    """The wrong order: look at ``in``, and only then whether somebody reads ``out``."""
+    """The wrong order: check ``in``, and only then whether ``out`` has a reader."""
     if state.bytes_in(READS[end]):
         return state.go(end, "send")
     return state.go(end, "ask last" if state.is_held(READS[end], "w") else "names")
 
 
 def _take(state: State, end: str, rules: Rules) -> Iterator[State]:
-    """Read a byte, or find that there is none yet (EAGAIN), or nobody to write one."""
+    """Read a byte, or find that there is none yet (EAGAIN), or no writer."""
     again = " again" if state.where(end) == "take again" else ""
     if state.bytes_in(READS[end]) or not rules.needs_both_ends:
         yield state.go(end, "send")
@@ -97,7 +97,7 @@ def _take(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _take_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
-    """Nobody read ``out`` any more: a peer that has left its bytes, or a passer-by."""
+    """``out`` had no reader: the peer has left its bytes, or it was a stray opener."""
     again = state.where(end) == "take alone again"
     if state.bytes_in(READS[end]):
         yield state.go(end, "send")
@@ -108,7 +108,7 @@ def _take_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _ask_last(state: State, end: str, rules: Rules) -> Iterator[State]:
-    """Somebody writes to ``in``: look whether somebody reads ``out`` now."""
+    """``in`` has a writer: check whether ``out`` has a reader now."""
     again = state.where(end) == "ask last again"
     if state.is_held(WRITES[end], "r"):
         yield state.go(end, "send")
@@ -150,7 +150,7 @@ def _send(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _receive(state: State, end: str, rules: Rules) -> Iterator[State]:
-    """Look whether somebody reads ``out``, and only then read ``in``."""
+    """Check whether ``out`` has a reader, and only then read ``in``."""
     if not rules.notices_a_crash and state.where(OTHER[end]) == "crashed":
         return
     nobody_reads = not state.is_held(WRITES[end], "r")
@@ -171,7 +171,7 @@ def _receive_more(state: State, end: str, rules: Rules) -> Iterator[State]:
 
 
 def _receive_alone(state: State, end: str, rules: Rules) -> Iterator[State]:
-    """Nobody reads ``out``: a read that gives nothing is the end now."""
+    """``out`` has no reader: a read that returns nothing is the end now."""
     if state.bytes_in(READS[end]):
         yield _got(state, end, rules)
     elif not state.is_held(READS[end], "w"):

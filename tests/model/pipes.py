@@ -1,11 +1,11 @@
-"""A model of two ends, and a passer-by, that open a pair of named pipes.
+"""A model of two ends, and a stray opener, that open a pair of named pipes.
 
 Every interleaving of their system calls is explored, with crashes and
 timeouts at every point. The rules are those of ``spec/rendezvous.md``; ``Rules``
 can leave one out, to show that the exploration would notice.
 
-Left out, as somebody who holds both pipes cannot be told from the peer: a
-passer-by that opens both, two at once, and one that writes. Left out as well:
+Left out, because a process that holds both pipes looks like the peer: a
+stray opener that opens both, two at once, and one that writes. Left out as well:
 a second attempt after a timeout, and the pipes of the next session, of which
 only matters here that the names do not lead to these any more.
 """
@@ -37,7 +37,7 @@ def _faces_a_peer(state: State, end: str) -> bool:
 
 
 def _is_alone(state: State, following: State, end: str) -> bool:
-    """Whether nobody read what ``end`` writes when it began the look that it is at."""
+    """Whether the pipe that ``end`` writes had no reader when its present check began."""
     if following.where(end) in ("ask", "ask again"):
         return not following.is_held(WRITES[end], "r")
     return end in state.alone and following.where(end) != "dropped"
@@ -54,7 +54,7 @@ def steps(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
                 yield f"{end}: {where} → {following.where(end)}", following
         if rules.crashes:
             yield f"{end} crashes", state.closed(end).go(end, "crashed")
-        # Who waits for somebody that has gone for good will give up.
+        # An end that waits for a peer that has gone for good times out.
         is_alone = rules.crashes and state.where(OTHER[end]) in FINAL
         if where in CONNECTING and (rules.timeouts or is_alone):
             yield f"{end} gives up", state.closed(end).go(end, "gave up")

@@ -40,7 +40,7 @@ class Rules:
     delivers_of_who_left: bool = True  # RDV-25
     ends_only_if_nobody_reads: bool = True  # RDV-26
     needs_both_ends: bool = True  # RDV-24, RDV-28
-    looks_for_the_reader_first: bool = True  # RDV-24: and at who writes afterwards
+    looks_for_the_reader_first: bool = True  # RDV-24: and for a writer afterwards
     looks_for_the_reader_last: bool = True  # RDV-24: once more
     asks_for_the_reader_first: bool = True  # RDV-26: and reads afterwards
     keeps_its_pipes: bool = True  # RDV-29: open, when a passer-by has left
@@ -55,20 +55,20 @@ class Rules:
 
 @dataclass(frozen=True)
 class State:
-    """Where everybody is, and what is open.
+    """The place of every process, and what each has open.
 
-    ``open`` holds (who, pipe, "r" or "w"), ``data`` how many bytes are in a pipe.
+    ``open`` holds (process, pipe, "r" or "w"), ``data`` how many bytes are in a pipe.
     """
 
     at: tuple[str, str] = ("start", "start")
     open: frozenset[tuple[str, str, str]] = frozenset()
     data: tuple[int, int] = (0, 0)
     named: bool = True  # whether the names lead to these pipes
-    sent: frozenset[str] = frozenset()  # whose write has succeeded
-    got: frozenset[str] = frozenset()  # who has received
+    sent: frozenset[str] = frozenset()  # processes with a write that has succeeded
+    got: frozenset[str] = frozenset()  # processes that have received
     visits: int = 0
-    faced: frozenset[str] = frozenset()  # who had a reader and a writer at one moment
-    alone: frozenset[str] = frozenset()  # who had no reader as it began to look for both
+    faced: frozenset[str] = frozenset()  # ends that had a reader and a writer at one moment
+    alone: frozenset[str] = frozenset()  # ends that had no reader when they began to check
 
     def where(self, end: str) -> str:
         return self.at[ENDS.index(end)]
@@ -97,7 +97,7 @@ class State:
         return replace(self, data=(data[0], data[1]))
 
     def closed(self, who: str, pipe: str | None = None) -> State:
-        """Close what ``who`` holds; a pipe that nobody holds forgets its bytes."""
+        """Close what ``who`` holds; a pipe that no process holds loses its bytes."""
         left = frozenset(
             one for one in self.open if one[0] != who or pipe not in (None, one[1])
         )

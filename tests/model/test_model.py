@@ -69,7 +69,7 @@ def test_each_rule_is_needed(rule: str, fault: str) -> None:
 def test_two_passers_by_one_after_the_other(
     rule: str | None, fault: str | None, leaves: bool
 ) -> None:
-    """One reads and one writes: only who looks for the reader twice is not taken in."""
+    """One process reads, another writes: only an end that checks the reader twice notices."""
     rules = Rules(timeouts=False, crashes=False, client_leaves_at_once=leaves, passers_by=2)
     if rule is not None:
         rules = replace(rules, **{rule: False})

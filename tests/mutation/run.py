@@ -44,7 +44,7 @@ SLOW = "debug or hundred or many_cycles"
 # time it takes on a busy machine must not pass for a mutant that was noticed.
 TEST_TIMEOUT, RUN_TIMEOUT = 20, 900  # seconds
 # Of each operator's replacements the one that is hardest to notice. A bit-or
-# stands in annotations, which nobody evaluates, and in sums of flags.
+# stands in annotations, which are not evaluated, and in sums of flags.
 REPLACEMENTS = {
     "BinaryOperator": ["Add_Sub", "Sub_Add", "Mul_FloorDiv", "FloorDiv_Mul", "Div_Mul",
                        "Mod_Add", "BitAnd_BitOr", "LShift_RShift", "RShift_LShift"],

@@ -1,4 +1,8 @@
-"""Which tests cover which module of the package, named as in ``named_tests.py``."""
+"""Which tests cover which module of the package, named as in ``named_tests.py``.
+
+The modules of blocking channels are named with their folder: some of their names are those
+of others.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ TESTS = {
     "advice": ["helper/spawn", "messages_of_errors"],
     "channel": ["channel", "use", "aio/endpoint"],
     "cli": ["help"],
+    "child": ["helper/reaping", "helper/end", "helper/interrupt"],
     "command": ["helper/spawn", "helper/helper", "helper/dying", "messages_of_errors"],
+    "credentials": ["transports/credentials", "transports/unix_users"],
     "endpoint": [
         "aio/endpoint",
         "transports/connect_races",
@@ -29,6 +35,7 @@ TESTS = {
     "factory": ["channel", "transports/registry", "messages_of_errors"],
     "fork": ["fork"],
     "framing": ["protocol/framing"],
+    "gate": ["transports/unix_users", "transports/tcp_listener"],
     "helper": [
         "helper/helper",
         "helper/dying",
@@ -40,6 +47,23 @@ TESTS = {
     "inbox": ["aio/inbox", "aio/receiver", "aio/waiter", "aio/interrupts"],
     "introspection": ["help", "channel"],
     "large_messages": ["aio/sender", "aio/close", "messages_of_errors"],
+    "listener": [
+        "transports/tcp_listener",
+        "transports/unix_removed",
+        "transports/unix_socket",
+        "transports/unix_users",
+        "transports/systemd",
+        "transports/peer_user",
+        "use",
+    ],
+    "lock_file": ["transports/lock_file", "transports/unix_path"],
+    "locked_directory": [
+        "transports/private_directory",
+        "transports/stale_directories",
+        "transports/umask",
+        "transports/unix_place",
+        "transports/unix_removed",
+    ],
     "log": ["aio/faults"],
     "named_pipe": [
         "transports/named_pipe",
@@ -50,8 +74,16 @@ TESTS = {
         "use",
         "aio/sender",
     ],
-    "options": ["channel", "messages_of_errors", "use", "transports/peer_user"],
-    "peer_user": ["transports/peer_user", "transports/tcp_listener"],
+    "options": [
+        "channel",
+        "messages_of_errors",
+        "use",
+        "transports/peer_user",
+        "transports/unix_path_options",
+    ],
+    "owner_linux": ["transports/peer_user", "transports/tcp_listener"],
+    "owner_windows": ["transports/owner_windows"],
+    "peer_user": ["transports/peer_user", "transports/owner_windows"],
     "pipe_address": [
         "protocol/rendezvous",
         "transports/named_pipe",
@@ -81,17 +113,17 @@ TESTS = {
         "aio/close",
     ],
     "pipe_write": ["transports/sigpipe"],
-    "private_directory": [
-        "transports/private_directory",
-        "transports/stale_directories",
-        "transports/umask",
-    ],
-    "process": [
+    "posix_process": [
         "helper/process",
         "helper/reaping",
         "helper/end",
         "helper/group",
         "helper/interrupt",
+    ],
+    "private_directory": [
+        "transports/private_directory",
+        "transports/stale_directories",
+        "transports/umask",
     ],
     "receiver": [
         "aio/receiver",
@@ -102,13 +134,15 @@ TESTS = {
         "use",
         "aio/endpoint",
     ],
-    "refusals": ["transports/tcp_listener"],
+    "readiness": ["aio/selector_thread", "aio/loops"],
+    "refusals": ["transports/tcp_listener", "transports/owner_windows"],
     "registry": ["transports/registry", "protocol/rendezvous", "messages_of_errors"],
     "rendezvous": [
         "protocol/rendezvous",
         "transports/named_pipe",
         "transports/pipe_refusals",
     ],
+    "selector_thread": ["aio/selector_thread"],
     "sender": ["aio/sender", "aio/close", "use", "transports/tcp_socket", "aio/faults"],
     "session": [
         "aio/close",
@@ -123,6 +157,22 @@ TESTS = {
         "transports/streams",
     ],
     "session_state": ["protocol/session_state", "aio/close", "aio/receiver"],
+    "socket_channel": [
+        "transports/unix_socket",
+        "transports/unix_client",
+        "transports/tcp_socket",
+        "transports/tcp_listener",
+        "use",
+    ],
+    "socket_stream": [
+        "transports/tcp_socket",
+        "transports/tcp_listener",
+        "transports/streams",
+        "aio/close",
+        "aio/endpoint",
+        "use",
+        "aio/receiver",
+    ],
     "spawn": ["helper/spawn", "helper/interrupt"],
     "start": ["helper/helper", "helper/dying", "helper/cancel", "messages_of_errors"],
     "status": ["aio/endpoint", "use", "aio/loops"],
@@ -136,7 +186,25 @@ TESTS = {
         "transports/tcp_socket",
         "use",
     ],
+    **{
+        f"sync/{module}": [f"sync/{name}" for name in names.split()]
+        for module, names in {
+            "caller_loop": "caller_loop driver messages threads",
+            "channel": "messages many ends timeouts dropped",
+            "driver": "driver threads signals dropped interrupts fork in_asyncio",
+            "factory": "names messages dropped",
+            "helper": "helper",
+            "poller": "caller_loop messages fork",
+            "reading": "races messages ends timeouts threads signals interrupts",
+            "spinning": "caller_loop messages",
+            "transports": "names messages dropped",
+            "waker": "driver threads dropped",
+            "writing": "many races messages timeouts threads signals interrupts ends",
+        }.items()
+    },
+    "systemd": ["transports/systemd", "transports/unix_path"],
     "tcp_address": ["protocol/rendezvous", "transports/tcp_socket", "messages_of_errors"],
+    "tcp_ends": ["transports/peer_user", "transports/owner_windows"],
     "tcp_listener": ["transports/tcp_listener", "transports/peer_user", "use"],
     "tcp_protocol": ["transports/streams", "channel", "messages_of_errors"],
     "tcp_socket": [
@@ -149,33 +217,55 @@ TESTS = {
         "channel",
         "transports/peer_user",
     ],
-    "tcp_stream": [
-        "transports/tcp_socket",
-        "transports/tcp_listener",
-        "transports/streams",
-        "aio/close",
-        "aio/endpoint",
-        "use",
-        "aio/receiver",
-    ],
-    "temporary_directory": ["transports/temporary_directory"],
+    "temporary_directory": ["transports/temporary_directory", "transports/unix_place"],
     "timing": ["aio/stream", "aio/clock", "aio/endpoint"],
+    "transport_stream": ["transports/streams"],
+    "unix_address": ["transports/unix_address", "protocol/rendezvous"],
+    "unix_connector": ["transports/unix_client", "transports/unix_users"],
+    "unix_listener": ["transports/unix_removed", "transports/unix_users", "use"],
+    "unix_place": [
+        "transports/unix_place",
+        "transports/unix_path",
+        "transports/unix_removed",
+        "transports/unix_socket",
+    ],
+    "unix_socket": [
+        "transports/unix_socket",
+        "transports/unix_client",
+        "transports/unix_users",
+        "transports/unix_removed",
+        "transports/unix_path",
+        "transports/unix_macos",
+    ],
+    "unix_stream": ["transports/unix_socket", "use", "aio/close"],
     "usage": ["use", "aio/loops", "transports/streams", "messages_of_errors"],
-    "users": ["transports/peer_user"],
+    "users": ["transports/peer_user", "transports/unix_users"],
     "waiter": ["aio/waiter", "aio/receiver", "use"],
-    "windows_process": ["helper/process"],
+    "watch": ["helper/process", "helper/reaping"],
 }
 # Sockets are where the loops differ, and when a task's callbacks come.
-ON_UVLOOP = {"receiver", "stream", "tcp_stream", "tcp_socket", "tcp_listener", "endpoint"}
+ON_UVLOOP = {
+    *("receiver", "stream", "socket_stream", "socket_channel", "listener", "endpoint"),
+    *("tcp_socket", "unix_listener"),
+}
 
 
 def modules() -> list[Path]:
-    """Return the package's modules; the conformance suite has faults of its own."""
+    """Return the package's modules, but those of the conformance suite and of Windows.
+
+    The suite has faults of its own, and what calls Windows is tested there only.
+    """
     own = (path.relative_to(ROOT) for path in (ROOT / PACKAGE).rglob("*.py"))
-    return [path for path in own if "conformance" not in path.parts]
+    left_out = {"conformance", "windows", "windows_process.py"}
+    return [path for path in own if not left_out & set(path.parts)]
 
 
 def source_of(module: str) -> Path:
     """Return where a module is, in a checkout or a copy."""
-    (found,) = (path for path in modules() if path.stem == module)
+    (found,) = (path for path in modules() if name_of(path) == module)
     return found
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the module in this file."""
+    return f"sync/{path.stem}" if "sync" in path.parts else path.stem

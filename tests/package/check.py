@@ -73,7 +73,7 @@ def check_sdist(sdist: Path) -> None:
 
 
 def check_metadata(wheel: Path) -> None:
-    """Whoever reads the page on an index gets somewhere from each link."""
+    """Each link of the page on a package index leads somewhere."""
     files = contents(wheel)
     (name,) = (name for name in files if name.endswith(".dist-info/METADATA"))
     metadata = email.message_from_bytes(files[name])

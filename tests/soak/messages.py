@@ -1,6 +1,6 @@
 """What is sent: messages that their place in a session determines, to the byte.
 
-So whoever knows the session can tell the message that has to come next, and notices
+So a reader that knows the session can tell the message that must come next, and notices
 one that was lost, doubled, merged, cut or taken from another session.
 """
 

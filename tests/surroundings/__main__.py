@@ -1,6 +1,7 @@
-"""Run the fast tests in each of the surroundings, a few side by side.
+"""Run the fast tests in the surroundings, a few side by side.
 
-``nox -s surroundings -- NAME...`` runs those whose name contains one of the words.
+``nox -s surroundings`` combines surroundings to have all of them in few runs;
+``nox -s surroundings -- NAME...`` runs each one by itself whose name contains a word.
 A surrounding that this machine cannot have is reported, and skipped, aloud.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,27 +19,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from named_tests import ROOT, files_of
-from surroundings.catalog import SURROUNDINGS, Surrounding
+from fast_tests import fast_tests
+from named_tests import ROOT
+from surroundings.catalog import SURROUNDINGS, USUAL, Surrounding
 
-# The tests of the package itself.
-ALL = ("", "protocol/", "aio/", "transports/", "helper/")
-# Not fast, or the same wherever they run. aio/test_interrupts.py also raises where no signal
-# handler could, such as between the last step of a block and the release of its lock: it
-# wants an interpreter of its own.
-LEFT_OUT = (
-    *("protocol/", "aio/cancellation", "aio/interrupts", "aio/session_model", "aio/waiter"),
-    *("helper/cancel", "helper/interrupt", "transports/registry", "transports/umask"),
-    *("client_readmes", "help", "layers", "readme", "requirements"),
-)
-# What a session does once it is connected: only some surroundings can change that.
-SESSIONS = (
-    *("aio/clock", "aio/close", "aio/endpoint", "aio/faults", "aio/loops", "aio/receiver"),
-    *("aio/sender", "aio/stream", "transports/connect_races", "transports/passers_by"),
-    *("transports/peer_user", "transports/streams", "transports/swapped_pipes"),
-    *("transports/tcp_listener", "transports/tcp_socket"),
-    *("browser_bytes", "channel", "messages_of_errors"),
-)
 SINGLE = ("tests/benchmarks/test_pairs.py::test_nothing_is_left_of_a_run_that_is_ended",)
 UNWANTED = (
     ".git",
@@ -52,13 +37,13 @@ UNWANTED = (
 OPTIONS = (
     "-v",  # so that the log names a test that ends the run
     "-k",
-    "not uvloop and not debug",
+    "not uvloop and not debug and not thread and not caller",
     "-p",
     "no:cacheprovider",
     "-p",
     "no:xdist",
 )
-LIMIT = 600  # seconds of one run
+LIMIT = 1800  # seconds of one run
 
 Result = tuple[str, str, float]
 """What became of it ("good", "impossible", "FAILED"), its output, and the seconds."""
@@ -71,30 +56,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=3 * (os.cpu_count() or 1))
     parser.add_argument("--tests", nargs="+", help="files instead of the fast ones")
     options = parser.parse_args(arguments)
-    wanted = [one for one in SURROUNDINGS if is_wanted(one, options.names)]
+    wanted = chosen(options.names)
     with tempfile.TemporaryDirectory(prefix="surroundings-") as name:
         os.chmod(name, 0o755)  # for the ordinary user
         directory = Path(name)
         with ThreadPoolExecutor(options.jobs) as pool:
             results = pool.map(
                 lambda one: run(
-                    one, directory, options.tests or one.tests or fast_tests(one)
+                    one, directory, options.tests or one.tests or tests_of(one)
                 ),
                 wanted,
             )
             good = [report(*result) for result in zip(wanted, results, strict=True)]
-    print(f"{sum(good)} of {len(wanted)} surroundings are good")
+    print(f"{sum(good)} of {len(wanted)} runs are good")
     return int(not good or not all(good))
 
 
-def is_wanted(one: Surrounding, names: Sequence[str]) -> bool:
-    return not names or any(name in one.name for name in names)
+def chosen(names: Sequence[str]) -> Sequence[Surrounding]:
+    if not names:
+        return USUAL
+    return [one for one in SURROUNDINGS if any(name in one.name for name in names)]
 
 
-def fast_tests(one: Surrounding) -> list[str]:
-    names = LEFT_OUT if one.changes_sessions else LEFT_OUT + SESSIONS
-    left_out = set(files_of(*names))
-    return [*(file for file in files_of(*ALL) if file not in left_out), *SINGLE]
+def tests_of(one: Surrounding) -> list[str]:
+    return [*fast_tests(keeping=one.sessions), *SINGLE]
 
 
 def run(one: Surrounding, directory: Path, tests: Sequence[str]) -> Result:
@@ -102,7 +87,7 @@ def run(one: Surrounding, directory: Path, tests: Sequence[str]) -> Result:
     start = time.monotonic()
     if (hindrance := one.hindrance()) is not None:
         return "impossible", hindrance, 0.0
-    own = directory / one.name.replace(" ", "-")
+    own = directory / one.name.replace(" ", "-")[:20]  # a name of its own, and a short one
     place = own / one.place
     place.mkdir(parents=True)
     os.chmod(place, 0o700)
@@ -115,18 +100,20 @@ def run(one: Surrounding, directory: Path, tests: Sequence[str]) -> Result:
     command = [*one.before(own / "scratch"), *enter, *pytest]
     log = own / "log"
     with log.open("wb") as output, open(os.devnull, "rb") as nothing:
-        status = subprocess.run(
+        started = subprocess.Popen(
             command,
             cwd=root,
             env=environment(one, root, place),
             stdin=nothing,
             stdout=output,
             stderr=subprocess.STDOUT,
-            timeout=LIMIT,
-            check=False,
-        ).returncode
-    text = log.read_text(errors="replace")
-    return "FAILED" if status else "good", text, time.monotonic() - start
+        )
+        try:
+            outcome = "FAILED" if started.wait(LIMIT) else "good"
+        except subprocess.TimeoutExpired:
+            started.kill()
+            outcome = f"FAILED to end in {LIMIT} s"
+    return outcome, log.read_text(errors="replace"), time.monotonic() - start
 
 
 def copy_tree(target: Path) -> Path:
@@ -157,10 +144,16 @@ def report(one: Surrounding, result: Result) -> bool:
         print(f"NOT TESTED: {one.name}: {text}", flush=True)
         return True
     last = text.rstrip().rpartition("\n")[2]
+    if outcome != "good":
+        print(what_failed(text), flush=True)
     print(f"{outcome}: {one.name}, {seconds:.0f} s: {last}", flush=True)
-    if outcome == "FAILED":
-        print(text, flush=True)
     return outcome == "good"
+
+
+def what_failed(log: str) -> str:
+    """Return the part with the failures; or the end, where the run itself was ended."""
+    start = re.search(r"^=+ (ERRORS|FAILURES) =+$", log, re.MULTILINE)
+    return log[start.start() :] if start else log[-10_000:]
 
 
 if __name__ == "__main__":

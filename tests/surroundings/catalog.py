@@ -13,7 +13,7 @@ from surroundings import stage
 
 Words = Callable[[Path], list[str]]
 
-_USER, _POOR_USER = 54321, 54322  # ids that nobody else has
+_USER, _POOR_USER = 54321, 54322  # ids that no other user has
 _BACKGROUND = ["sh", "-c", '"$@" & wait $!', "sh"]
 _HOG = str(Path(__file__).with_name("hog.py"))
 _ASCII = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -42,9 +42,9 @@ class Surrounding:
     place: str = "place"
     """Name of the directory for temporary files, and for the copy."""
     user: int | None = None
-    """Another user, to whom that directory belongs."""
-    changes_sessions: bool = False
-    """Whether it can change what a session does once it is connected."""
+    """Another user, which owns that directory."""
+    sessions: tuple[str, ...] = ()
+    """Tests of sessions that are connected which it can change: most of them it cannot."""
     tests: tuple[str, ...] = ()
     """The only files to run, where others need what it takes away."""
     copy: bool = False
@@ -64,7 +64,10 @@ SURROUNDINGS = (
     Surrounding(
         "SIGPIPE at its default",
         options=("-p", "surroundings.sigpipe"),
-        changes_sessions=True,
+        sessions=(
+            *("aio/close", "aio/faults", "aio/sender", "channel", "crash"),
+            *("transports/streams", "transports/tcp_socket", "transports/connect_races"),
+        ),
     ),
     Surrounding("SIGPIPE ignored", change=stage.ignore(signal.SIGPIPE)),
     Surrounding("SIGCHLD ignored", change=stage.ignore(signal.SIGCHLD)),
@@ -74,13 +77,21 @@ SURROUNDINGS = (
     Surrounding("umask 077", change=stage.umask(0o077)),
     Surrounding("a path with spaces", place="a path with späces", copy=True),
     Surrounding("a long TMPDIR", place="long-" * 40),
-    Surrounding("few descriptors", change=stage.few_descriptors(64), changes_sessions=True),
+    Surrounding(
+        "few descriptors",
+        change=stage.few_descriptors(64),
+        sessions=("aio/endpoint", "channel", "transports/tcp_listener"),
+    ),
     Surrounding("the C locale", env=_ASCII),
     Surrounding("development mode", env={"PYTHONDEVMODE": "1"}),
     Surrounding("no HOME, no TMPDIR", env={"HOME": None, "TMPDIR": None}),
     Surrounding(
         "an ordinary user",
-        changes_sessions=True,
+        sessions=(
+            *("channel", "crash", "messages_of_errors", "transports/peer_user"),
+            *("transports/tcp_listener", "transports/unix_path_races"),
+            *("transports/unix_client", "transports/unix_removed"),
+        ),
         before=as_user(_USER),
         user=_USER,
         copy=True,
@@ -102,3 +113,47 @@ SURROUNDINGS = (
         hindrance=stage.can_become_another,
     ),
 )
+
+
+def together(*names: str) -> Surrounding:
+    """Return one surrounding that has what several change."""
+    parts = [one for one in SURROUNDINGS if one.name in names]
+    assert len(parts) == len(names)
+
+    def change() -> None:
+        for part in parts:
+            part.change()
+
+    places = [part.place for part in parts if part.place != Surrounding.place]
+    return Surrounding(
+        " and ".join(names),
+        before=lambda scratch: [word for part in parts for word in part.before(scratch)],
+        change=change,
+        env={name: value for part in parts for name, value in part.env.items()},
+        options=tuple(option for part in parts for option in part.options),
+        place="/".join(places) or Surrounding.place,
+        sessions=tuple(name for part in parts for name in part.sessions),
+        copy=any(part.copy for part in parts),
+    )
+
+
+ALONE = (
+    "SIGPIPE at its default",
+    "few descriptors",
+    "an ordinary user",
+    "no quota of pipe buffers left",
+)
+# Every test takes its time in each run; so what can be had together is.
+USUAL = (
+    *(one for one in SURROUNDINGS if one.name in ALONE),
+    together(
+        *("nohup", "a job in the background", "no terminal, stdin closed"),
+        *("SIGPIPE ignored", "SIGCHLD ignored", "signals blocked"),
+    ),
+    together("umask 000", "a path with spaces"),
+    together("umask 022", "development mode", "no HOME, no TMPDIR"),
+    together("umask 077", "a long TMPDIR", "the C locale"),
+)
+"""All surroundings in as few runs as possible, the longest first."""
+
+BY_NAME = {one.name: one for one in (*SURROUNDINGS, *USUAL)}

@@ -6,10 +6,9 @@ import os
 import signal
 import sys
 
-from surroundings.catalog import SURROUNDINGS
+from surroundings.catalog import BY_NAME
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # which Python ignores for itself
-    (surrounding,) = (one for one in SURROUNDINGS if one.name == sys.argv[1])
-    surrounding.change()
+    BY_NAME[sys.argv[1]].change()
     os.execvp(sys.argv[2], sys.argv[2:])  # no shell is wanted

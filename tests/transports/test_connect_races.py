@@ -221,10 +221,13 @@ async def test_what_was_in_the_way_is_told(tmp_path: Path, paths: tuple[str, str
     reader = os.open(read, os.O_RDONLY | os.O_NONBLOCK)
     ways: list[tuple[Any, str]] = [
         (make_ipc_channel_client(missing, paths[1]), f"'{missing}' does not exist"),
-        (make_ipc_channel_client(*paths), f"nobody reads '{paths[1]}'"),
-        (make_ipc_channel_client(paths[0], read), f"nobody writes to '{paths[0]}'"),
+        (make_ipc_channel_client(*paths), f"no process has '{paths[1]}' open for reading"),
+        (
+            make_ipc_channel_client(paths[0], read),
+            f"no process has '{paths[0]}' open for writing",
+        ),
         (make_ipc_channel_client("1", "1"), r"port=1 did not connect in 0 s: .*refused"),
-        (server, f"port={server.in_path} did not connect in 0 s: no client came"),
+        (server, f"port={server.in_path} did not connect in 0 s: no client connected"),
     ]
     for channel, text in ways:
         assert not await channel.connect(0)

@@ -1,4 +1,4 @@
-"""Clients whose named pipes are replaced, renamed or removed while they connect."""
+"""Named pipes that are replaced, renamed or removed while a client connects."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_client_lets_go_of_a_pipe_whose_name_has_gone(
 async def test_a_client_that_gives_up_leaves_nothing_open(
     paths: tuple[str, str], how: str
 ) -> None:
-    """Not even for somebody who reads, as it may not come back."""
+    """Not even for a reader, as it may not come back."""
     before = open_descriptors()
     reader = os.open(paths[1], os.O_RDONLY | os.O_NONBLOCK)
     client = make_ipc_channel_client(*paths)
@@ -174,7 +174,7 @@ async def test_a_client_notices_new_pipes_while_nobody_reads_its_own(
 
 @pytest.mark.covers("RDV-23")
 async def test_no_new_pipe_is_opened_beside_an_old_one(paths: tuple[str, str]) -> None:
-    """Even while somebody still writes to the old one."""
+    """Even while a process still writes to the old one."""
     client = make_ipc_channel_client(*paths)
     connecting = asyncio.create_task(client.connect(PATIENCE))
     old = await asyncio.to_thread(open_nonblocking, paths[0], os.O_WRONLY)
@@ -192,7 +192,7 @@ async def test_no_new_pipe_is_opened_beside_an_old_one(paths: tuple[str, str]) -
 
 
 def _once_read(path: str) -> None:
-    """Wait until somebody reads ``path``."""
+    """Wait until ``path`` has a reader."""
     os.close(open_nonblocking(path, os.O_WRONLY))
 
 

@@ -112,7 +112,7 @@ async def test_a_silent_session_leaves_new_names_at_its_end() -> None:
 
 @pytest.mark.covers("RDV-27")
 async def test_a_silent_peer_settles_after_a_while() -> None:
-    """Whoever opens the names then gets into the next session, not into this one."""
+    """A client that opens the paths afterwards gets the next session, not this one."""
     server = PosixNamedPipeChannel()
     held = os.stat(server.in_path).st_ino
     peer = await meet(server)
@@ -164,7 +164,7 @@ async def test_an_ended_session_settles_no_more() -> None:
     """Its timer would replace the pipes of the next one."""
     server: Any = PosixNamedPipeChannel()
     peer = await meet(server)
-    settling = server._session._stream._settling
+    settling = server.session.stream._settling
     await server.disconnect()
     assert settling.cancelled()
     peer.close()

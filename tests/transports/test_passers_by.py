@@ -80,13 +80,13 @@ async def test_a_passer_by_while_the_peer_opens(
 
 
 async def test_names_stay_for_a_peer_that_is_still_opening() -> None:
-    """A silent peer settles after a while, but this was only somebody who passed by."""
+    """A silent peer settles after a while, but this was only a stray opener."""
     server = PosixNamedPipeChannel()
     connecting = asyncio.create_task(server.connect(PATIENCE))
     reader = os.open(server.out_path, os.O_RDONLY | os.O_NONBLOCK)  # the peer's first half
     passer_by = await asyncio.to_thread(open_nonblocking, server.in_path, os.O_WRONLY)
     assert await connecting
-    stream = server._session._stream  # type: ignore[union-attr]  # looks inside
+    stream = server.session.stream  # type: ignore[union-attr]  # looks inside
     assert isinstance(stream, PipeStream)
     os.close(passer_by)
     await eventually(lambda: stream._stray_opener_left)
@@ -103,7 +103,7 @@ async def test_close_while_a_passer_by_is_waited_out(
 ) -> None:
     server = PosixNamedPipeChannel(linger=0)
     peer = await meet(server)
-    stream = server._session._stream  # type: ignore[union-attr]  # looks inside
+    stream = server.session.stream  # type: ignore[union-attr]  # looks inside
     assert isinstance(stream, PipeStream)
     peer.end_writing()
     await eventually(lambda: stream._stray_opener_left)

@@ -1,4 +1,4 @@
-"""Whose a socket is: asked of the kernel, or looked up in its tables."""
+"""The owner of a socket: queried from the kernel, or looked up in its tables."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from typing import Any
 
 import pytest
 
-from ipc_channel.transports.peer_user import (
-    Ends,
+from ipc_channel.transports.owner_linux import (
     _ask_kernel,
     _open_diag,
     _owner_in,
-    _pack,
-    _peer_ends,
     _search_tables,
-    peer_user,
 )
+from ipc_channel.transports.peer_user import peer_user
+from ipc_channel.transports.tcp_ends import Ends, pack, peer_ends
 from ipc_channel.transports.tcp_listener import reset
 from other_users import STRANGER, needs_root
 from raw import eventually, frame, free_port
@@ -29,14 +27,14 @@ from raw import eventually, frame, free_port
 
 def ask_kernel(sock: socket.socket) -> Any:
     """Ask the kernel alone, whether or not our own end is connected."""
-    ends = _peer_ends(sock)
+    ends = peer_ends(sock)
     assert ends is not None
     with _open_diag() as diag:  # type: ignore[union-attr] # on Linux
         return _ask_kernel(diag, ends)
 
 
 def search_tables(sock: socket.socket) -> int | None:
-    ends = _peer_ends(sock)
+    ends = peer_ends(sock)
     assert ends is not None
     return _search_tables({ends}).get(ends)
 
@@ -71,7 +69,7 @@ def test_whose_a_socket_is(listening: str, family: socket.AddressFamily, host: s
             assert peer_user(server) == os.geteuid(), "half-closed, but held"
             assert search_tables(server) == os.geteuid()
             client.close()
-            assert peer_user(server) is None, "a socket that was closed is nobody's"
+            assert peer_user(server) is None, "no process owns a closed socket"
             assert ask_kernel(server) is None
             assert search_tables(server) is None
 
@@ -92,7 +90,7 @@ def leave_without_a_trace(client: socket.socket) -> None:
 
 async def until_forgotten(sock: socket.socket) -> None:
     """Wait until the kernel has forgotten the peer's end of ``sock``."""
-    ends = _peer_ends(sock)
+    ends = peer_ends(sock)
     assert ends is not None
     row = f":{ends.local_port:04X} 0100007F:{ends.remote_port:04X} "
 
@@ -110,7 +108,7 @@ async def test_a_listener_on_the_port_of_a_peer_that_left_does_not_vouch_for_it(
 ) -> None:
     """The kernel's look-up of a connection that is gone falls back to a listener."""
     if way == "table":
-        monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
+        monkeypatch.setattr("ipc_channel.transports.owner_linux._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = free_port()
         client, server = stranger_at(port, listener)
@@ -131,11 +129,11 @@ async def test_a_later_connection_from_the_same_port_does_not_vouch(
 ) -> None:
     """A new connection with the same addresses resets ours, but not what it brought."""
     if way == "table":
-        monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
+        monkeypatch.setattr("ipc_channel.transports.owner_linux._open_diag", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = free_port()
         client, server = stranger_at(port, listener)
-        ends = _peer_ends(server)
+        ends = peer_ends(server)
         assert ends is not None
         leave_without_a_trace(client)
         with server, socket.socket() as ours:
@@ -161,7 +159,7 @@ def test_a_socket_that_only_begins_to_connect_does_not_vouch() -> None:
         second.setblocking(False)
         second.connect_ex(listener.getsockname())
         local, remote = second.getsockname(), listener.getsockname()
-        ends = Ends(_pack(local[0]), local[1], _pack(remote[0]), remote[1])
+        ends = Ends(pack(local[0]), local[1], pack(remote[0]), remote[1])
         with _open_diag() as diag:  # type: ignore[union-attr] # on Linux
             assert _ask_kernel(diag, ends) is None
         assert _search_tables({ends}) == {}
@@ -179,15 +177,15 @@ def test_an_answer_about_other_ends_does_not_count(monkeypatch: pytest.MonkeyPat
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
         with client, server, monkeypatch.context() as patch:
-            patch.setattr("ipc_channel.transports.peer_user._owner_in", keep)
+            patch.setattr("ipc_channel.transports.owner_linux._owner_in", keep)
             peer_user(server)
     [(answer, ends)] = answers
     assert _owner_in(answer, ends) == os.geteuid()
     for other in (
         ends._replace(local_port=1),
         ends._replace(remote_port=1),
-        ends._replace(local_host=_pack("127.0.0.2")),
-        ends._replace(remote_host=_pack("127.0.0.2")),
+        ends._replace(local_host=pack("127.0.0.2")),
+        ends._replace(remote_host=pack("127.0.0.2")),
     ):
         assert _owner_in(answer, other) is None
 
@@ -203,7 +201,7 @@ def test_an_answer_does_not_count_once_our_own_end_is_gone(
         reset(client)
         return answer
 
-    monkeypatch.setattr("ipc_channel.transports.peer_user._ask_kernel", answer_and_reset)
+    monkeypatch.setattr("ipc_channel.transports.owner_linux._ask_kernel", answer_and_reset)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
@@ -213,7 +211,7 @@ def test_an_answer_does_not_count_once_our_own_end_is_gone(
 
 def test_whose_a_socket_is_without_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "ipc_channel.transports.peer_user._ask_kernel", lambda *_: "unanswered"
+        "ipc_channel.transports.owner_linux._ask_kernel", lambda *_: "unanswered"
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
@@ -249,7 +247,7 @@ async def test_the_table_is_not_read_when_the_kernel_has_answered(
     def read(_: object) -> None:
         raise AssertionError("read the table")
 
-    monkeypatch.setattr("ipc_channel.transports.peer_user._search_tables", read)
+    monkeypatch.setattr("ipc_channel.transports.owner_linux._search_tables", read)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()

@@ -35,7 +35,7 @@ async def test_what_is_no_pipe_is_refused(
         os.symlink(paths[which], bad)
     elif kind == "socket":
         directory = os.open(os.path.dirname(bad), os.O_RDONLY)
-        with socket.socket(socket.AF_UNIX) as sock:  # whose paths are short
+        with socket.socket(socket.AF_UNIX) as sock:  # its paths must be short
             sock.bind(f"/proc/self/fd/{directory}/{os.path.basename(bad)}")
         os.close(directory)
     else:
@@ -62,7 +62,7 @@ async def test_a_pipe_of_another_owner_is_refused(
 ) -> None:
     if os.geteuid() == 0:
         os.chown(paths[which], 12345, -1)
-    else:  # nobody else's pipe can be had: be somebody else
+    else:  # root is needed to make another user's pipe: be another user
         status = os.stat(paths[1 - which])
         assert status.st_uid == os.geteuid()
         other = os.geteuid() + 1

@@ -1,4 +1,4 @@
-"""What somebody has put in the place of a named pipe is not removed."""
+"""A file that another program has put in place of a named pipe is not removed."""
 
 from __future__ import annotations
 

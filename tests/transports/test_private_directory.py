@@ -179,7 +179,7 @@ def test_a_file_system_that_keeps_no_modes(monkeypatch: pytest.MonkeyPatch) -> N
     before = open_descriptors()
     monkeypatch.setattr(os, "chmod", chmod)
     with pytest.raises(
-        BadRendezvousError, match="has 0777: its file system keeps no modes"
+        BadRendezvousError, match="has 0777: its file system does not keep modes"
     ):
         PosixNamedPipeChannel()
     assert os.listdir(tempfile.gettempdir()) == []

@@ -105,8 +105,8 @@ async def test_a_temporary_directory_that_is_renamed(
     with pytest.raises(BadRendezvousError) as caught:
         await connecting
     assert str(caught.value) == (
-        f"the channel's directory {os.path.dirname(server.in_path)!r} cannot be made anew"
-        f" ({caught.value.__cause__.strerror}): put {str(temporary)!r} back and connect"  # type: ignore[union-attr]  # an OSError
+        f"the channel's directory {os.path.dirname(server.in_path)!r} cannot be recreated"
+        f" ({caught.value.__cause__.strerror}): restore {str(temporary)!r} and connect"  # type: ignore[union-attr]  # an OSError
         " again, or close the channel and make another"
     )
     assert why in str(caught.value)

@@ -16,22 +16,25 @@ from ipc_channel import (
 from ipc_channel.transports import registry
 from ipc_channel.transports.named_pipe import NAMED_PIPE
 from ipc_channel.transports.tcp_socket import TCP
+from ipc_channel.transports.unix_socket import UNIX
 
 
 def test_the_order_is_that_of_registration() -> None:
     names = tuple(one.name for one in registry.all_types())
-    assert names[:2] == ("named_pipe", "tcp")
+    assert names[:3] == ("named_pipe", "unix", "tcp")
     assert names == get_args(Transport)
 
 
 def test_a_name_is_taken_once() -> None:
-    with pytest.raises(ValueError, match="there is a transport 'tcp' already"):
+    with pytest.raises(ValueError, match="transport 'tcp' is registered already"):
         registry.register(TCP)
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
     transport: Any = "carrier_pigeon"
-    with pytest.raises(ValueError, match=r"'carrier_pigeon', not 'named_pipe' or 'tcp'"):
+    with pytest.raises(
+        ValueError, match=r"'carrier_pigeon', not 'named_pipe' or 'unix' or 'tcp'"
+    ):
         make_ipc_channel(transport=transport)
 
 
@@ -43,7 +46,7 @@ def test_the_strings_of_two_transports_make_no_channel() -> None:
 
 @pytest.mark.parametrize(
     ("platform", "expected"),
-    [("linux", NAMED_PIPE), ("darwin", TCP), ("win32", TCP), ("plan9", TCP)],
+    [("linux", NAMED_PIPE), ("darwin", UNIX), ("win32", TCP), ("plan9", TCP)],
 )
 def test_the_default(
     platform: str, expected: registry.TransportType, monkeypatch: pytest.MonkeyPatch
@@ -52,6 +55,17 @@ def test_the_default(
     assert registry.default() is expected
 
 
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [("linux", ["named_pipe", "unix", "tcp"]), ("win32", ["tcp"])],
+)
+def test_windows_has_one_transport(
+    platform: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert [one.name for one in registry.usable_types()] == expected
+
+
 def test_other_users_need_a_transport_that_knows_its_peer() -> None:
-    with pytest.raises(ValueError, match="allowed_users needs transport='tcp'"):
+    with pytest.raises(ValueError, match="allowed_users needs transport='unix' or 'tcp'"):
         make_ipc_channel(transport="named_pipe", allowed_users=[1000])

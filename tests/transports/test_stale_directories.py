@@ -55,8 +55,9 @@ def service(*before: str, code: str = SERVICE) -> Iterator[tuple[Any, Path]]:
 
 
 def end(process: Any, number: int) -> None:
+    """Have it ended, but not reaped: its number must still be its own for ``service``."""
     process.send_signal(number)
-    process.wait(PATIENCE)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -131,7 +132,7 @@ def test_directories_of_other_names_and_modes_stay(tmp_path: Path) -> None:
     others = [
         leave_stale("in", "out", suffix="toolong_1"),
         leave_stale("in", "out", suffix="Upper_12"),
-        temporary / "ipc-channel-abcd_123",  # of a server by somebody else
+        temporary / "ipc-channel-abcd_123",  # of another implementation's server
     ]
     others[-1].mkdir(0o700)
     shared = leave_stale("in", "out", suffix="shared_1")

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from forks import in_a_thread, is_lock_free
-from ipc_channel.transports import private_directory
-from ipc_channel.transports.private_directory import PrivateDirectory, remove_stale
+from ipc_channel.transports import locked_directory
+from ipc_channel.transports.locked_directory import remove_stale
+from ipc_channel.transports.private_directory import PrivateDirectory
 from raw import PATIENCE
 from stale import leave_stale
 
@@ -31,7 +32,7 @@ def test_nothing_forks_while_a_directory_is_looked_at(
     free: list[bool] = []
     directory = leave_stale("in", "out")
     monkeypatch.setattr(fcntl, "flock", locked)
-    private_directory._remove_if_stale(str(directory))
+    locked_directory._remove_if_stale(str(directory))
     assert free == [False]
     assert not directory.exists()
 
@@ -50,7 +51,7 @@ def test_a_directory_that_is_taken_for_stale_before_its_lock(
         if path.startswith(tempfile.gettempdir()) and not seen:
             seen.append(path)
             if moment == "before its lock":
-                private_directory._remove_if_stale(path)
+                locked_directory._remove_if_stale(path)
             else:
                 held.append(os.open(path, os.O_RDONLY))
                 fcntl.flock(held[0], fcntl.LOCK_EX)
@@ -91,12 +92,12 @@ def test_a_directory_that_is_made_anew_and_taken_for_stale(
 
 RACER = """
 import os
-from ipc_channel.transports import private_directory
+from ipc_channel.transports import locked_directory, private_directory
 for _ in range(150):
-    private_directory._next_sweep.clear()
+    locked_directory._next_sweep.clear()
     directory = private_directory.PrivateDirectory()
-    private_directory._next_sweep.clear()
-    private_directory.remove_stale(os.path.dirname(directory.path))
+    locked_directory._next_sweep.clear()
+    locked_directory.remove_stale(os.path.dirname(directory.path))
     assert sorted(os.listdir(directory.path)) == ["in", "out"]
     directory.used = True
     directory.refresh()
@@ -128,5 +129,5 @@ def test_looking_takes_a_hundredth_of_the_time(monkeypatch: pytest.MonkeyPatch) 
         for passed in (0, 49, 1.1):
             now[0] += passed
             remove_stale("/somewhere")
-    private_directory._next_sweep.clear()
+    locked_directory._next_sweep.clear()
     assert looked == ["/somewhere"] * 2

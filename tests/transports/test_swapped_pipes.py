@@ -90,8 +90,9 @@ async def test_other_clients_and_locks_of_readers_are_no_server(
     error = one.last_exception
     assert isinstance(error, ConnectTimeoutError)
     assert str(error).endswith(
-        f"nobody reads '{paths[1]}': the server is not there, or in and out are swapped:"
-        " in_path is to be its out_path, out_path its in_path"
+        f"no process has '{paths[1]}' open for reading; check that the server is running,"
+        " and that in and out are not swapped: in_path is the server's out_path, and"
+        " out_path is its in_path"
     )
     os.close(reader)
     await one.close()
@@ -102,7 +103,7 @@ async def test_a_server_whose_client_does_not_come_says_what_it_waits_for() -> N
     server = PosixNamedPipeChannel()
     assert not await server.connect(0)
     assert (
-        f"nobody reads '{server.out_path}': the client did not come, or it was not"
-        in str(server.last_exception)
+        f"no process has '{server.out_path}' open for reading; check that the client is"
+        " running, and that its in_path is this path" in str(server.last_exception)
     )
     await server.close()

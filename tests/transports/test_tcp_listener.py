@@ -1,4 +1,4 @@
-"""The listening socket of a TCP server: its port, whom it serves, and who comes late."""
+"""The listening socket of a TCP server: its port, the peers it accepts, and late ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ipc_channel import (
     TCPSocketChannel,
     make_ipc_channel_client,
 )
-from ipc_channel.transports.tcp_listener import Listener
+from ipc_channel.transports.tcp_listener import TCPListener as Listener
 from raw import PATIENCE, dial, eventually, frame
 
 
@@ -84,7 +84,7 @@ async def test_a_restarted_peer_is_not_turned_away() -> None:
     first = dial(server.in_path, server.in_path)
     assert await server.connect()
     first.send(frame(b"x" * 500_000))  # more than is read ahead: its end is not seen
-    await eventually(lambda: not server._session.receiver.reading)  # type: ignore[union-attr]  # looks inside
+    await eventually(lambda: not server.session.receiver.reading)  # type: ignore[union-attr]  # looks inside
     first.close()
     second = dial(server.in_path, server.in_path)
     second.send(frame(b"second"))

@@ -1,4 +1,4 @@
-"""A TCP server without descriptors: who waits, and what is said."""
+"""A TCP server without free descriptors: which peers wait, and what it reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipc_channel import (
     TCPSocketChannel,
 )
 from ipc_channel.transports.peer_user import OwnerQuery, peer_user
-from ipc_channel.transports.tcp_listener import Listener
+from ipc_channel.transports.tcp_listener import TCPListener as Listener
 from raw import PATIENCE, dial, eventually, frame
 
 
@@ -31,7 +31,9 @@ async def test_nobody_is_accepted_whom_nobody_could_ask() -> None:
     with no_descriptor_left(but=1), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         await server.connect(PATIENCE)
     assert peer.sock
-    assert peer_user(peer.sock) is None, "a peer that asks is told that nobody has it yet"
+    assert peer_user(peer.sock) is None, (
+        "a peer that asks learns that no process has accepted it"
+    )
     assert await server.connect(PATIENCE)
     assert peer_user(peer.sock) == os.geteuid()
     peer.close()

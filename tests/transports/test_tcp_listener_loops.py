@@ -7,13 +7,12 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from ipc_channel import (
-    TCPSocketChannel,
-)
-from ipc_channel.transports.tcp_listener import Listener
+from ipc_channel import TCPSocketChannel, make_ipc_channel
+from ipc_channel.transports.tcp_listener import TCPListener as Listener
 from raw import PATIENCE, Raw, dial, eventually, frame
 
 
@@ -66,6 +65,28 @@ async def test_another_loop_that_watches_is_left_without_a_dead_entry() -> None:
     await asyncio.to_thread(thread.join)
     assert left == [False]
     assert server._listener._socket.fileno() == -1
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+async def test_a_session_that_ends_while_another_thread_closes(transport: Any) -> None:
+    """As the collector does, if it finds the channel in another thread."""
+    server: Any = make_ipc_channel(transport=transport)
+    assert not await server.connect(0)
+    loop, listener = asyncio.get_running_loop(), server._listener
+    fd = listener._socket.fileno()
+    ended = threading.Event()
+
+    def end_session(real: Callable[[], None] = listener.forget) -> None:
+        real()
+        loop.call_soon_threadsafe(listener.admit, loop)
+        loop.call_soon_threadsafe(ended.set)
+        assert ended.wait(PATIENCE)
+
+    listener.forget = end_session
+    await asyncio.to_thread(listener.close)
+    await eventually(lambda: listener._socket.fileno() == -1)
+    assert not loop.remove_reader(fd), "no dead entry is left"
+    await server.close()
 
 
 class Elsewhere:

@@ -10,13 +10,14 @@ import pytest
 from ipc_channel import (
     TCPSocketChannel,
 )
-from ipc_channel.transports.peer_user import Ends, _search_tables
-from ipc_channel.transports.tcp_listener import Listener
+from ipc_channel.transports.owner_linux import _search_tables
+from ipc_channel.transports.tcp_ends import Ends
+from ipc_channel.transports.tcp_listener import TCPListener as Listener
 from raw import PATIENCE, dial, eventually, frame
 
 
 def strangers(server: TCPSocketChannel, count: int) -> list[socket.socket]:
-    """Connect ``count`` times, and leave at once: nobody can tell whose those were."""
+    """Connect ``count`` times, and leave at once: the kernel cannot tell the user then."""
     for _ in range(count):
         with socket.create_connection(("127.0.0.1", int(server.in_path))):
             pass
@@ -72,9 +73,9 @@ async def test_the_queue_holds_many_strangers_and_a_helper() -> None:
 
 
 def refusals_logged(caplog: pytest.LogCaptureFixture) -> list[int]:
-    """Return how many peers each line says that the server has turned away."""
+    """Return how many peers each line says that the server has refused."""
     lines = [record.getMessage() for record in caplog.records]
-    return [int(line.split()[4]) for line in lines if "turned away" in line]
+    return [int(line.split()[3]) for line in lines if "refused" in line]
 
 
 async def test_refusals_are_logged_once_a_second(
@@ -88,7 +89,7 @@ async def test_refusals_are_logged_once_a_second(
     assert refusals_logged(caplog) == [16], "a batch"
     await server.close()
     assert refusals_logged(caplog) == [16, 84], "what was not logged yet is so in the end"
-    assert "that had left already" in caplog.text
+    assert "that disconnected before being accepted" in caplog.text
 
 
 async def test_refusals_are_all_logged(
@@ -112,9 +113,11 @@ async def test_a_connect_that_missed_a_peer_says_whom_it_turned_away() -> None:
     peer.close()
     assert not await server.connect(0.01)
     said = str(server.last_exception)
-    assert "turned away 1 peer that had left already; a client has to stay" in said
+    assert "refused 1 peer that disconnected before being accepted; a client must" in said
     assert not await server.connect(0)
-    assert "no client came" in str(server.last_exception), "what was told is not told again"
+    assert "no client connected" in str(server.last_exception), (
+        "what was told is not told again"
+    )
     await server.close()
 
 
@@ -128,8 +131,8 @@ async def test_without_sock_diag_the_table_is_read_once_a_batch(
         reads.append(len(wanted))
         return _search_tables(wanted)
 
-    monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
-    monkeypatch.setattr("ipc_channel.transports.peer_user._search_tables", search)
+    monkeypatch.setattr("ipc_channel.transports.owner_linux._open_diag", lambda: None)
+    monkeypatch.setattr("ipc_channel.transports.owner_linux._search_tables", search)
     server = TCPSocketChannel()
     strangers(server, 64)
     peer = dial(server.in_path, server.in_path)
@@ -170,7 +173,7 @@ async def test_reading_the_table_leaves_as_much_time_to_others(
 
     real = Listener._choose
     monkeypatch.setattr(Listener, "_choose", choose)
-    monkeypatch.setattr("ipc_channel.transports.peer_user._open_diag", lambda: None)
+    monkeypatch.setattr("ipc_channel.transports.owner_linux._open_diag", lambda: None)
     server = TCPSocketChannel()
     strangers(server, 40)
     assert not await server.connect(0)

@@ -20,7 +20,7 @@ from raw import PATIENCE, Raw, dial, eventually, frame
 
 
 async def as_a_peer_is_found(server: TCPSocketChannel) -> tuple[asyncio.Task[bool], Raw]:
-    """Return in the very turn in which somebody was let in, before ``connect`` knows."""
+    """Return in the very iteration in which a peer was accepted, before ``connect`` knows."""
     connecting = asyncio.create_task(server.connect(PATIENCE))
     await eventually(lambda: server._listener._loop is not None)
     opening: Any = server._connecting

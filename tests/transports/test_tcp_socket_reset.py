@@ -17,8 +17,8 @@ from ipc_channel import (
     TCPSocketChannel,
     TCPSocketChannelClient,
 )
+from ipc_channel.transports.socket_stream import is_writable
 from ipc_channel.transports.tcp_listener import reset
-from ipc_channel.transports.tcp_stream import is_writable
 from raw import PATIENCE, dial, eventually, frame
 from waiting import until_blocked
 
@@ -28,7 +28,7 @@ async def test_a_reset_noticed_by_a_write_is_a_reset() -> None:
     server = TCPSocketChannel()
     peer = dial(server.in_path, server.in_path)
     assert await server.connect()
-    receiver = server._session.receiver  # type: ignore[union-attr]  # looks inside
+    receiver = server.session.receiver  # type: ignore[union-attr]  # looks inside
     peer.send(frame(b"x" * 500_000))
     await eventually(lambda: not receiver.reading)
     peer.reset()

@@ -17,6 +17,7 @@ from ipc_channel import (
     PosixNamedPipeChannelClient,
     make_ipc_channel,
 )
+from odd_paths import NAMES, make_long
 from raw import PATIENCE
 
 
@@ -45,16 +46,6 @@ async def test_a_relative_directory(
     assert list((tmp_path / "relative").iterdir()) == []
 
 
-NAMES = {
-    "spaces": b"a b  c ",
-    "a newline": b"a\nb",
-    "quotes": b"'\"$x`",
-    "Latin-1": b"\xfcber",
-    "UTF-8": "über☃".encode(),
-    "a colon": b"127.0.0.1:80",
-}
-
-
 @pytest.mark.parametrize("name", NAMES)
 async def test_odd_names(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -72,20 +63,6 @@ async def test_a_symbolic_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "link"))
     await check_channel(PosixNamedPipeChannel())
     assert list((tmp_path / "target").iterdir()) == []
-
-
-def make_long(directory: Path, size: int) -> str:
-    """Return the path of a new directory below ``directory``, of ``size`` bytes."""
-    path, fd = str(directory), os.open(directory, os.O_RDONLY)
-    while len(os.fsencode(path)) < size:
-        left = size - len(os.fsencode(path)) - 1
-        name = "x" * (left if left <= 200 else min(200, left - 2))
-        os.mkdir(name, dir_fd=fd)
-        inner = os.open(name, os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        path, fd = f"{path}/{name}", inner
-    os.close(fd)
-    return path
 
 
 OUR_PART = len("/ipc-channel-py-12345678")
@@ -213,7 +190,7 @@ asyncio.run(main())
 subprocess.run(["umount", directory], check=True)
 """
 READ_ONLY = """
-import ipc_channel.transports.private_directory
+import ipc_channel.transports.locked_directory
 
 async def main():
     mount("size=1m")
@@ -235,7 +212,7 @@ async def main():
     await server.close()
     assert len(os.listdir(directory)) == 1
     mount("remount", "rw")
-    ipc_channel.transports.private_directory._next_sweep.clear()  # it may look again at once
+    ipc_channel.transports.locked_directory._next_sweep.clear()  # it may look again at once
     other = make_ipc_channel()  # removes what was left, as its owner let go of it
     assert os.listdir(directory) == [os.path.basename(os.path.dirname(other.in_path))]
     await other.close()

@@ -17,7 +17,7 @@ import pytest
 from raw import PATIENCE
 
 USER = 12345
-"""Stands in for root, who may do what the modes of files forbid."""
+"""Stands in for root, which may do what the modes of files forbid."""
 UMASKS = [0o000, 0o022, 0o077, 0o177, 0o477, 0o777]
 
 PROGRAM = """
@@ -44,6 +44,13 @@ def check_modes(server):
             (server.out_path, 0o600),
         ):
             assert stat.S_IMODE(os.lstat(path).st_mode) == mode, oct(os.lstat(path).st_mode)
+    if server.in_path.startswith("unix:"):
+        path = server.in_path[5:]
+        assert stat.S_IMODE(os.lstat(path).st_mode) == 0o600
+        if os.path.lexists(path + ".lock"):
+            assert stat.S_IMODE(os.lstat(path + ".lock").st_mode) == 0o600
+        else:
+            assert stat.S_IMODE(os.lstat(os.path.dirname(path)).st_mode) == 0o700
 
 async def serve(make, make_client):
     server = make()
@@ -89,6 +96,13 @@ CASES = {
         lambda **options: make_ipc_channel(transport="tcp", **options),
         make_ipc_channel_client,
     ),
+    "make_ipc_channel, path": lambda: serve(
+        lambda **options: make_ipc_channel(
+            transport="unix", path=f"{directory}/socket", **options
+        ),
+        make_ipc_channel_client,
+    ),
+    "UnixSocketChannel": lambda: serve(UnixSocketChannel, UnixSocketChannelClient),
     "PosixNamedPipeChannel": lambda: serve(
         PosixNamedPipeChannel, PosixNamedPipeChannelClient
     ),
@@ -112,6 +126,8 @@ assert os.listdir(directory) == [], os.listdir(directory)
 CASES = [
     "make_ipc_channel",
     "make_ipc_channel, tcp",
+    "make_ipc_channel, path",
+    "UnixSocketChannel",
     "PosixNamedPipeChannel",
     "PosixNamedPipeProtocol",
     "TCPSocketChannel",
@@ -122,7 +138,7 @@ CASES = [
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory of the ordinary user, below one that everybody may search."""
+    """A directory of the ordinary user, below one that every user may search."""
     path = Path(tempfile.mkdtemp(dir="/tmp"))
     if os.geteuid() == 0:
         os.chown(path, USER, USER)
@@ -132,7 +148,7 @@ def directory() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.mark.covers("RDV-20")
+@pytest.mark.covers("RDV-20", "RDV-61")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("mask", UMASKS, ids="{:04o}".format)
 def test_constructors(case: str, mask: int, directory: Path) -> None:

@@ -51,21 +51,30 @@ type testee struct {
 	mu         sync.Mutex // for what follows
 	says       *json.Encoder
 	channel    *ipcchannel.Channel
-	connecting *task                      // which waits, or nil
+	connecting *task                      // the connect that waits, or nil
 	cancels    map[int]context.CancelFunc // by the ids of the requests under way
 }
 
-// serve does what it is told until the input ends. It then calls off what still
-// waits, so that the program ends because there is nothing left to do.
+// abilities lists the transports of this system, and what the client can do.
+func abilities() []string {
+	can := []string{"tcp", "cancel", "concurrent", "max_message_size", "linger", "peer_user"}
+	if runtime.GOOS != "windows" {
+		can = append(can, "named_pipe", "unix")
+	}
+	return can
+}
+
+// serve carries out requests until the input ends. Then it cancels those that still
+// wait, so that the program ends because there is nothing left to do.
 func serve(in io.Reader, out io.Writer) error {
 	t := &testee{
 		says:    json.NewEncoder(out),
-		channel: new(ipcchannel.Channel), // says of itself that it is not connected
+		channel: new(ipcchannel.Channel), // its calls return ErrNotConnected
 		cancels: map[int]context.CancelFunc{},
 	}
 	t.say(answer{
 		"language": 1, "name": "Go ipc-channel", "version": runtime.Version(),
-		"can": []string{"named_pipe", "tcp", "cancel", "concurrent", "max_message_size", "linger"},
+		"can": abilities(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
@@ -85,9 +94,9 @@ func serve(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// begin returns when the request is about to call the client. Goroutines start
-// in any order, but of two writes the one that was told first must be the first
-// to wait for its turn; which is also why the message is made beforehand.
+// begin returns when the request is about to call the client. Goroutines start in any
+// order, but the first of two writes must be the first to wait for its turn. For the
+// same reason the message is made beforehand.
 func (t *testee) begin(ctx context.Context, r request, tasks *sync.WaitGroup) error {
 	do, known := handlers[r.Do]
 	longest, err := r.longest()
@@ -118,14 +127,15 @@ func (t *testee) begin(ctx context.Context, r request, tasks *sync.WaitGroup) er
 	return nil
 }
 
-// say prints a line. Whoever does not listen any more ends the input, too.
+// say prints a line. It ignores an error: a suite that no longer reads also closes the
+// input, which ends the program.
 func (t *testee) say(what answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.says.Encode(what)
 }
 
-// longest returns the longest message to write. Every other one is its beginning.
+// longest returns the longest message to write. Every other message is a prefix of it.
 func (r *request) longest() ([]byte, error) {
 	if r.Do != "write" {
 		return nil, nil

@@ -14,7 +14,7 @@ import (
 	ipcchannel "github.com/ipc-channel/ipc-channel/go-client"
 )
 
-// task is a request under way. It keeps to the channel that it began with.
+// task is a request under way. It uses the channel that was current when it began.
 type task struct {
 	request
 	testee  *testee
@@ -23,7 +23,7 @@ type task struct {
 	said    answer
 	stop    context.CancelFunc
 	over    chan struct{} // closed when a connect is done
-	isBusy  bool          // for a connect: whether another one waits
+	isBusy  bool          // for a connect: whether another connect waits
 }
 
 // end answers the request.
@@ -45,7 +45,7 @@ func code(err error) ipcchannel.Code {
 	case errors.As(err, &coded):
 		return coded.Code
 	}
-	return "other" // the operating system's: the specification has no code for it
+	return "other" // an error of the operating system, for which the specification has no code
 }
 
 func (t *task) connect(ctx context.Context) error {
@@ -80,8 +80,8 @@ func (t *task) connected() {
 	close(t.over)
 }
 
-// options returns what the client has for the options of the request. What it
-// has no value for, or takes for something else, is refused here.
+// options translates the options of the request. It refuses what the client cannot be
+// given, or would take for something else.
 func (r *request) options() (*ipcchannel.Options, error) {
 	for _, seconds := range []*float64{r.Timeout, r.Linger} {
 		if seconds != nil && *seconds < 0 {
@@ -102,8 +102,8 @@ func badOption(name string, value any) error {
 	return &ipcchannel.Error{Code: ipcchannel.CodeBadOption, Detail: fmt.Sprintf("%s of %v", name, value)}
 }
 
-// duration returns an option as the client has it: zero is the default there,
-// and what the suite means by zero is negative.
+// duration translates seconds. To the client, zero means the default, and a negative
+// duration means what the suite calls zero.
 func duration(seconds *float64) time.Duration {
 	if seconds == nil {
 		return 0
@@ -152,9 +152,8 @@ func (t *task) echo(ctx context.Context) error {
 	return t.ended(t.each(ctx, func(message []byte) error { return t.channel.WriteMessage(ctx, message) }))
 }
 
-// each hands on every message until an error, which may be io.EOF, and says how
-// many that were. It reads into the same memory again and again, and read does
-// not, so that the suite checks both.
+// each passes every message to use until an error, which may be io.EOF, and counts them.
+// It reads into the same memory each time, unlike read, so that the suite checks both.
 func (t *task) each(ctx context.Context, use func([]byte) error) (err error) {
 	count := 0
 	defer func() { t.said["messages"] = count }()
@@ -168,8 +167,8 @@ func (t *task) each(ctx context.Context, use func([]byte) error) (err error) {
 	}
 }
 
-// ended says how the session ended, if it did. To the suite an orderly end is no
-// error.
+// ended adds the end reason to the answer, if the session has ended. To the suite an
+// orderly end is no error.
 func (t *task) ended(err error) error {
 	if reason := t.channel.EndReason(); reason != ipcchannel.EndNone {
 		t.said["end"] = reason
@@ -180,8 +179,8 @@ func (t *task) ended(err error) error {
 	return err
 }
 
-// close passes over an error: what the peer did not take in time is lost, but
-// the channel is closed.
+// close ignores the error of Close: output that the peer did not take in time is lost,
+// but the channel is closed.
 func (t *task) close(context.Context) error {
 	t.testee.mu.Lock()
 	connecting := t.testee.connecting

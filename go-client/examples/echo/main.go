@@ -29,8 +29,8 @@ func main() {
 	}
 }
 
-// untilSignal returns a context that ends at SIGINT or SIGTERM, and where to find
-// which it was. A second one ends the program at once.
+// untilSignal returns a context that ends at SIGINT or SIGTERM, and a channel that then
+// holds the signal. A second signal ends the program at once.
 func untilSignal() (context.Context, <-chan os.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals, told := make(chan os.Signal, 1), make(chan os.Signal, 1)
@@ -43,8 +43,8 @@ func untilSignal() (context.Context, <-chan os.Signal) {
 	return ctx, told
 }
 
-// run serves the process that started this one until it ends the session, or until
-// ctx ends.
+// run answers the service that started this program until the service ends the session,
+// or until ctx ends.
 func run(ctx context.Context) error {
 	writing := context.WithoutCancel(ctx) // the message in hand is still answered
 	channel, err := ipcchannel.DialEnv(ctx, nil)

@@ -40,7 +40,7 @@ func run(ctx context.Context) error {
 	return p.serve()
 }
 
-// awaitGo waits for the line that tells where the server is.
+// awaitGo waits for the line with the rendezvous of the server.
 func awaitGo() (in, out string, err error) {
 	fmt.Println(`{"address": []}`)
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')

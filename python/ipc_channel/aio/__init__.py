@@ -1,1 +1,1 @@
-"""The channel for asyncio: what reads, writes, connects and closes in an event loop."""
+"""The channel for asyncio: reads, writes, connects and closes in an event loop."""

@@ -1,8 +1,8 @@
-"""One end of a channel over its life: session after session, then closed.
+"""One end of a channel over its life: one session after another, then closed.
 
-A transport derives from :class:`Endpoint` and says how a stream comes about
-(``_open``) and what it holds beyond sessions (``_dispose``). Everything else,
-timeouts and cancellation included, is here.
+A transport derives from :class:`Endpoint`. It implements how a stream is opened
+(``_open``) and how resources that outlive a session are freed (``_dispose``).
+Everything else, timeouts and cancellation included, is here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(IPCChannelClient):
-    """What the channels and clients of all transports have in common."""
+    """Base class of the channels and clients of all transports."""
 
     def __init__(
         self,
@@ -55,66 +55,66 @@ class Endpoint(IPCChannelClient):
         self._options = check_options(options)
         self._process = fork.this_process()
         self._status = Status.IDLE
-        self._session: Session | None = None  # the last one
+        self.session: Session | None = None  # the last session, which may have ended
         self._connecting: asyncio.Task[None] | None = None
-        self._last_attempt = "nobody came"  # what the last try to connect met
+        self._last_attempt = "no peer connected"  # why the last attempt failed
         self._timeout_error: ConnectTimeoutError | None = None  # of the last connect
 
     @abstractmethod
     async def _open(self, deadline: float) -> Stream | None:
         """Return a stream to the next peer.
 
-        It is cancelled soon after ``deadline``, in terms of ``loop.time()``,
-        and may look once more and return None just then, not before. It cleans up.
+        It is cancelled soon after ``deadline``, in terms of ``loop.time()``. It may try
+        once more then and return None, but not earlier. It cleans up.
         """
 
     @abstractmethod
     def _describe(self) -> str:
-        """Return what tells this channel from others in a log."""
+        """Return what identifies this channel in a log."""
 
     def _dispose(self) -> None:
-        """Free what outlives a session, the second time nothing."""
+        """Free what outlives a session; further calls do nothing."""
 
     def _holds_something(self) -> bool:
-        """Whether there is anything that only :meth:`close` frees."""
-        return self._session is not None and not self._session.closed
+        """Whether the channel holds resources that only :meth:`close` frees."""
+        return self.session is not None and not self.session.closed
 
     def _forget_peer(self) -> None:
-        """Leave nothing open of a peer that was half met."""
+        """Close what is open of a peer that has not fully connected."""
 
     @property
     def connected(self) -> bool:
-        if not self._process.runs or self._session is None:
+        if not self._process.runs or self.session is None:
             return False
-        return self._status is Status.PENDING or self._session.alive
+        return self._status is Status.PENDING or self.session.alive
 
     @property
     def end_reason(self) -> EndReason | None:
-        return None if self._session is None else self._session.end_reason
+        return None if self.session is None else self.session.end_reason
 
     @property
     def last_exception(self) -> IPCChannelError | None:
         if self._timeout_error is not None:
             return self._timeout_error
-        return None if self._session is None else self._session.error
+        return None if self.session is None else self.session.error
 
     async def connect(self, timeout: float = PIPE_CONN_TIMEOUT) -> bool:
         check_seconds("timeout", timeout)
         self._process.check()
         deadline = check_running(self._loop).time() + timeout
         self._check_loop()
-        if self._session is not None and self._session.end is None:
-            self._session.check_loop()
-        if self._is_closed:
+        if self.session is not None and self.session.end is None:
+            self.session.check_loop()
+        if self.is_closed:
             raise channel_closed()
         if self._connecting is not None:
-            raise ConnectInProgressError("another connect is waiting: await that one")
+            raise ConnectInProgressError("another connect is waiting: wait for that one")
         while not (self.connected or await self._meet_until(deadline)):
-            if deadline > asyncio.get_running_loop().time() and not self._is_closed:
-                continue  # a disconnect has dropped the peer that came just then
+            if deadline > asyncio.get_running_loop().time() and not self.is_closed:
+                continue  # a disconnect has dropped the peer that had just connected
             if timeout:
                 await asyncio.sleep(SHORTEST_SLEEP)  # uvloop's clock counts milliseconds
-            if not self._is_closed:
+            if not self.is_closed:
                 self._timeout_error = ConnectTimeoutError(
                     f"{self._name} did not connect in {timeout} s: {self._last_attempt}"
                 )
@@ -127,32 +127,32 @@ class Endpoint(IPCChannelClient):
         self._process.check()
         self._check_loop()
         self._drop_pending()
-        if self._session is not None:
-            await self._session.close()
+        if self.session is not None:
+            await self.session.close()
 
     def abort(self) -> None:
         if not self._process.runs:
             return  # a forked child holds nothing
         self._check_loop()
         self._drop_pending()
-        if self._session is not None:
-            self._session.abort()
-        if self._connecting is None:  # or else it is that of a connect that waits
+        if self.session is not None:
+            self.session.abort()
+        if self._connecting is None:  # or else the peer belongs to a waiting connect
             self._forget_peer()
 
     async def write(self, data: Buffer) -> None:
-        if self._session is None:
+        if self.session is None:
             raise self._not_connected()
-        waiting = self._session.sender.write(data)
+        waiting = self.session.sender.write(data)
         if waiting is not None:
             await waiting
 
     async def read(self) -> bytes | None:
-        if self._session is None:
-            if self._is_closed:
+        if self.session is None:
+            if self.is_closed:
                 return None
             raise self._not_connected()
-        inbox = self._session.inbox
+        inbox = self.session.inbox
         return inbox.read_nowait() or await inbox.read()
 
     async def close(self) -> None:
@@ -165,18 +165,18 @@ class Endpoint(IPCChannelClient):
             if self._connecting is not None:
                 self._connecting.cancel()
                 await asyncio.wait({self._connecting})
-            if self._session is not None:
-                await self._session.close()
+            if self.session is not None:
+                await self.session.close()
         finally:
             self._free()
 
     def _free(self) -> None:
-        """Free everything, also what an exception has kept an earlier call from freeing.
+        """Free everything, also what an earlier call left because of an exception.
 
-        But not under another ``close`` that is still waiting.
+        While another ``close`` is waiting, leave it to that one.
         """
-        if (session := self._session) is not None and not session.closing:
-            session.abort()  # which matters only if this was cancelled
+        if (session := self.session) is not None and not session.closing:
+            session.abort()  # does something only if this close was cancelled
         if session is None or session.closed:
             self._dispose()
             self._status = Status.CLOSED
@@ -186,7 +186,7 @@ class Endpoint(IPCChannelClient):
             self._status = Status.IDLE
 
     @property
-    def _is_closed(self) -> bool:
+    def is_closed(self) -> bool:
         return self._status in (Status.CLOSING, Status.CLOSED)
 
     def __repr__(self) -> str:
@@ -206,75 +206,75 @@ class Endpoint(IPCChannelClient):
     def _state(self) -> str:
         if not self._process.runs:
             return f"of process {self._process.number}"
-        if self._is_closed:
+        if self.is_closed:
             return "closed"
         if self._connecting is not None:
             return "connecting"
-        if self._session is None:
+        if self.session is None:
             return "not connected"
-        ended = self._session.end
+        ended = self.session.end
         return "connected" if ended is None else f"ended: {ended}"
 
     def __del__(self) -> None:
         if getattr(self, "_status", Status.CLOSED) is Status.CLOSED:
             return
         if not (self._holds_something() and self._process.runs):
-            return  # a forked child shares the loop's selector: hands off
-        if self._session is not None:
-            self._session.abandon()
+            return  # a forked child shares the loop's selector and must not change it
+        if self.session is not None:
+            self.session.abandon()
         self._dispose()
         warn_unclosed(self)  # last: as an error, it would keep the rest from happening
 
     def _not_connected(self) -> IPCChannelError:
         self._process.check()
         check_running(self._loop)
-        if self._is_closed:
+        if self.is_closed:
             return channel_closed()
         return NotConnectedError("the channel is not connected; call connect first")
 
     def _check_loop(self) -> None:
         """Raise WrongLoopError if a session or a connect is under way in another loop."""
-        if self._session is not None and not self._session.loop_closed:
-            self._session.check_loop()
+        if self.session is not None and not self.session.loop_closed:
+            self.session.check_loop()
         if (connecting := self._connecting) is None:
             return
         if not connecting.get_loop().is_closed():
             check_running(connecting.get_loop())
             return
-        # It will not go on, nor free what it holds, such as a socket that is connecting.
+        # The task will not run again, so closing it frees its socket, for instance.
         if (work := connecting.get_coro()) is not None:
             work.close()
         self._end_connecting(connecting)
 
     async def _meet(self, deadline: float) -> None:
-        """Leave nothing of the session that has ended, and begin the next one.
+        """Free the session that has ended, and begin the next one.
 
-        A peer that is found just as ``connect`` is cancelled, or gives up, is
-        not lost: a helper does not come twice. The next ``connect`` has it.
+        A peer that connects just as ``connect`` is cancelled or times out is not
+        lost, since a helper connects only once: the next ``connect`` returns it.
         """
-        if self._session is not None:
-            if unread := self._session.queued:
+        if self.session is not None:
+            if unread := self.session.queued:
                 text = "%s: %d unread messages are dropped"
                 safely(self.logger.warning, text, self._name, unread)
             remaining = max(deadline - asyncio.get_running_loop().time(), 0)
-            await self._session.close(min(self._options["linger"], remaining))
+            await self.session.close(min(self._options["linger"], remaining))
         stream = await self._open(deadline)
-        if stream is not None and self._is_closed:
+        if stream is not None and self.is_closed:
             stream.close()
         elif stream is not None:
-            self._session = self._begin(stream)
+            self.session = self._begin(stream)
             self._status = Status.PENDING
             safely(self.logger.debug, "%s: connected", self._name)
 
     def _begin(self, stream: Stream) -> Session:
         try:
             return Session(stream, logger=self.logger, name=self._name, **self._options)
-        except BaseException:  # of a signal handler, for instance
+        except BaseException:  # from a signal handler, for instance
             stream.close()
             raise
 
     async def _meet_until(self, deadline: float) -> bool:
-        """Begin a session if a peer comes until the deadline; return no earlier if not."""
+        """Begin a session if a peer connects by the deadline; if not, return no earlier."""
         connecting = asyncio.get_running_loop().create_task(self._meet(deadline))
         self._connecting = connecting
         self._status = Status.CONNECTING
@@ -297,4 +297,4 @@ class Endpoint(IPCChannelClient):
             if self._status is Status.CONNECTING:
                 self._status = Status.IDLE
         if connecting.done() and not connecting.cancelled():
-            connecting.exception()  # looked at, or else asyncio complains
+            connecting.exception()  # retrieved, or else asyncio logs an error

@@ -2,12 +2,12 @@
 
 A reader takes a message off the queue in one step, without waiting in between, so
 that a cancelled read can lose nothing (SES-10). In one iteration of the event loop
-readers get at most ``TURN`` messages, and as many again if input comes in it: one that
-never has to wait would otherwise keep everything else in the loop from running.
+readers get at most ``TURN`` messages, and as many again if input arrives in it: a reader
+that never has to wait would otherwise keep the loop from running anything else.
 
-The messages of an iteration but the last are taken from an iterator, which pops them off
-the queue: nothing is to be counted or decided for them, and a ``for`` statement, unlike a
-call, leaves no moment in which an exception of a signal handler could lose one.
+All messages of an iteration except the last come from an iterator that pops them off
+the queue. This needs no counting or checks, and a ``for`` statement, unlike a call,
+leaves no moment at which an exception from a signal handler could lose a message.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from ipc_channel.aio.waiter import Waiter, deliver, wake
 from ipc_channel.protocol.session_state import SessionState
 
 TURN = 512
-"""Messages that readers get before the loop goes on to its other work."""
+"""Messages that readers get in one iteration before the loop does its other work."""
 
 _NOTHING: Iterator[bytes] = iter(())
 
 
 class Inbox:
-    """Hands out ``messages`` until they are read, and then the end that ``state`` has.
+    """Delivers ``messages`` to readers, and then the end that ``state`` has.
 
-    ``on_space`` is called when the last message was taken while reading was paused,
+    ``on_space`` is called when the last message is taken while reading is paused,
     ``on_rest`` when readers have had their share of this iteration, and
-    ``on_interrupt`` with an exception that has cut such a step short.
+    ``on_interrupt`` with an exception that has interrupted such a step.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class Inbox:
     ) -> None:
         self._stream = stream
         self._state = state
-        self._messages = messages
+        self.messages = messages
         self._on_space = on_space
         self._on_rest = on_rest
         self._on_interrupt = on_interrupt
         self._readers: deque[Waiter] = deque()
-        self._reserved = 0  # messages, the last of the queue, that are for later turns
-        self._share: Iterator[bytes] = _NOTHING  # pops those of this turn but the last
+        self._reserved = 0  # messages at the end of the queue, kept for later iterations
+        self._share: Iterator[bytes] = _NOTHING  # pops this iteration's, except the last
         self.buffered = 0
-        """Bytes that have arrived since no message was undelivered."""
+        """Bytes that have arrived since the queue was last empty."""
         self.paused = True
         """Whether the receiver does not read."""
 
     def read_nowait(self) -> bytes | None:
-        """Return the message that waits longest, or None: a coroutine less than to read."""
+        """Return the oldest message, or None; saves the coroutine that :meth:`read` needs."""
         stream = self._stream
         if get_ident() != stream.thread or not stream.loop.is_running():
             stream.check_loop()
@@ -71,14 +71,17 @@ class Inbox:
         return self._take_last()
 
     def _take_last(self) -> bytes | None:
-        """Return the last message of this turn, and see to what is next; None if it is taken."""
-        messages = self._messages
+        """Return the last message of this iteration, or None if it is taken already.
+
+        Resumes reading, or schedules the next iteration.
+        """
+        messages = self.messages
         count = len(messages)
         if count <= self._reserved:
             return None
         message = messages[0]
         try:
-            del messages[0]  # unlike a call, nothing that a signal handler comes behind
+            del messages[0]  # unlike after a call, no signal handler runs behind this
             if not messages:
                 self.buffered = 0
                 if self.paused and self._state.end is None:
@@ -89,19 +92,15 @@ class Inbox:
             if len(messages) < count:
                 messages.appendleft(message)
             if self.paused and self._state.end is None:
-                self._on_interrupt(error)  # the loop may not be able to watch any more
+                self._on_interrupt(error)  # the loop may be unable to watch the stream now
             raise
         return message
 
     async def read(self) -> bytes | None:
-        """Return the next message, None at an orderly end, or raise the error of another."""
-        while len(self._messages) <= self._reserved:
-            if not self._messages:
-                state = self._state
-                if state.read_error is not None:
-                    raise state.read_error.copy_to_raise()
-                if state.end is not None:
-                    return None
+        """Return the next message, or None at an orderly end; raise at any other end."""
+        while len(self.messages) <= self._reserved:
+            if self.is_over():
+                return None
             waiter: Waiter = asyncio.Future(loop=self._stream.loop)
             try:
                 self._readers.append(waiter)
@@ -111,52 +110,64 @@ class Inbox:
                 raise
         return self.read_nowait()
 
+    def is_over(self) -> bool:
+        """Whether readers have reached an orderly end; raises at any other end."""
+        if self.messages:
+            return False
+        if self._state.read_error is not None:
+            raise self._state.read_error.copy_to_raise()
+        return self._state.end is not None
+
+    def put_back(self, message: bytes) -> None:
+        """Make ``message``, which was just taken, the next one again."""
+        self.messages.appendleft(message)
+
     def begin_turn(self) -> None:
-        """Hand out the next messages of the queue; called last in a callback of the loop."""
-        waiting = len(self._messages)
+        """Deliver the next messages; must be the last call in a callback of the loop."""
+        waiting = len(self.messages)
         self._reserved = waiting - TURN if waiting > TURN else 0
         if waiting > 1:
-            share = repeat(self._messages, waiting - self._reserved - 1)
+            share = repeat(self.messages, waiting - self._reserved - 1)
             self._share = map(deque.popleft, share)
         self._deliver()
 
     def end_turn(self) -> None:
-        """Let readers take no more of this turn; called before the queue is emptied."""
+        """Stop readers from taking this iteration's messages: the queue is to be emptied."""
         self._share = _NOTHING
 
     def wake_all(self) -> None:
-        """Tell every reader that waits of the end."""
+        """Wake every waiting reader, which then finds the end."""
         self._wake(len(self._readers))
 
     def _leave(self, waiter: Waiter) -> None:
-        """Let a reader go that is cancelled."""
+        """Remove a reader that is cancelled."""
         with contextlib.suppress(ValueError):
             self._readers.remove(waiter)
         if waiter.done() and not waiter.cancelled():
-            # Woken and cancelled at once: the message is another reader's.
-            self._wake(len(self._messages))
+            # Woken and cancelled in the same iteration: another reader gets the message.
+            self._wake(len(self.messages))
 
     def _deliver(self) -> None:
-        """Run the reader that waits longest, if there is a message; wake others for more."""
+        """Run the reader that has waited longest if there is a message; wake others."""
         first = None
         try:
-            while self._readers and self._messages:
+            while self._readers and self.messages:
                 first = self._readers[0]
                 del self._readers[0]
-                if first.done():  # cancelled, and has not gone yet
+                if first.done():  # cancelled, but not removed yet
                     continue
-                if len(self._messages) > 1:
-                    self._wake(len(self._messages) - 1)
+                if len(self.messages) > 1:
+                    self._wake(len(self.messages) - 1)
                 if deliver(first):
                     return
-        except BaseException:  # of the reader's task, or of a signal handler before that
+        except BaseException:  # from the reader's task, or a signal handler before it
             if not (first is None or first.done() or first in self._readers):
                 self._readers.appendleft(first)
             raise
 
     def _wake(self, wanted: int) -> None:
-        """Wake ``wanted`` readers, as far as there are so many."""
+        """Wake up to ``wanted`` readers."""
         readers = self._readers
         while wanted and readers:
             wanted -= wake(readers[0])
-            del readers[0]  # afterwards: one that was woken is passed over from now on
+            del readers[0]  # last: a reader that has been woken is skipped from now on

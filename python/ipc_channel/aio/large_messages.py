@@ -1,7 +1,7 @@
-"""What is known of large messages when the peer has gone.
+"""Names the large message that the peer may have refused when it has gone.
 
-A peer refuses a message over its limit by closing, so all that the sender sees is that
-the peer has gone (spec/errors.md, "Two limits"). The error then says which message may
+A peer refuses a message over its limit by closing, so the sender only sees that the
+peer has gone (spec/errors.md, "Two limits"). The error then says which message may
 have been too large.
 """
 
@@ -12,25 +12,25 @@ from collections.abc import Sequence
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE, HEADER_SIZE
 
 JOINED = 4096
-"""Size up to which a payload is joined with what is beside it, in bytes."""
+"""Size in bytes up to which a payload is joined with its neighbours in the queue."""
 
 Piece = bytes | bytearray | memoryview
 """A part of the output that waits for the kernel."""
 
 
 class LargeMessages:
-    """The large messages of one session, as far as an error has to tell of them."""
+    """The large messages of one session that an error may have to name."""
 
     def __init__(self) -> None:
         self.last = 0
-        """Size of the last one that was sent, or 0."""
+        """Size of the last large message that was sent, or 0."""
         self._unfinished = 0
 
     def unfinished(self, queue: Sequence[Piece]) -> int:
-        """Return the size of the message that had passed only in part, or 0.
+        """Return the size of the message that was sent only in part, or 0.
 
-        ``queue`` is what the kernel has not taken as the peer goes; asked again later,
-        the answer stays what it was first.
+        ``queue`` is the output that the kernel has not taken when the peer goes. Later
+        calls return the first answer again.
         """
         if queue and not self._unfinished:
             self._unfinished = _begun_message(queue[0])
@@ -39,11 +39,11 @@ class LargeMessages:
     def hint(self, queue: Sequence[Piece], *, was_reset: bool) -> str:
         """Return what to add to an error; "" if size cannot have been the reason.
 
-        A peer resets a connection from which it has not read everything. Of a message
-        over the default limit, the kernel may have taken all and the peer dropped most.
+        A kernel resets a connection from which its process has not read everything. It
+        may have taken all of a message over the default limit that the peer refused.
         """
         if size := self.unfinished(queue):
-            what = "had passed only in part"
+            what = "was sent only in part"
         elif was_reset or self.last > DEFAULT_MAX_MESSAGE_SIZE:
             size, what = self.last, "may not have been read"
         if not size:
@@ -55,10 +55,10 @@ class LargeMessages:
 
 
 def _begun_message(left: Piece) -> int:
-    """Return the size of the large message that ``left`` is the rest of, or 0.
+    """Return the size of the large message of which ``left`` is the rest, or 0.
 
-    Its header was a buffer of its own, and has gone. Small frames are in a bytearray,
-    or are smaller than that.
+    The header of a large message was a buffer of its own, and has been written. Small
+    frames are in a bytearray, or smaller.
     """
     buffer = left.obj if isinstance(left, memoryview) else left
     assert isinstance(buffer, bytes | bytearray)

@@ -1,8 +1,8 @@
 """The reading half of a session (spec/session.md, "Reading").
 
-Whatever is ready is read at once and decoded into whole messages, whether or not a
-reader waits for one; so the end is noticed as it comes. Once more than ``READ_AHEAD``
-is undelivered nothing is read until all is delivered, and the peer's writes wait.
+Input is read as soon as it is ready and decoded into whole messages, whether or not a
+reader waits for one; so the end is detected at once. While more than ``READ_AHEAD``
+bytes are undelivered, reading pauses until all are delivered: that is backpressure.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ipc_channel.protocol.framing import Decoder
 from ipc_channel.protocol.session_state import Event, SessionState
 
 READ_AHEAD = 256 * 2**10
-"""Bytes since all was delivered above which nothing more is read."""
+"""Bytes received since all was delivered, above which reading pauses."""
 MESSAGES_AHEAD = 4096
-"""Undelivered messages above which nothing more is read: tiny ones take memory as well."""
+"""Undelivered messages above which reading pauses: tiny messages take memory too."""
 
 _CHUNK = 68 * 2**10  # bytes of one read: a message of 64 KiB with its header
-# Bytes of the next one if there was so much, but no larger message: fewer are cut. Not
-# always, since the memory for it would come from the kernel anew for each small message,
-# and what is read of a large one would be copied.
+# Size of the next read if the last one filled its chunk, and no larger message has
+# begun: a larger chunk splits fewer messages. Not for every read: for small messages its
+# memory would come from the kernel each time, and a large message would be copied.
 _LARGE_CHUNK = 256 * 2**10
 _EVENTS = {
     EndReason.CLEAN: Event.CLOSE_FRAME,
@@ -35,26 +35,26 @@ _EVENTS = {
     EndReason.RESET: Event.RESET_ON_READ,
     EndReason.TOO_LARGE: Event.OVER_LIMIT,
 }
-_READS = 16  # at a time, so that a fast writer does not hold up the loop
+_READS = 16  # at a time, so that a fast writer does not block the loop
 
 
 @cache
 def _keep_memory() -> None:
-    """Have the process keep the memory of a few messages and reads, once they are freed.
+    """Make the C library keep the freed memory of a few messages and reads.
 
-    glibc gives what is free at the top of its heap back from 128 KiB on, and gets it
-    again page by page, which takes longer than to copy a message of 64 KiB; but from
-    twice the size on of a larger block that was freed before.
+    glibc returns free memory at the top of its heap to the kernel from 128 KiB on, and
+    then gets it back page by page, which takes longer than copying a message of 64 KiB.
+    Once a larger block has been freed, it does so only from twice the size of that block.
     """
-    bytearray(2 * _LARGE_CHUNK)
+    bytes(2 * _LARGE_CHUNK)  # whose pages, unlike those of a bytearray, are never touched
 
 
 class Receiver:
     """Reads ``stream`` into the messages of ``decoder``, from :meth:`start` to the end.
 
-    ``on_input`` is called in each loop turn that brings input, ``on_end`` with what
-    has ended the stream, and ``on_interrupt`` with an exception that a signal
-    handler, say, has raised while bytes were on their way: some may be gone.
+    ``on_input`` is called in each loop iteration with input, ``on_end`` with the event
+    that has ended the stream, and ``on_interrupt`` with an exception that was raised
+    during a read, by a signal handler for instance: bytes may be lost then.
     ``reset_hint`` returns what to add to the error of a reset.
     """
 
@@ -71,14 +71,14 @@ class Receiver:
     ) -> None:
         _keep_memory()
         self.discarded = 0
-        """Bytes that were read and dropped since :meth:`discard`."""
+        """Bytes read and dropped since :meth:`discard`."""
         self._stream = stream
         self._on_input = on_input
         self._on_end = on_end
         self._on_interrupt = on_interrupt
         self._reset_hint = reset_hint
-        self._decoder = decoder
-        self._state = state
+        self.decoder = decoder
+        self.state = state
         self._messages = decoder.messages
         self._next_turn = NextTurn(stream.loop, self._on_next_turn)
         self.inbox = Inbox(
@@ -89,14 +89,14 @@ class Receiver:
             on_rest=self._next_turn.ask,
             on_interrupt=on_interrupt,
         )
-        self._again = False  # whether more is to be read in the next turn
+        self._again = False  # whether to read more in the next loop iteration
         self._drained: asyncio.Future[None] | None = None
         self._chunk = _CHUNK  # bytes of the next read
 
     @property
     def alive(self) -> bool:
-        """Whether more may come; asks the stream while nothing is read from it."""
-        return self._state.end is None and (self.reading or not self._stream.ended())
+        """Whether more may arrive; while reading is paused, the stream tells."""
+        return self.state.end is None and (self.reading or not self._stream.ended())
 
     @property
     def reading(self) -> bool:
@@ -105,38 +105,38 @@ class Receiver:
 
     @property
     def queued(self) -> int:
-        """How many whole messages wait for a reader."""
+        """Number of whole messages that wait for a reader."""
         return len(self._messages)
 
     def start(self) -> None:
-        """Take what was read on the way to the connection, and begin to read."""
+        """Decode the initial data, and begin to read."""
         self._resume()
-        self._decoder.feed(self._stream.initial_data)
+        self.decoder.feed(self._stream.initial_data)
         self._on_bytes(len(self._stream.initial_data))
         self.inbox.begin_turn()
 
     def discard(self) -> asyncio.Future[None]:
-        """After the own close, read on and drop it all; done at the end of the stream."""
+        """After our own close, read and drop all input; done at the end of the stream."""
         drained: asyncio.Future[None] = self._stream.loop.create_future()
         self._drop_all()
         self._drained = drained
         try:
-            self._resume()  # finds the end again if it was there already
-        except OSError:  # an exception has cut the loop short as it was to stop watching
+            self._resume()  # reads the end again if it was read before
+        except OSError:  # a signal handler has raised while the loop stopped watching
             wake(drained)
         return drained
 
     def forget(self) -> None:
-        """Drop everything, and read no more; the stream is about to be closed."""
+        """Drop everything and stop reading; the stream is about to be closed."""
         self.inbox.paused = True
         self._drop_all()
 
     def _drop_all(self) -> None:
         self.inbox.end_turn()
-        self._decoder.forget()
+        self.decoder.forget()
 
     def stop(self) -> None:
-        """Read no more, since bytes may be gone; what arrived whole is delivered."""
+        """Stop reading, since bytes may be lost; messages that arrived whole stay."""
         if self._drained is not None:
             wake(self._drained)
         self.inbox.paused = True
@@ -144,18 +144,18 @@ class Receiver:
 
     def _resume(self) -> None:
         if self.inbox.paused:
-            self._stream.start_reading(self._on_readable)
+            self._stream.start_reading(self.on_readable)
             self.inbox.paused = False
-            # Within a callback of uvloop that was for an error, watching anew is in vain.
+            # Within uvloop's callback for an error, watching again has no effect.
             self._read_on_later()
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
         if not self.inbox.paused:
             self.inbox.paused = True
             self._stream.stop_reading()
 
-    def _on_readable(self) -> None:
-        """Read what there is, up to ``_READS`` times, and hand it out."""
+    def on_readable(self) -> None:
+        """Read what is available, up to ``_READS`` times, and deliver it."""
         try:
             self._on_input()
             for _ in range(_READS):
@@ -168,29 +168,57 @@ class Receiver:
             raise
         try:
             self.inbox.begin_turn()
-        except BaseException:  # of a reader's task, or of a signal handler
+        except BaseException:  # from a reader's task, or a signal handler
             self._next_turn.ask()
             raise
+
+    def read_one(self) -> bytes | None:
+        """Read once, for a thread that waits for one message; more is left for later.
+
+        Returns the message if exactly one frame came, as nearly always. Otherwise what
+        came takes the usual way.
+        """
+        decoder = self.decoder
+        if self._messages or decoder.payload or decoder.head or self.inbox.paused:
+            return None
+        if self._drained is not None:
+            return None  # all input is dropped
+        try:
+            data = self._stream.read(_CHUNK)
+            message = decoder.only_message(data)
+            if message is not None:
+                return message
+            decoder.feed(data)
+            self._on_read(len(data))
+            self.inbox.begin_turn()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._on_error(error)
+        except BaseException as error:
+            self._on_interrupt(error)
+            raise
+        return None
 
     def _on_next_turn(self) -> None:
         again, self._again = self._again, False
         try:
             if again and self.reading:
-                self._on_readable()
+                self.on_readable()
             else:
                 self.inbox.begin_turn()
-        except BaseException:  # and the next turn comes once more
+        except BaseException:  # NextTurn calls this again in the next iteration
             self._again = again
             raise
 
     def _read_on_later(self) -> None:
         if not (self._stream.level_triggered or self._again):
-            # Not by watching anew: uvloop gives up a descriptor that had an error.
+            # Not by watching again: uvloop stops watching a descriptor after an error.
             self._again = True
             self._next_turn.ask()
 
     def _read_once(self) -> bool:
-        """Read what is there; return whether to go on, since there may be more."""
+        """Read once; return whether to continue, since more may be available."""
         try:
             count, wanted = self._read_some()
         except (BlockingIOError, InterruptedError):
@@ -198,21 +226,24 @@ class Receiver:
         except OSError as error:
             self._on_error(error)
             return False
-        if count:
-            self._on_bytes(count)
-        else:
-            self._decoder.feed_eof()
-            self._on_stream_end()
+        self._on_read(count)
         return not self.inbox.paused and (
             count == wanted or not self._stream.level_triggered
         )
 
-    def _read_some(self) -> tuple[int, int]:
-        """Read once: a large payload straight to its place, all else in chunks.
+    def _on_read(self, count: int) -> None:
+        if count:
+            self._on_bytes(count)
+        else:
+            self.decoder.feed_eof()
+            self._on_stream_end()
 
-        Returns how many bytes were read, and how many there was room for.
+    def _read_some(self) -> tuple[int, int]:
+        """Read once: a large payload straight into its buffer, all else in chunks.
+
+        Returns the number of bytes read, and the number requested.
         """
-        decoder = self._decoder
+        decoder = self.decoder
         payload = decoder.payload
         if payload is None or len(payload.room) < _CHUNK:
             wanted = self._chunk
@@ -234,30 +265,30 @@ class Receiver:
             self.discarded += count
             return
         self.inbox.buffered += count
-        if self._decoder.end is not None:
-            self._pause()
-            self._tell_end(self._decoder.end)
+        if self.decoder.end is not None:
+            self.pause()
+            self._tell_end(self.decoder.end)
         elif self.inbox.buffered > MESSAGES_AHEAD and self._is_far_ahead():
-            self._pause()
+            self.pause()
 
     def _is_far_ahead(self) -> bool:
         count = len(self._messages)
         return count > MESSAGES_AHEAD or (count > 0 and self.inbox.buffered > READ_AHEAD)
 
     def _on_error(self, cause: OSError) -> None:
-        if self._decoder.end is None:
+        if self.decoder.end is None:
             error = ResetError(f"connection reset: {cause}{self._reset_hint()}")
-            # Its traceback would keep the frames, and with them a view on the payload.
+            # A traceback would keep frames alive, and with them a view of the payload.
             error.__cause__ = cause.with_traceback(None)
-            self._decoder.stop(EndReason.RESET, error)
+            self.decoder.stop(EndReason.RESET, error)
         self._on_stream_end()
 
     def _on_stream_end(self) -> None:
-        self._pause()
+        self.pause()
         if self._drained is not None:
             wake(self._drained)
-        elif self._decoder.end is not None:
-            self._tell_end(self._decoder.end)
+        elif self.decoder.end is not None:
+            self._tell_end(self.decoder.end)
 
     def _tell_end(self, end: EndReason) -> None:
-        self._on_end(_EVENTS[end], self._decoder.error)
+        self._on_end(_EVENTS[end], self.decoder.error)

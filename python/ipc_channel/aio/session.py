@@ -24,7 +24,7 @@ from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE, Decoder
 from ipc_channel.protocol.session_state import Event, Phase, SessionState
 
 _ORDERLY = (Event.CLOSE_FRAME, Event.END_AT_BOUNDARY, Event.END_INSIDE_FRAME)
-QUIET = 0.05  # seconds of silence after which a peer that took all is left alone
+QUIET = 0.05  # seconds of silence after which close leaves a peer that took everything
 
 
 class Session:
@@ -39,7 +39,7 @@ class Session:
         logger: logging.Logger,
         name: str,
     ) -> None:
-        self._stream = stream
+        self.stream = stream
         self._name = name
         self._linger = linger
         self._logger = logger
@@ -72,7 +72,7 @@ class Session:
     @property
     def closed(self) -> bool:
         """Whether everything was freed."""
-        return self._stream.closed
+        return self.stream.closed
 
     @property
     def closing(self) -> bool:
@@ -101,20 +101,20 @@ class Session:
 
     @property
     def queued(self) -> int:
-        """How many whole messages wait for a reader."""
+        """Number of whole messages that wait for a reader."""
         return self.receiver.queued
 
     @property
     def loop_closed(self) -> bool:
-        """Whether the loop was closed under the session, which can only be freed now."""
-        return self._stream.loop.is_closed()
+        """Whether the loop was closed during the session, which can only be freed then."""
+        return self.stream.loop.is_closed()
 
     async def close(self, linger: float | None = None) -> None:
         """Send what was written and the close frame, then free everything.
 
         Gives up ``linger`` seconds after the peer has stopped taking output.
         """
-        if not self._stream.process.runs:
+        if not self.stream.process.runs:
             return  # a forked child holds nothing
         if self.loop_closed:
             self.abort()
@@ -124,7 +124,7 @@ class Session:
         first, this = self._closing, asyncio.current_task()
         if first is not None and first is not this:
             await asyncio.wait({self._closed, first}, return_when=asyncio.FIRST_COMPLETED)
-            self.abort()  # does nothing, unless an exception has kept the first from it
+            self.abort()  # does nothing, unless an exception has interrupted the first
             return
         self._closing = this
         try:
@@ -135,19 +135,19 @@ class Session:
             self.abort()
 
     def abort(self) -> None:
-        """Free everything at once; what the kernel has not taken is lost.
+        """Free everything at once; output that the kernel has not taken is lost.
 
-        An exception in between, of a signal handler, leaves the rest to the next call.
+        If a signal handler raises in between, the next call frees the rest.
         """
         if self.closed:
             return
-        lost = self.sender.queued
+        lost = self.sender.size
         try:
             self._on_own_close()
             self.receiver.forget()
             self.sender.drop()
         finally:
-            self._stream.close()
+            self.stream.close()
             self._state.on(Event.LINGER_OVER)
             wake(self._closed)
         if lost:
@@ -159,40 +159,42 @@ class Session:
             )
 
     def abandon(self) -> None:
-        """Abort from wherever the garbage collector runs."""
-        if not self._stream.process.runs:
-            return  # a forked child shares the loop's selector: hands off
-        loop = self._stream.loop
+        """Abort, in whatever thread the garbage collector runs."""
+        if not self.stream.process.runs:
+            return  # a forked child shares the loop's selector and must not change it
+        loop = self.stream.loop
         if loop.is_running():
             loop.call_soon_threadsafe(self.abort)
         else:
             self.abort()
 
     async def finish(self, linger: float) -> None:
-        """Send what is left and the close frame, and wait until the peer may have it all."""
-        # Input is read and dropped from now on: a peer that is itself stuck in a
-        # write would never get to read what we have to send.
+        """Send the remaining output and the close frame, and drain the connection."""
+        # Read and drop input from now on: a peer that is blocked in a write would
+        # otherwise never read our output.
         drained = self.receiver.discard()
         sent = self.sender.close()
         if not await self.wait(sent, linger, lambda: False) or self.closed:
             return  # an abort may have come meanwhile
-        if self._stream.finish_writing():
-            # Unread input would make the kernel throw away what the peer has not read.
-            await self.wait(drained, linger, self._stream.delivered)
+        if self.stream.finish_writing():
+            # Closing with unread input would make the kernel discard output that the
+            # peer has not read.
+            await self.wait(drained, linger, self.stream.delivered)
 
     async def wait(
         self, future: asyncio.Future[None], linger: float, enough: Callable[[], bool]
     ) -> bool:
-        """Wait for ``future``, or until ``enough`` and the peer is quiet.
+        """Wait for ``future``, or until ``enough()`` is true and the peer is quiet since.
 
-        Returns False if the peer does nothing at all for ``linger`` seconds.
+        Returns False if the peer takes nothing for ``linger`` seconds.
         """
-        loop = self._stream.loop
+        loop = self.stream.loop
         before, since = None, 0.0
         while not (future.done() or self.closed):
-            taken = self.sender.queued, self._stream.unsent()
-            now = taken, self.receiver.discarded
-            if before is not None and enough() and now == before:
+            taken = self.sender.size, self.stream.unsent()
+            is_enough = enough()
+            now = taken, self.receiver.discarded, is_enough
+            if is_enough and now == before:
                 break
             if before is None or taken != before[0]:
                 since = loop.time()
@@ -206,10 +208,11 @@ class Session:
         self._on_event(Event.CLOSE, ended_here())
 
     def _on_interrupt(self, cause: BaseException) -> None:
-        """Give up: it is unknown which bytes the kernel has taken, or handed out."""
+        """End the session: it is unknown which bytes were written or read."""
         error = SessionInterruptedError(
-            f"{type(cause).__name__} was raised while messages were on their way, so that"
-            " nobody knows which have passed whole; the session is over: connect again"
+            f"{type(cause).__name__} was raised while messages were being sent or received,"
+            " so it is unknown which of them were transferred whole; the session has ended:"
+            " call connect again"
         )
         self._state.on(Event.INTERRUPTION, error)
         self.sender.follow_state()
@@ -218,7 +221,7 @@ class Session:
         self._tell_stream()
 
     def _on_event(self, event: Event, error: IPCChannelError | None = None) -> None:
-        """Follow the table of states, and let those go whose wait is over."""
+        """Follow the table of states, and wake the tasks that need not wait any more."""
         state = self._state
         had_ended = state.end is not None
         state.on(event, error)
@@ -228,31 +231,31 @@ class Session:
         self.inbox.wake_all()
         if not had_ended:
             self._tell_stream()
-            unfinished = self.sender.on_peer_end() if event in _ORDERLY else 0
-            # A peer that refuses a message closes (SES-37); one that was killed does not.
+            sender = self.sender
+            unfinished = sender.large_messages.unfinished(sender.queue)
+            unfinished = unfinished if event in _ORDERLY else 0
+            # A peer that refuses a message sends a close frame (SES-37); a killed one not.
             self._log_end(unfinished if event is Event.CLOSE_FRAME else 0)
 
     def _tell_stream(self) -> None:
-        """Tell the stream of the end, which may be told more than once."""
+        """Tell the stream that the session has ended; it may be told more than once."""
         try:
-            self._stream.on_end()
-        except Exception as failure:  # noqa: BLE001  # which must not end more than it did
+            self.stream.on_end()
+        except Exception as failure:  # noqa: BLE001  # must not stop the rest of the end
             text = f"{self._name}: an exception at the end of the session"
-            self._stream.loop.call_exception_handler(
-                {"message": text, "exception": failure}
-            )
+            self.stream.loop.call_exception_handler({"message": text, "exception": failure})
 
     def _log_end(self, unfinished: int) -> None:
         safely(self._logger.debug, "%s: session ended: %s", self._name, self.end)
         if unfinished:
             safely(
                 self._logger.warning,
-                "%s: the peer ended the session while a message of %d bytes was on its way"
-                " to it: if its max_message_size is smaller, raise it at both ends",
+                "%s: the peer ended the session before it had received the whole of a message"
+                " of %d bytes: if its max_message_size is smaller, raise it at both ends",
                 self._name,
                 unfinished,
             )
 
     def check_loop(self) -> None:
-        """Raise WrongLoopError unless the session's loop is the running one, or not needed."""
-        self._stream.check_loop()
+        """Raise WrongLoopError unless the session's loop is running, or not needed."""
+        self.stream.check_loop()

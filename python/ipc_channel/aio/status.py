@@ -1,4 +1,4 @@
-"""Where a channel is in its life."""
+"""The status of a channel."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import enum
 
 
 class Status(enum.Enum):
-    """Where a channel is in its life, which goes from session to session::
+    """The state of a channel, which goes on from one session to the next::
 
-        IDLE ──connect──> CONNECTING ──a peer came──> PENDING ──connect returns──> CONNECTED
+        IDLE ──connect──> CONNECTING ──connected──> PENDING ──connect returns──> CONNECTED
           ^                   │                                                     │
-          └──nobody came──────┘        (its session may have ended)  <──connect─────┘
+          └──timed out────────┘        (its session may have ended)  <──connect─────┘
 
-    ``close`` leads from each of them to CLOSING, and from there to CLOSED.
+    ``close`` leads from every state to CLOSING, and from there to CLOSED.
     """
 
     IDLE = enum.auto()
-    """There is no session, or nothing is left of the last one but its end."""
+    """There is no session, or the last session has been freed."""
     CONNECTING = enum.auto()
     PENDING = enum.auto()
-    """A session has begun that no ``connect`` has returned yet."""
+    """A session has begun, but no ``connect`` has reported it yet."""
     CONNECTED = enum.auto()
-    """``connect`` has returned the session, which may have ended since."""
+    """``connect`` has reported the session, which may have ended since."""
     CLOSING = enum.auto()
     CLOSED = enum.auto()
     """Everything was freed."""

@@ -1,23 +1,23 @@
-"""Pauses between tries, and waits until a deadline, in terms of the loop's clock."""
+"""Pauses between attempts, and waits until a deadline, in terms of the loop's clock."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 
-SHORTEST_SLEEP = 0.001  # seconds: the shortest that every loop honours
-# Iterations after the deadline, in each of which the loop looks at its descriptors,
-# however late it was woken.
+SHORTEST_SLEEP = 0.001  # seconds: the shortest sleep that every loop honours
+# Extra loop iterations after the deadline: however late the loop was woken, it polls its
+# descriptors in each of them.
 _EXTRA_ITERATIONS = 5
 
 
 def backoff(loop: asyncio.AbstractEventLoop, deadline: float) -> Iterator[float]:
-    """Yield the pauses between tries, in seconds: 1 ms, doubling to 20 ms.
+    """Yield the pauses between attempts, in seconds: 1 ms, doubling to 20 ms.
 
-    The last ends at ``deadline``, in terms of ``loop.time()``, or within 1 ms.
+    The last pause ends at ``deadline``, in terms of ``loop.time()``, or within 1 ms.
 
-    A try costs microseconds, so that the first ones may come quickly; 20 ms
-    keep a long wait cheap and still meet a peer within 25 ms.
+    An attempt takes microseconds, so the first pauses can be short. Pauses of 20 ms
+    keep a long wait cheap, and still find a peer within 25 ms.
     """
     least = pause = 0.001  # with less, uvloop does not pause at all
     while (remaining := deadline - loop.time()) > 0:
@@ -26,13 +26,13 @@ def backoff(loop: asyncio.AbstractEventLoop, deadline: float) -> Iterator[float]
 
 
 async def wait_until(deadline: float, task: asyncio.Task[None]) -> None:
-    """Wait for ``task`` until ``deadline``, and for the look that it takes just then.
+    """Wait for ``task`` until ``deadline``, and for its last attempt at that moment.
 
-    Loops may wake a moment early.
+    Loops may wake slightly early.
     """
     loop = asyncio.get_running_loop()
     while not task.done() and (remaining := deadline - loop.time()) > 0:
-        # Rounded, since the difference of two large numbers is a little more than it is.
+        # Rounded, because the difference of two large floats can be slightly too large.
         await asyncio.wait({task}, timeout=max(round(remaining, 6), SHORTEST_SLEEP))
     for _ in range(_EXTRA_ITERATIONS):
         if not task.done():

@@ -1,8 +1,8 @@
 """Futures that tasks wait for, and how they are woken.
 
-A signal handler can raise an exception as a task is being woken. The future is
-complete by then, but the loop may not know yet that the task is to go on; the task
-would wait for ever. So whoever wakes a task has the loop look again in that case.
+A signal handler can raise an exception while a task is being woken. The future may be
+complete by then, but the loop may not have scheduled the task, which would then wait
+for ever. So in that case the functions below make the loop check the task again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _Callbacks = Iterable[tuple[Callable[[Waiter], object], Context]]
 
 
 def wake(waiter: Waiter) -> bool:
-    """Complete ``waiter``; return False if it was done, or its loop has gone."""
+    """Complete ``waiter``; return False if it was done, or its loop is closed."""
     if waiter.done() or waiter.get_loop().is_closed():
         return False
     callbacks = waiter._callbacks
@@ -30,14 +30,14 @@ def wake(waiter: Waiter) -> bool:
 
 
 def deliver(waiter: Waiter) -> bool:
-    """Complete ``waiter``, and run the task that waits for it up to where it waits again.
+    """Complete ``waiter``, and run the task that waits for it until it waits again.
 
-    Returns whether anything waits for it. The loop would have the task go on in its next
-    turn, after another look at all descriptors. That turn costs more than all else that
-    happens to a small message.
+    Returns whether a task waits for it. The loop itself would resume the task only in
+    its next iteration, after another poll of all descriptors. That iteration costs
+    more than everything else that is done for a small message.
 
-    Only a callback of the loop may do this, not a task, and last of all: the task may
-    use whatever led here.
+    Call this only from a callback of the loop, not from a task, and as its last step:
+    the task may call the code that led here.
     """
     callbacks = waiter._callbacks
     if not callbacks or len(callbacks) > 1:
@@ -48,7 +48,7 @@ def deliver(waiter: Waiter) -> bool:
         waiter.remove_done_callback(callback)
         waiter.set_result(None)
         context.run(callback, waiter)
-    except BaseException:  # of the task, or of a signal handler just before it
+    except BaseException:  # from the task, or a signal handler just before it
         if waiter.done():
             _look_again(waiter, callbacks)
         elif not waiter._callbacks:
@@ -58,9 +58,9 @@ def deliver(waiter: Waiter) -> bool:
 
 
 def _look_again(waiter: Waiter, callbacks: _Callbacks) -> None:
-    """Have the loop see in its next turn whether the task was woken.
+    """Make the loop check in its next iteration whether the task was woken.
 
-    Twice, for the reason that :class:`NextTurn` gives.
+    Scheduled twice, for the reason that :class:`NextTurn` gives.
     """
     if waiter.done():
         for _ in range(2):
@@ -70,16 +70,16 @@ def _look_again(waiter: Waiter, callbacks: _Callbacks) -> None:
 def _rouse(waiter: Waiter, callbacks: _Callbacks) -> None:
     for callback, context in callbacks:
         task: Any = getattr(callback, "__self__", None)
-        # A task forgets what it waited for as it goes on.
+        # A task that has been resumed no longer refers to the future it waited for.
         if getattr(task, "_fut_waiter", None) is waiter:
             context.run(callback, waiter)
 
 
 class NextTurn:
-    """Has ``loop`` call ``callback`` in its next iteration, once however often it is asked.
+    """Makes ``loop`` call ``callback`` once in its next iteration, however often asked.
 
-    The loop is told twice, since it forgets a callback as it calls it: if an exception
-    of a signal handler strikes at its very entry, the other one does the work. If
+    The call is scheduled twice, since the loop forgets a callback when it calls it: if a
+    signal handler raises at the very entry of the first, the second does the work. If
     ``callback`` raises, it is called again in the iteration after that.
     """
 
@@ -88,7 +88,7 @@ class NextTurn:
     ) -> None:
         self._loop = loop
         self._callback = callback
-        self._number = 0  # of the last request, or of its call
+        self._number = 0  # of the last request, or of the call that it led to
 
     def ask(self) -> None:
         self._number += 1

@@ -1,4 +1,4 @@
-"""What a case is, and the catalogue of all."""
+"""The case, and the catalogue of all cases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def over(**capabilities: bool) -> tuple[str, ...]:
 
 
 class CaseFailedError(Exception):
-    """What a case expected did not happen. ``expected`` and ``actual`` are for people."""
+    """An expectation of a case failed. ``expected`` and ``actual`` are texts for people."""
 
     def __init__(self, what: str, expected: object, actual: object) -> None:
         super().__init__(what, expected, actual)
@@ -46,9 +46,9 @@ async def in_time(
     what: str,
     seen: Callable[[], str] = lambda: "it has not",
 ) -> _T:
-    """Wait for what the testee has to do within ``patience`` seconds, or fail the case.
+    """Wait ``patience`` seconds for something the testee must do, or fail the case.
 
-    ``seen`` says then how far it came.
+    ``seen`` then describes how far the testee got.
     """
     try:
         async with asyncio.timeout(patience):
@@ -60,7 +60,7 @@ async def in_time(
 
 
 class NotApplicableError(Exception):
-    """The case says nothing about this testee, or cannot be run on this machine."""
+    """The case does not apply to this testee, or cannot run on this machine."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,20 @@ class Case:
     """One case over one transport."""
 
     id: str
-    """Hierarchical and for ever: ``framing/decode/one-byte``."""
+    """Hierarchical, and never changed: ``framing/decode/one-byte``."""
     level: Level
     covers: tuple[str, ...]
-    """Requirements of the specification."""
+    """Ids of the requirements that it checks."""
     needs: frozenset[str]
-    """What the testee has to be able to do, as it says in its greeting."""
+    """Abilities that the testee must have named in its greeting."""
     transport: str
     text: str
-    """What is expected, in a sentence."""
+    """The expectation, in one sentence."""
     body: Body
 
     @property
     def name(self) -> str:
-        """The id with the transport, which tells cases of one run apart."""
+        """The id with the transport, unique within a run."""
         return f"{self.id} [{self.transport}]"
 
 
@@ -96,10 +96,10 @@ def case(
     transports: tuple[str, ...] = TRANSPORTS,
     text: str = "",
 ) -> Callable[[Body], Body]:
-    """Put a coroutine into the catalogue, once for each transport.
+    """Add a coroutine to the catalogue, once for each transport.
 
     ``needs`` are names of abilities of the testee, separated by spaces. ``transports``
-    is what :func:`over` returns, or names the one whose own rules the case is about.
+    is what :func:`over` returns, or the name of the transport whose rules are checked.
     ``text`` is the first line of the docstring unless given.
     """
 

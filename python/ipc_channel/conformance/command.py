@@ -1,4 +1,4 @@
-"""``ipc-channel conformance``: what can be asked for, and what comes of it."""
+"""The commands ``ipc-channel conformance`` and ``ipc-channel report``."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def report(arguments: Sequence[str]) -> int:
 
 
 def _read_report(file: Path) -> Json:
-    """Return what is in a file, or raise ValueError if that is no report."""
+    """Return the report in a file; raise ValueError if it is not a report."""
     try:
         one: Json = json.loads(file.read_text("utf-8"))
         if one["format"] != FORMAT:
             raise ValueError(f"format {one['format']!r}, not {FORMAT}")
-        reports.html([one])  # with all that belongs in it
+        reports.html([one])  # fails if a field is missing
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     except KeyError as error:
@@ -109,7 +109,7 @@ def _read_report(file: Path) -> Json:
 
 
 def _tell_apart(found: Sequence[Json], files: Sequence[Path]) -> None:
-    """Put the file behind a name that several clients have."""
+    """Append the file name to a client name that several reports have."""
     names = Counter(one["testee"]["name"] for one in found)
     for one, file in zip(found, files, strict=True):
         if names[one["testee"]["name"]] > 1:
@@ -117,7 +117,7 @@ def _tell_apart(found: Sequence[Json], files: Sequence[Path]) -> None:
 
 
 async def _until_ended(running: Coroutine[Any, Any, int]) -> int:
-    """Clean up on a signal that ends programs; return what a shell gives for it."""
+    """Clean up on a terminating signal; return the exit status that a shell reports."""
     task = asyncio.ensure_future(running)
     came: list[int] = []
 
@@ -126,7 +126,7 @@ async def _until_ended(running: Coroutine[Any, Any, int]) -> int:
         task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
             asyncio.get_running_loop().add_signal_handler(number, end, number)
     try:
         return await task
@@ -164,7 +164,7 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
 
 
 def _try_to_write(done: Report, file: Path) -> str | None:
-    """Write a report, or return why not: the others are to be written all the same."""
+    """Write a report, or return the error, so that the other reports are still written."""
     try:
         reports.write(done, file)
     except OSError as error:
@@ -195,7 +195,7 @@ def _run_of(chosen: argparse.Namespace, command: Sequence[str]) -> Run:
 
 
 def _known_failing(file: Path | None) -> frozenset[str]:
-    """Return the names in a file: one a line, # begins a comment."""
+    """Return the names in a file: one per line, # begins a comment."""
     if file is None:
         return frozenset()
     try:

@@ -1,4 +1,4 @@
-"""What a case tells the testee, and what it has to answer."""
+"""The requests of a case to the testee, and the answers that it expects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
-from ipc_channel.conformance import user_namespace
+from ipc_channel.conformance import namespaces
 from ipc_channel.conformance.case import CaseFailedError, NotApplicableError, in_time
 from ipc_channel.conformance.syscalls import Kind, UnsupportedError, Watch
 from ipc_channel.conformance.testee import Greeting, Pending, Reply, Testee, TesteeError
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 class Dialogue:
-    """Starts the testee, tells it what to do, and checks its answers."""
+    """Starts the testee, sends it requests, and checks its answers."""
 
     def __init__(self, command: Sequence[str], trace: Trace, patience: float) -> None:
         self.trace = trace
@@ -37,7 +37,7 @@ class Dialogue:
         return "" if self._testee is None else self._testee.stderr()
 
     async def start(self, environment: dict[str, str] | None = None) -> None:
-        """Start the testee and hear its greeting."""
+        """Start the testee and read its greeting."""
         command, inherited = self._command, []
         if self._watch is not None:
             command, inherited = self._watch.command(command), [self._watch.theirs.fileno()]
@@ -60,19 +60,28 @@ class Dialogue:
         await self.start(environment)
 
     async def restart_where_no_user_is_mapped(self) -> None:
-        """Start the testee again, where every user looks like its own."""
-        if not await user_namespace.is_supported():
-            raise NotApplicableError("this system makes no user namespace for its users")
-        self._command = user_namespace.command(self._command)
+        """Start the testee again in a namespace where its own id stands for every user."""
+        await self._restart_in(namespaces.UNMAPPED)
+
+    async def restart_without_network(self) -> None:
+        """Start the testee again where not even the loopback interface is up."""
+        await self._restart_in(namespaces.NO_NETWORK)
+
+    async def _restart_in(self, flags: int) -> None:
+        if not await namespaces.is_supported(flags):
+            raise NotApplicableError(
+                "this system does not let this user make such namespaces"
+            )
+        self._command = namespaces.command(flags, self._command)
         try:
             await self.restart({})
         except TesteeError as error:
             raise NotApplicableError(
-                f"the testee does not start in a user namespace: {error}"
+                f"the testee does not start in a namespace of its own: {error}"
             ) from None
 
     async def watched(self, *more: Kind) -> Watch:
-        """Start the testee again, where its system calls can be seen, ``more`` if asked for."""
+        """Start the testee again, with its system calls watched, and ``more`` kinds of them."""
         self._watch = Watch(*more)
         await self.restart({})
         return self._watch
@@ -86,7 +95,7 @@ class Dialogue:
     # --- Telling the testee
 
     def begin(self, do: str, **arguments: Any) -> Pending:
-        """Tell it to do something, and go on."""
+        """Send a request; do not wait for the answer."""
         return self.testee.begin(do, **arguments)
 
     async def answer(self, pending: Pending, expected: str = "an answer") -> Reply:
@@ -100,16 +109,16 @@ class Dialogue:
             ) from None
 
     async def tell(self, do: str, **arguments: Any) -> Reply:
-        """Tell it to do something and wait for the answer, which may be an error."""
+        """Send a request and wait for the answer, which may be an error."""
         return await self.answer(self.begin(do, **arguments))
 
     async def do(self, do: str, **arguments: Any) -> Reply:
-        """Tell it to do something that has to succeed."""
+        """Send a request that must succeed."""
         pending = self.begin(do, **arguments)
         return self.check_ok(await self.answer(pending, "success"), pending.text)
 
     async def fail(self, code: str, do: str, **arguments: Any) -> Reply:
-        """Tell it to do something that has to fail with this code."""
+        """Send a request that must fail with this code."""
         pending = self.begin(do, **arguments)
         reply = await self.answer(pending, f"error {code!r}")
         return self.check_error(reply, code, pending.text)
@@ -134,17 +143,20 @@ class Dialogue:
             raise CaseFailedError(what, expected, actual)
 
     def skip(self, why: str) -> None:
-        """End the case without a verdict."""
+        """Skip the case."""
         raise NotApplicableError(why)
 
-    async def in_time(self, awaitable: Awaitable[_T], what: str) -> _T:
-        """Wait for something of the server's end that needs the testee."""
-        return await in_time(self.patience, awaitable, what)
+    async def in_time(self, awaitable: Awaitable[_T], what: str, times: int = 1) -> _T:
+        """Wait for something at the server's end that depends on the testee.
+
+        ``times`` the usual patience, for what keeps a slow machine busy for long.
+        """
+        return await in_time(times * self.patience, awaitable, what)
 
     # --- What the testee reads
 
     async def reads(self, *messages: bytes) -> None:
-        """Let the testee read, and compare what it got."""
+        """Make the testee read, and compare the messages."""
         for message in messages:
             self.check_message(await self.do("read"), message)
 
@@ -153,26 +165,26 @@ class Dialogue:
         expected = {"size": len(message), "sha256": hashlib.sha256(message).hexdigest()}
         if got != expected:
             raise CaseFailedError(
-                "the testee read something else",
+                "the testee read another message",
                 f"a message of {len(message)} bytes: {expected}",
                 _shorten(reply),
             )
 
     async def reads_end(self, end: str, error: str | None = None) -> None:
-        """Let the testee read an end as the vectors write it; orderly without ``error``."""
+        """Make the testee read an end in the vectors' notation; orderly without ``error``."""
         self.check_end(await self.tell("read"), end, error)
 
     async def reads_error(self, code: str, reason: str | None = None) -> None:
-        """Let the testee read an end that is an error."""
+        """Make the testee read an end that is an error."""
         reply = await self.fail(code, "read")
         if reason is not None and reply.get("end") != reason:
             raise CaseFailedError("the end reason", repr(reason), repr(reply.get("end")))
 
     def check_end(self, reply: Reply, end: str, error: str | None) -> None:
-        """Compare an answer with an end as the vectors write it."""
+        """Compare an answer with an end in the vectors' notation."""
         if reply.get("error") != error or reply.get("end") != end or "message" in reply:
             text = f"the end {end!r}" + (f" with error {error!r}" if error else "")
-            raise CaseFailedError("what read gives", text, _shorten(reply))
+            raise CaseFailedError("the result of read", text, _shorten(reply))
 
 
 def _error(reply: Reply) -> str:

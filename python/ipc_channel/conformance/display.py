@@ -1,4 +1,4 @@
-"""Progress while cases run, and a summary afterwards, for people."""
+"""Shows progress while cases run, and a summary afterwards."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _VERDICTS = {
     Verdict.FAILS: "bold red",
     Verdict.OPEN: "yellow",
 }
-_STDERR_LINES = 8  # shown beside a failure; the whole is in the reports
+_STDERR_LINES = 8  # shown with a failure; the reports have all lines
 
 
 class Display:
-    """A live line while the context lasts; failures stay on the screen as they come."""
+    """Shows a live line of progress, and prints each failure at once."""
 
     def __init__(self, greeting: Greeting, total: int) -> None:
-        # In a file or a pipe lines stay whole: they may be searched.
+        # In a file or a pipe lines are not wrapped, so that they can be searched.
         self._output = Output()
         width = None if self._output.isatty() else 500
         file = cast(IO[str], self._output)
@@ -85,7 +85,7 @@ class Display:
             self._console.print(_line(result))
 
     def summarize(self, report: Report, *, show_trace: bool) -> None:
-        """Show what came of it all."""
+        """Show the summary of the run."""
         print_ = self._console.print
         for result in report.results:
             if result.trace and show_trace:
@@ -119,7 +119,7 @@ class Display:
         )
 
     def finish(self) -> int:
-        """Write out what is left; return the exit status that comes of it."""
+        """Flush the output; return the exit status that follows from it."""
         return self._output.finish()
 
 

@@ -1,4 +1,4 @@
-"""A report as JUnit XML, which most services that run tests can show."""
+"""A report as JUnit XML, which most CI services can show."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def junit(reports: Sequence[Json]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return what XML can hold of ``text``."""
+    """Return ``text`` without characters that XML cannot hold."""
     return "".join(one if one in "\t\n" or _is_xml(one) else "�" for one in text)
 
 

@@ -51,5 +51,5 @@ def markdown(reports: Sequence[Json]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return ``text`` as one line without any meaning to Markdown."""
+    """Return ``text`` as one line, with Markdown's special characters escaped."""
     return re.sub(r"([\\`*_{}\[\]<>#|!&])", r"\\\1", " ".join(text.split()))

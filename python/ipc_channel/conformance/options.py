@@ -18,13 +18,13 @@ testee: a program of about a hundred lines around the client that takes JSON
 lines on its standard input (spec/conformance.md, "Control language").
 """
 _EPILOG = """\
-The exit status is 0 if all that was asked for has passed, 1 if something has not,
-and 2 if nothing could be run.
+The exit status is 0 if every selected case has passed, 1 if a case has failed,
+and 2 if no case could be run.
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the options of ``ipc-channel conformance``."""
+    """Return the parser of the options of ``ipc-channel conformance``."""
     options = argparse.ArgumentParser(
         prog="ipc-channel conformance",
         usage="%(prog)s [options] -- COMMAND …\n       %(prog)s --init LANGUAGE [DIRECTORY]",
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     add = options.add_argument
-    add("testee", nargs="*", metavar="COMMAND", help="what starts the testee")
+    add("testee", nargs="*", metavar="COMMAND", help="command that starts the testee")
     add(
         "--init",
         metavar="LANGUAGE [DIRECTORY]",
@@ -43,29 +43,29 @@ def parser() -> argparse.ArgumentParser:
         "--run",
         action="append",
         metavar="PATTERN",
-        help="only ids that match, such as ends/*",
+        help="run only cases with ids that match, such as ends/*",
     )
-    add("--skip", action="append", metavar="PATTERN", help="not the ids that match")
-    add("--transport", action="append", choices=TRANSPORTS, help="only over this one")
-    add("--strict", action="store_true", help="a SHOULD that is not done fails the run")
+    add("--skip", action="append", metavar="PATTERN", help="skip matching ids")
+    add("--transport", action="append", choices=TRANSPORTS, help="only this one")
+    add("--strict", action="store_true", help="a violated SHOULD fails the run")
     add(
         "--known-failing",
         type=Path,
         metavar="FILE",
-        help="cases that are expected to fail, one a line; one that passes fails the run",
+        help="cases expected to fail, one per line; a listed case that passes fails the run",
     )
     add(
         "--timeout",
         type=_seconds,
         default=10,
         metavar="SECONDS",
-        help="for anything that the testee does (10)",
+        help="time limit for each request to the testee (10)",
     )
     add(
         "--max-failures",
         type=_count,
         metavar="N",
-        help="begin no more cases once so many have failed (no limit)",
+        help="start no more cases after this many failures (no limit)",
     )
     add(
         "--no-first-check",
@@ -77,14 +77,14 @@ def parser() -> argparse.ArgumentParser:
         type=_jobs,
         default=2 * (os.cpu_count() or 1),
         metavar="N",
-        help="cases at a time (two for each core)",
+        help="number of concurrent cases (two per core)",
     )
     add(
         "--seed",
         type=int,
         default=random.randrange(2**32),
         metavar="N",
-        help="of what is random (another each time)",
+        help="seed of random sizes (a new one each time)",
     )
     add("--trace", action="store_true", help="show what went over the wire in failed cases")
     add(
@@ -120,7 +120,7 @@ def _count(text: str) -> int:
 
 
 def report_file(text: str) -> Path:
-    """Return the file that a report is to be written to."""
+    """Return the path to which a report will be written."""
     path = Path(text)
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{path.parent} is no directory")

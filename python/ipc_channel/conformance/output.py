@@ -1,4 +1,4 @@
-"""Standard output that may break: somebody else looks at it, or stops looking."""
+"""Standard output that may fail: its reader may close it, or its disk may be full."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 
 class Output:
-    """A file that takes text for standard output, and drops it once that has failed.
+    """A file that writes to standard output, and drops text once that has failed.
 
-    ``| head`` closes it, and a full disk takes no more; a run and its reports go on.
+    ``| head`` closes it, and a disk may be full; the run and its reports continue.
     """
 
     encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
@@ -21,7 +21,7 @@ class Output:
             self._error = BrokenPipeError()
 
     def write(self, text: str) -> int:
-        """Write ``text``, if that is still possible."""
+        """Write ``text``, unless standard output has failed."""
         if self._error is None:
             try:
                 self._file.write(text)
@@ -30,7 +30,7 @@ class Output:
         return len(text)
 
     def flush(self) -> None:
-        """Write out what is buffered."""
+        """Flush buffered text."""
         if self._error is None:
             try:
                 self._file.flush()
@@ -41,15 +41,15 @@ class Output:
         return self._error is None and self._file.isatty()
 
     def finish(self) -> int:
-        """Write out the rest; return the exit status that comes of it.
+        """Flush the rest; return the exit status that follows from it.
 
-        A reader that has left has seen what it wanted; all else is told.
+        A reader that has closed its end wanted no more; any other error is reported.
         """
         self.flush()
         if self._error is None:
             return 0
         if self._file is not None:
-            # Or else Python would fail in writing the rest of it at exit.
+            # Or else Python would fail at exit, when it flushes the rest.
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._file.fileno())
             os.close(null)

@@ -1,4 +1,4 @@
-"""What is sent in a case: payloads, how the testee is told of them, and their digest."""
+"""Payloads of cases, the requests that describe them, and their digests."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from typing import Any
 
 PATTERN = bytes(random.Random(251).randbytes(251))
-"""What payloads are made of: 251 is prime, so that no shift by a power of two fits."""
+"""Pattern of payloads: its length 251 is prime, so no shift by a power of two matches."""
 
 
 def sizes_of(chance: random.Random, count: int, most: int) -> list[int]:
-    """Return random sizes, small ones more often, which repeat with the seed."""
+    """Return random sizes, small ones more often, reproducible with the seed."""
     return [max(1, int(most ** chance.random())) for _ in range(count)]
 
 
 def payload(size: int) -> bytes:
-    """Return what the testee is to write if told ``size`` and the usual pattern."""
+    """Return the payload of ``size`` bytes of the usual pattern."""
     return (PATTERN * (size // len(PATTERN) + 1))[:size]
 
 
@@ -32,7 +32,7 @@ def write(
 
 
 def digest(messages: Iterable[bytes]) -> str:
-    """Return what the testee answers after ``drain``: the digest of all frames."""
+    """Return the digest of all frames, as the testee answers it after ``drain``."""
     hashed = hashlib.sha256()
     for message in messages:
         hashed.update(len(message).to_bytes(4, "big"))

@@ -1,4 +1,4 @@
-"""What the system shows of processes in /proc; nothing where there is none."""
+"""The state of processes as /proc shows it; nothing on systems without /proc."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 def of_session(leader: int) -> list[str]:
-    """Return where the system shows a process and what it has started.
+    """Return the /proc directories of a process and of those it has started.
 
     A testee's command may be a wrapper, such as a shell, around the client.
     """
@@ -30,12 +30,12 @@ def descriptors(processes: Iterable[str]) -> list[str]:
             for number in os.listdir(f"{process}/fd"):
                 with contextlib.suppress(OSError):
                     found.append(os.readlink(f"{process}/fd/{number}"))
-    # A runtime's own means of waiting are its own business.
+    # Descriptors by which a runtime waits are left out, since it may keep them.
     return sorted(one for one in found if not one.startswith("anon_inode:"))
 
 
 def tcp_states(port: int) -> list[int] | None:
-    """Return the states of the connections to a port of 127.0.0.1; None if they are not shown."""
+    """Return the states of the connections to a port of 127.0.0.1; None if unknown."""
     try:
         with open("/proc/net/tcp", encoding="ascii") as table:
             lines = [line.split() for line in table][1:]
@@ -45,7 +45,7 @@ def tcp_states(port: int) -> list[int] | None:
 
 
 def switches(processes: Iterable[str]) -> int | None:
-    """Return how often their threads have gone to sleep; None if one is running."""
+    """Return how often their threads have gone to sleep; None if a thread is running."""
     count = 0
     for process in processes:
         for thread in glob.iglob(f"{process}/task/[0-9]*/status"):
@@ -60,7 +60,7 @@ def switches(processes: Iterable[str]) -> int | None:
 
 
 def memory(processes: Iterable[str]) -> int:
-    """Return the most bytes that processes have held together, as the system counts."""
+    """Return the peak memory of processes together, in bytes, as the kernel counts."""
     return sum(map(_most, processes)) * 1024
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import itertools
 import json
 import sys
-from collections.abc import Coroutine
-from itertools import cycle, islice
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from ipc_channel import (
@@ -18,45 +20,42 @@ from ipc_channel import (
     from_environment,
     make_ipc_channel_client,
 )
-from ipc_channel.transports.registry import all_types
+from ipc_channel.transports.registry import usable_types
 
 Told = dict[str, Any]
-ABILITIES = ["cancel", "concurrent", "max_message_size", "linger"]
+ABILITIES = ["cancel", "concurrent", "max_message_size", "linger", "peer_user"]
 
 
 class Testee:
-    """Does what it is told, one task a request."""
+    """Handles requests, each in a task of its own."""
 
     def __init__(self) -> None:
-        self._channel: IPCChannelClient | None = None
+        self.channel: IPCChannelClient | None = None
         self._connecting: asyncio.Task[Any] | None = None
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Serve the requests on the standard input until it ends."""
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=2**20)
-        await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
-        )
+        next_line = await _standard_input(loop)
         say(
             language=1,
             name="Python ipc-channel",
             version=sys.version.split()[0],
-            can=[one.name for one in all_types()] + ABILITIES,
+            can=[one.name for one in usable_types()] + ABILITIES,
         )
-        while line := await reader.readline():
+        while line := await next_line():
             told = json.loads(line)
             task = loop.create_task(self._serve(told))
             self.tasks[told["id"]] = task
-            await asyncio.sleep(0)  # so that requests begin in their order
+            await asyncio.sleep(0)  # so that requests begin in order
         for task in self.tasks.values():
             task.cancel()
-        if self._channel is not None:
-            await self._channel.close()
+        if self.channel is not None:
+            await self.channel.close()
 
     async def _serve(self, told: Told) -> None:
-        channel = self._channel  # a connect may put another in its place meanwhile
+        channel = self.channel  # a connect may replace it meanwhile
         do: Coroutine[Any, Any, Told] = getattr(self, f"do_{told['do']}")(told)
         try:
             answer = await do
@@ -80,7 +79,7 @@ class Testee:
         if self._connecting is not None:
             raise ConnectInProgressError("another connect waits")
         self._connecting = asyncio.current_task()
-        before, self._channel = self._channel, None
+        before, self.channel = self.channel, None
         try:
             if before is not None:
                 await before.close()
@@ -94,10 +93,10 @@ class Testee:
         channel = make_ipc_channel_client(*paths, **options)
         try:
             if await channel.connect(told.get("timeout", 10)):
-                self._channel = channel
+                self.channel = channel
                 return {}
         finally:
-            if self._channel is not channel:
+            if self.channel is not channel:
                 await channel.close()
         return {"error": "timeout", "text": str(channel.last_exception)}
 
@@ -111,7 +110,7 @@ class Testee:
 
     async def do_write(self, told: Told) -> Told:
         pattern, sizes = bytes.fromhex(told["pattern"]), told["sizes"]
-        for size in islice(cycle(sizes), told.get("count", len(sizes))):
+        for size in itertools.islice(itertools.cycle(sizes), told.get("count", len(sizes))):
             message = (pattern * (size // len(pattern) + 1))[:size]
             await self._connected().write(message)
         return {}
@@ -140,18 +139,40 @@ class Testee:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
-        if self._channel is not None:
-            await self._channel.close()
+        if self.channel is not None:
+            await self.channel.close()
         return {}
 
     def _connected(self) -> IPCChannelClient:
-        if self._channel is None:
+        if self.channel is None:
             raise NotConnectedError("told to use a channel before connecting")
-        return self._channel
+        return self.channel
+
+
+async def _standard_input(
+    loop: asyncio.AbstractEventLoop,
+) -> Callable[[], Awaitable[bytes]]:
+    """Return what reads a line of the standard input; b"" is its end."""
+    if sys.platform == "win32":
+        # Its loops read only from pipes that were made for overlapped operations.
+        lines: asyncio.Queue[bytes] = asyncio.Queue()
+        threading.Thread(target=_read_lines, args=(loop, lines), daemon=True).start()
+        return lines.get
+    reader = asyncio.StreamReader(limit=2**20)
+    await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
+    )
+    return reader.readline
+
+
+def _read_lines(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[bytes]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has been closed since
+        for line in itertools.chain(sys.stdin.buffer, (b"",)):
+            loop.call_soon_threadsafe(lines.put_nowait, line)
 
 
 def _end(channel: IPCChannelClient | None) -> str | None:
-    """Return how the session has ended, if it has."""
+    """Return the end reason of the session, or None."""
     end = None if channel is None else channel.end_reason
     return None if end is None else str(end)
 

@@ -23,7 +23,7 @@ def frame(payload: bytes) -> bytes:
 
 
 class RawPeer:
-    """Two descriptors, or one socket, which is both; a descriptor that is closed is -1."""
+    """Two descriptors, or one socket for both; a closed descriptor is -1."""
 
     def __init__(self, in_fd: int, out_fd: int, sock: socket.socket | None = None) -> None:
         self.in_fd = in_fd
@@ -39,9 +39,12 @@ class RawPeer:
             self.out_fd = -1
 
     def end_reading(self) -> None:
-        """Close the other direction only (named pipes)."""
+        """Close the other direction only (named pipes, Unix sockets)."""
         if self.sock is not None:
-            raise ValueError("a socket has no reading end of its own")
+            if self.sock.family != socket.AF_UNIX:
+                raise ValueError("the peer of a TCP socket does not notice that")
+            self.sock.shutdown(socket.SHUT_RD)
+            return
         self._close_descriptor(self.in_fd)
         self.in_fd = -1
 
@@ -53,7 +56,7 @@ class RawPeer:
         self._close()
 
     def close(self) -> None:
-        """Close both directions; the second time nothing happens."""
+        """Close both directions; further calls do nothing."""
         self._close()
 
     def _close(self) -> None:

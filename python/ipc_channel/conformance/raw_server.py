@@ -1,4 +1,4 @@
-"""A rendezvous in plain system calls, at which a server may misbehave as a case wants."""
+"""A server's rendezvous in plain system calls, which may misbehave as a case wants."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class RawServer(ABC):
 
     @abstractmethod
     def appear(self) -> None:
-        """Be there: until then nobody is."""
+        """Make the server appear: until then the rendezvous has none."""
 
     @abstractmethod
     def renew(self) -> None:
-        """Make the rendezvous anew, as a server of this transport does after a session."""
+        """Renew the rendezvous, as a server of this transport does after a session."""
 
     async def accept(self) -> Wire:
-        """Wait for the testee, until both directions stand."""
+        """Wait until the testee has connected in both directions."""
         return await in_time(self._patience, self._accept(), "connected")
 
     @abstractmethod
@@ -41,15 +41,15 @@ class RawServer(ABC):
 
     @abstractmethod
     async def is_visited(self) -> bool:
-        """Whether the testee is at the rendezvous, at least half way."""
+        """Whether the testee is connected, or has opened one of the pipes."""
 
     async def fill_queue(self) -> socket.socket:
-        """Leave the testee no room among those who wait to be accepted (Linux)."""
+        """Fill the kernel's queue, so that it has no room for the testee (Linux)."""
         raise NotApplicableError("this transport has no queue")
 
     @abstractmethod
     def close(self) -> None:
-        """Give up the rendezvous; the directory is the caller's."""
+        """Free the rendezvous, except the directory, which belongs to the caller."""
 
 
 class RawPipes(RawServer):
@@ -67,7 +67,7 @@ class RawPipes(RawServer):
         self.make_pipes()
 
     def make_pipes(self) -> None:
-        """Create the two named pipes, in the place of others."""
+        """Create the two named pipes, in place of older ones."""
         for path in (self.testee_out, self.testee_in):  # in this order: RDV-27
             os.mkfifo(path + ".new", 0o600)
             os.rename(path + ".new", path)
@@ -109,7 +109,7 @@ class RawListener(RawServer):
     def _bind(self) -> socket.socket:
         listener = socket.socket()
         listener.setblocking(False)
-        # So that a case may bind another socket to the port (RDV-44), not a stranger's.
+        # Lets a case bind another socket to the port (RDV-44), but not another user's.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(("127.0.0.1", 0))
         self.testee_in = self.testee_out = str(listener.getsockname()[1])
@@ -119,10 +119,10 @@ class RawListener(RawServer):
         self._listener.listen(16)
 
     def renew(self) -> None:
-        """Go on listening: the port stays for the next session."""
+        """Keep listening: the next session uses the same port."""
 
     async def is_visited(self) -> bool:
-        """Whether one more connection waits to be accepted."""
+        """Whether another connection waits to be accepted."""
         try:
             sock, _ = self._listener.accept()
         except BlockingIOError:
@@ -149,7 +149,7 @@ class RawListener(RawServer):
         return Wire(sock.fileno(), sock.fileno(), sock, self._trace, self._patience)
 
     def reset_visitor(self, data: bytes) -> bool:
-        """Send ``data`` to who waits to be accepted, and reset it; False if nobody waits."""
+        """Accept a waiting client, send it ``data`` and reset it; False if none waits."""
         try:
             sock, _ = self._listener.accept()
         except BlockingIOError:
@@ -163,15 +163,42 @@ class RawListener(RawServer):
         self._listener.close()
 
 
+class RawUnixSocket(RawListener):
+    """A Unix socket that listens."""
+
+    def __init__(self, directory: str, trace: Trace, patience: float) -> None:
+        self.path = os.path.join(directory, "socket")
+        super().__init__(directory, trace, patience)
+
+    def _bind(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.setblocking(False)
+        listener.bind(self.path)
+        self.testee_in = self.testee_out = f"unix:{self.path}"
+        return listener
+
+    async def _accept(self) -> Wire:
+        sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+        return self._wire(sock)
+
+    async def fill_queue(self) -> socket.socket:
+        self._listener.listen(0)  # room for one, as Linux counts
+        held = socket.socket(socket.AF_UNIX)
+        held.connect(self.path)
+        self._trace.add("server  has its queue full, and accepts nothing")
+        return held
+
+
 RAW_SERVERS: dict[str, Callable[[str, Trace, float], RawServer]] = {
     "named_pipe": RawPipes,
+    "unix": RawUnixSocket,
     "tcp": RawListener,
 }
-"""The raw rendezvous of each transport; one that is registered adds its own."""
+"""The raw server of each transport; a newly registered transport adds its own."""
 
 
 async def has_writer(fd: int) -> None:
-    """Wait until somebody holds the writing end of a named pipe that is read by ``fd``."""
+    """Wait until a process has the named pipe that ``fd`` reads open for writing."""
     while True:
         try:
             os.read(fd, 1)
@@ -181,7 +208,7 @@ async def has_writer(fd: int) -> None:
 
 
 async def open_for_writing(path: str) -> int:
-    """Open a named pipe as soon as somebody reads it."""
+    """Open a named pipe for writing as soon as a process has it open for reading."""
     while True:
         try:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""What came of a run: its verdict, and everything that a report says of it."""
+"""The outcome of a run: its verdict, and everything that a report contains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 class Verdict(enum.StrEnum):
-    """What a run says of a client (spec/conformance.md)."""
+    """The verdict of a run on a client (spec/conformance.md)."""
 
     STRICT = "conforms strictly"
     """Every MUST and every SHOULD that was checked is fulfilled."""
@@ -63,12 +63,12 @@ class Report:
 
     @property
     def checked(self) -> int:
-        """How many cases have run."""
+        """Number of cases that have run."""
         return len(self.results) - self.counts()["skipped"]
 
     @property
     def total(self) -> int:
-        """How many cases there are for a client over these transports."""
+        """Number of all cases for a client over these transports."""
         return sum(case.transport in self.run.transports for case in CATALOGUE)
 
     @property
@@ -84,7 +84,7 @@ class Report:
         return Counter(result.status for result in self.results)
 
     def by_subject(self) -> dict[str, list[tuple[int, int]]]:
-        """Return of each subject, for each transport, how many passed and how many ran."""
+        """Return, by subject and transport, how many cases passed and how many ran."""
         subjects: dict[str, list[tuple[int, int]]] = {}
         for result in self.results:
             subjects.setdefault(result.case.id.partition("/")[0], [])
@@ -101,7 +101,7 @@ class Report:
         return subjects
 
     def to_json(self) -> Json:
-        """Return what ``report.schema.json`` describes."""
+        """Return the report in the format of ``report.schema.json``."""
         return {
             "format": FORMAT,
             "testee": {
@@ -142,12 +142,12 @@ def _result_to_json(result: Result) -> Json:
 
 
 def subject_of(one: Json) -> str:
-    """Return what a case is about: the first part of its id."""
+    """Return the subject of a case: the first part of its id."""
     return str(one["id"]).partition("/")[0]
 
 
 def explain(one: Json) -> str:
-    """Say why a case failed, or was skipped, in a line."""
+    """Return why a case failed or was skipped, in one line."""
     if not (one["expected"] or one["actual"]):
         return str(one["what"])
     return f"{one['what']}: expected {one['expected']}, got {one['actual']}"

@@ -15,7 +15,7 @@ from ipc_channel.conformance.report import Json, Report, Verdict, explain, subje
 
 
 def html(reports: Sequence[Json]) -> str:
-    """Return one page that needs nothing else: cases as rows, clients as columns."""
+    """Return one self-contained page: cases as rows, clients as columns."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -39,14 +39,14 @@ def html(reports: Sequence[Json]) -> str:
 def as_json(reports: Sequence[Json]) -> str:
     """Return a single report as JSON."""
     if len(reports) != 1:
-        raise ValueError("a JSON report is of one client")
+        raise ValueError("a JSON report holds one client; write one file for each")
     return json.dumps(reports[0], indent=1, ensure_ascii=False) + "\n"
 
 
 def svg(reports: Sequence[Json]) -> str:
     """Return a badge for the README of a single client."""
     if len(reports) != 1:
-        raise ValueError("a badge is of one client")
+        raise ValueError("a badge shows one client; write one file for each")
     [report] = reports
     text = report["verdict"]
     if report["checked"] < report["total"]:
@@ -66,7 +66,7 @@ WRITERS: dict[str, Callable[[Sequence[Json]], str]] = {
     ".html": html,
     ".svg": svg,
 }
-"""What writes a report, by the ending of its file."""
+"""The writers of reports, by the ending of the file."""
 
 
 def write(report: Report, file: Path) -> None:
@@ -77,5 +77,5 @@ def write(report: Report, file: Path) -> None:
 def write_all(reports: Sequence[Json], file: Path) -> None:
     """Write one report of several clients."""
     text = WRITERS[file.suffix](reports)
-    # What a testee prints may be no text at all.
+    # A testee may print text that cannot be encoded.
     file.write_text(text, "utf-8", errors="backslashreplace")

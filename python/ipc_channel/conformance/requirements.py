@@ -1,4 +1,4 @@
-"""What the specification asks of a client, read from its pages."""
+"""The requirements of the specification for a client, read from its pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ipc_channel.transports.registry import all_types
 
 _PAGES = ("framing", "rendezvous", "session", "errors")
 _ROW = re.compile(r"^\| ([A-Z]{3}-[1-9][0-9]*) \| (.*) \|$", re.MULTILINE)
-_WHO = ("client", "server", "both")
+_ENDS = ("client", "server", "both")
 
 
 @dataclass(frozen=True)
@@ -31,30 +31,30 @@ class Requirement:
 
 
 def of_client(transports: Collection[str]) -> list[Requirement]:
-    """Return what a client over ``transports`` has to fulfil."""
+    """Return the requirements for a client over ``transports``."""
     found = []
     for page in _PAGES:
         text = (specification() / f"{page}.md").read_text("utf-8")
         for id_, row in _ROW.findall(text):
-            who, rule = _split(row)
-            if who != "server" and _transport(id_) in (None, *transports):
+            end, rule = _split(row)
+            if end != "server" and _transport(id_) in (None, *transports):
                 found.append(Requirement(id_, rule))
     return found
 
 
 def unchecked(requirements: Sequence[Requirement], covered: Collection[str]) -> list[str]:
-    """Return the ids of those, MAY left out, that no case covers."""
+    """Return the ids of requirements, except MAY, that no case covers."""
     return [one.id for one in requirements if one.id not in covered and one.level != "MAY"]
 
 
 def _split(row: str) -> tuple[str, str]:
-    """Return whom a rule is for, which is both unless it says so, and the rule."""
-    who, _, rule = row.partition(" | ")
-    return (who, rule) if who in _WHO else ("both", row)
+    """Return the end that a rule applies to, by default both, and the rule."""
+    end, _, rule = row.partition(" | ")
+    return (end, rule) if end in _ENDS else ("both", row)
 
 
 def _transport(id_: str) -> str | None:
-    """Return the only transport that a requirement is about, if there is one."""
+    """Return the transport of a requirement that applies to one transport only."""
     kind, _, number = id_.partition("-")
     if kind != "RDV":
         return None

@@ -23,19 +23,19 @@ from ipc_channel.conformance.trace import Trace, shorten_text
 from ipc_channel.conformance.trial import Trial
 
 Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
-"""What became of a case.
+"""The outcome of a case.
 
 ``warned`` is a SHOULD that was not done, ``known`` a failure that was listed,
 ``fixed`` one that was listed and passes.
 """
-_FIRST = "connect/server-first"  # the case that a client passes first of all
+_FIRST = "connect/server-first"  # the simplest case, which a client passes first
 _CASE = 12  # times the patience of anything in it
 _RED: frozenset[Status] = frozenset({"failed", "fixed"})
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one case."""
+    """The outcome of one case."""
 
     case: Case
     status: Status
@@ -55,7 +55,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be run, and how."""
+    """Which cases to run, and how."""
 
     command: Sequence[str]
     transports: Sequence[str]
@@ -66,18 +66,18 @@ class Run:
     """Names of cases that are expected to fail."""
     strict: bool = False
     patience: float = 10
-    """Seconds that the testee may take for anything."""
+    """Seconds that the testee may take for any request."""
     max_failures: int | None = None
-    """How many cases may fail before no more are begun; None for any number."""
+    """Number of failures after which no more cases are started; None for no limit."""
     first_check: bool = True
     """Whether to stop if not even the simplest case passes."""
     jobs: int = 4
     seed: int = 0
     trace: bool = False
-    """Whether to show what a failed case saw."""
+    """Whether to show the trace of failed cases."""
 
     def cases(self) -> list[Case]:
-        """Return the cases that were asked for, in the order of the catalogue."""
+        """Return the selected cases, in the order of the catalogue."""
         return [
             case
             for case in CATALOGUE
@@ -88,7 +88,7 @@ class Run:
 
 
 def matches(case: Case, patterns: Iterable[str]) -> bool:
-    """Whether a pattern is the id, a part of it up to a slash, or matches as in a shell."""
+    """Whether a pattern is the id, a part of it up to a slash, or a shell pattern for it."""
     return any(
         fnmatch.fnmatchcase(text, pattern) or case.id.startswith(pattern.rstrip("/") + "/")
         for pattern in patterns
@@ -97,7 +97,7 @@ def matches(case: Case, patterns: Iterable[str]) -> bool:
 
 
 async def greet(run: Run) -> Greeting:
-    """Start the testee once, to learn who it is.
+    """Start the testee once, and return its greeting.
 
     Raises TesteeError, which says what to do.
     """
@@ -116,7 +116,7 @@ async def greet(run: Run) -> Greeting:
 
 
 class RunOfAll:
-    """Runs every case, and tells of each result as it comes."""
+    """Runs every case, and reports each result at once."""
 
     def __init__(
         self, run: Run, can: frozenset[str], on_result: Callable[[Result], None]
@@ -126,10 +126,10 @@ class RunOfAll:
         self._on_result = on_result
         self._free = asyncio.Semaphore(run.jobs)
         self._failures = 0
-        self._stopped = ""  # why no more cases are begun
+        self._stopped = ""  # why no more cases are started
 
     async def complete(self) -> None:
-        """Run the simplest case over each transport, then all others side by side."""
+        """Run the simplest case over each transport, then all others concurrently."""
         if self._run.first_check:
             first = [
                 case
@@ -162,7 +162,7 @@ class RunOfAll:
 
 
 def judge(run: Run, result: Result) -> Result:
-    """Apply what the run says of failures that are known, and of SHOULD."""
+    """Apply the run's options for known failures and for SHOULD."""
     is_listed = result.case.name in run.known_failing or result.case.id in run.known_failing
     if is_listed and result.status == "failed":
         return replace(result, status="known")
@@ -176,7 +176,7 @@ def judge(run: Run, result: Result) -> Result:
 
 
 async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
-    """Run one case, whatever happens."""
+    """Run one case; return a result, whatever it raises."""
     start = time.monotonic()
     missing = sorted((case.needs | {case.transport}) - can)
     if missing:
@@ -186,7 +186,7 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
         trial = _trial(run, case.transport, directory, trace)
         failure: CaseFailedError | None = None
         try:
-            # A net for what should have an end of its own.
+            # A safety net: every step has a time limit of its own.
             async with asyncio.timeout(_CASE * run.patience):
                 await trial.start()
                 await case.body(trial)
@@ -208,7 +208,7 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
             failure = CaseFailedError(
                 f"the case after {_CASE * run.patience} s",
                 "it has ended",
-                f"it has not; the last that happened: {due}",
+                f"it has not; the last event: {due}",
             )
         except Exception as error:  # noqa: BLE001  # one case must not end the others
             trace.add("".join(traceback.format_exception(error)))

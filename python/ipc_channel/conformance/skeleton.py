@@ -1,4 +1,4 @@
-"""``ipc-channel conformance --init``: a testee to begin with, in several languages.
+"""``ipc-channel conformance --init``: skeletons of a testee, in several languages.
 
 What is written consists of a small client and of what the control language needs
 around it. Nothing here needs the extra ``conformance``.
@@ -24,7 +24,7 @@ class Skeleton:
     run: str
     """How to start the testee in its directory."""
     build: str = ""
-    """How to build it there, if it has to be built."""
+    """How to build it there, if that is needed."""
 
 
 SKELETONS = {
@@ -45,7 +45,7 @@ SKELETONS = {
         "cargo build --release",
     ),
 }
-"""By language. Files are listed, since what compiles them leaves others beside them."""
+"""By language. Files are listed by name, since compilers may add others."""
 
 _FIRST_RUN = "ipc-channel conformance --run connect/server-first --transport tcp"
 _NEXT_STEPS = """\
@@ -67,7 +67,7 @@ The specification is in {specification}
 
 
 def write_skeleton(language: str, directory: Path) -> None:
-    """Write the testee for ``language``; raise ValueError, or OSError, if that cannot be."""
+    """Write the skeleton for ``language``; raise ValueError or OSError on failure."""
     if language not in SKELETONS:
         known = ", ".join(SKELETONS)
         raise ValueError(f"there is no skeleton for {language!r}; there are {known}")
@@ -84,7 +84,7 @@ def write_skeleton(language: str, directory: Path) -> None:
 
 
 def next_steps(language: str, directory: str) -> str:
-    """Say what to do with what was written."""
+    """Return the next steps with the files that were written."""
     skeleton = SKELETONS[language]
     run = f"{_FIRST_RUN} -- {skeleton.run}"
     go_there = "" if directory == "." else f"cd {shlex.quote(directory)}"

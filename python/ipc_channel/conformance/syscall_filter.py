@@ -1,4 +1,4 @@
-"""Puts a testee under a filter that tells the suite of its system calls (Linux).
+"""Installs a filter that reports a testee's system calls to the suite (Linux).
 
 ``python syscall_filter.py SOCKET KINDS COMMAND …`` hands the listener of a filter for
 these kinds of calls to the suite and becomes the command. It imports little, since it
@@ -16,11 +16,11 @@ import socket
 import sys
 from typing import Literal, NamedTuple
 
-Kind = Literal["look", "open", "connect", "no_delay", "ask", "read"]
+Kind = Literal["look", "open", "connect", "no_delay", "ask", "read", "write"]
 
 
 class Number(NamedTuple):
-    """A system call: the arguments that hold its path, and the flag without which it passes."""
+    """A system call: the arguments with its path, and the flag without which it passes."""
 
     kind: Kind
     path: int | None
@@ -39,15 +39,22 @@ MACHINES: dict[str, tuple[int, dict[int, Number]]] = {
         0xC000003E,
         {
             0: Number("read", None),
+            1: Number("write", None),
             2: Number("open", 0, 1, _NONBLOCK),
             6: Number("look", 0),
             19: Number("read", None),
+            20: Number("write", None),
             42: Number("connect", None),
+            44: Number("write", None),
+            45: Number("read", None),
+            46: Number("write", None),
+            47: Number("read", None),
             52: Number("ask", None),
             54: Number("no_delay", None, option=_NO_DELAY),
             55: Number("ask", None, option=_ERROR),
             257: Number("open", 1, 2, _NONBLOCK),
             262: Number("look", 1, 3, _NOFOLLOW),
+            328: Number("write", None),
             332: Number("look", 1, 2, _NOFOLLOW),
         },
     ),
@@ -56,24 +63,34 @@ MACHINES: dict[str, tuple[int, dict[int, Number]]] = {
         {
             56: Number("open", 1, 2, _NONBLOCK),
             63: Number("read", None),
+            64: Number("write", None),
             65: Number("read", None),
+            66: Number("write", None),
             79: Number("look", 1, 3, _NOFOLLOW),
             203: Number("connect", None),
             205: Number("ask", None),
+            206: Number("write", None),
+            207: Number("read", None),
             208: Number("no_delay", None, option=_NO_DELAY),
             209: Number("ask", None, option=_ERROR),
+            211: Number("write", None),
+            212: Number("read", None),
+            287: Number("write", None),
             291: Number("look", 1, 2, _NOFOLLOW),
         },
     ),
 }
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
+# The descriptor on which the filter itself is sent to the suite, which cannot let that
+# write continue before it has the filter. So high that a testee does not get it again.
+_SUITE = 200
 _NO_NEW_PRIVILEGES = 38
 _SET_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 
 
 def checked(result: int) -> int:
-    """Return what a system call gave, or raise its error."""
+    """Return the result of a system call, or raise its error."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -115,7 +132,7 @@ def _program(kinds: list[str]) -> list[tuple[int, int, int, int]]:
 
 
 def _checks(known: Number) -> list[tuple[int, int, int, int]]:
-    """Return what lets those of the calls pass that nobody is to be told of."""
+    """Return the part of the filter that lets calls pass without a report."""
     checks: list[tuple[int, int, int, int]] = []
     if known.flags is not None:
         checks += [_argument(known.flags), (_ANY_BIT, 1, 0, known.wanted)]
@@ -123,8 +140,9 @@ def _checks(known: Number) -> list[tuple[int, int, int, int]]:
     if known.option is not None:
         for index, value in enumerate(known.option, 1):
             checks += [_argument(index), (_EQUAL, 1, 0, value), (_RETURN, 0, 0, _ALLOW)]
-    if known.kind == "read":
+    if known.kind in ("read", "write"):  # not those of a standard stream, or of our own
         checks += [_argument(0), (_GREATER, 1, 0, 2), (_RETURN, 0, 0, _ALLOW)]
+        checks += [(_EQUAL, 0, 1, _SUITE), (_RETURN, 0, 0, _ALLOW)]
     return checks
 
 
@@ -133,7 +151,7 @@ def _argument(index: int) -> tuple[int, int, int, int]:
 
 
 def _install(kinds: list[str]) -> int:
-    """Put this thread, and what it becomes, under the filter; return who is told."""
+    """Install the filter for this thread, also after exec; return its listener."""
     libc = ctypes.CDLL(None, use_errno=True)
     checked(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     lines = _program(kinds)
@@ -148,8 +166,10 @@ def _install(kinds: list[str]) -> int:
 
 
 def _become(fd: int, kinds: list[str], command: list[str]) -> None:
-    """Tell the suite who is told of the calls, and become the testee."""
-    suite = socket.socket(fileno=fd)
+    """Pass the filter's listener to the suite, and become the testee."""
+    os.dup2(fd, _SUITE, inheritable=False)
+    os.close(fd)
+    suite = socket.socket(fileno=_SUITE)
     try:
         listener = _install(kinds)
     except (OSError, KeyError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""The testee as a process that is told what to do (spec/conformance.md, "Control language")."""
+"""The testee as a process that gets requests (spec/conformance.md, "Control language")."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from typing import Any
 
 from ipc_channel.conformance.case import TRANSPORTS, CaseFailedError
 from ipc_channel.conformance.trace import Trace, shorten_text
-from ipc_channel.helper.helper_process import signal_name
+from ipc_channel.helper.posix_process import signal_name
 
 LANGUAGE = 1
 """Version of the control language."""
-ABILITIES = {*TRANSPORTS, "cancel", "concurrent", "max_message_size", "linger"}
-_ANSWER_LIMIT = 2**20  # bytes of a line
+ABILITIES = {*TRANSPORTS, "cancel", "concurrent", "max_message_size", "linger", "peer_user"}
+_ANSWER_LIMIT = 2**20  # bytes per line
 _STDERR = 8192  # bytes of its tail
-_PAUSE = 0.01  # seconds between two looks whether it has ended
-_KILLED = 5  # seconds until one that was killed is left to the system
+_PAUSE = 0.01  # seconds between checks whether it has ended
+_KILLED = 5  # seconds that we wait for the end of a killed testee
 
 Reply = dict[str, Any]
 
 
 class TesteeError(Exception):
-    """The testee does not start, or does not speak the control language."""
+    """The testee does not start, or violates the control language."""
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a testee says of itself."""
+    """How a testee describes itself."""
 
     name: str
     can: frozenset[str]
@@ -43,7 +43,7 @@ class Greeting:
 
 @dataclass
 class Pending:
-    """A request that was made, and the answer to come."""
+    """A request that was sent, and its future answer."""
 
     id: int
     text: str
@@ -51,7 +51,7 @@ class Pending:
 
 
 class Testee:
-    """A process of the testee's command."""
+    """A running testee."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, trace: Trace, stderr: Any
@@ -61,10 +61,10 @@ class Testee:
         self._stderr = stderr
         self._pending: dict[int, Pending] = {}
         self._last_id = 0
-        self._breach: TesteeError | None = None  # of the language, by which it is out
+        self._breach: TesteeError | None = None  # a violation of the control language
         self._greeted: asyncio.Future[Greeting] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """How it ended, in words, once it has."""
+        """How the testee ended, in words, once it has ended."""
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -102,11 +102,11 @@ class Testee:
         return self._process.pid
 
     async def greeting(self) -> Greeting:
-        """Return what the testee says first."""
+        """Return the testee's greeting."""
         return await asyncio.shield(self._greeted)
 
     def begin(self, do: str, **arguments: Any) -> Pending:
-        """Tell the testee to do something, and go on."""
+        """Send the testee a request; do not wait for its answer."""
         self._last_id += 1
         request = {"id": self._last_id, "do": do, **arguments}
         line = json.dumps(request)
@@ -128,7 +128,7 @@ class Testee:
         return pending
 
     def stderr(self) -> str:
-        """Return the end of what it wrote to its standard error."""
+        """Return the tail of its standard error."""
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - _STDERR))
         return str(self._stderr.read().decode("utf-8", "replace"))
@@ -158,7 +158,7 @@ class Testee:
         return self._process.returncode
 
     async def kill(self) -> None:
-        """End whatever is left of it."""
+        """Kill what is left of its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._exit(_KILLED)
@@ -177,7 +177,7 @@ class Testee:
         try:
             while line := await self._next_line():
                 self._on_line(line)
-            # Its process mostly ends along with it, a moment later.
+            # Its process usually exits a moment later.
             status = await self._exit(_KILLED)
             how = "closed its standard output" if status is None else describe(status)
             self.ended.set_result(how)
@@ -187,7 +187,9 @@ class Testee:
             self._breach = error
             self._fail(error)
         except (ValueError, RecursionError) as error:
-            self._breach = TesteeError(f"it printed what cannot be understood: {error}")
+            self._breach = TesteeError(
+                f"it printed a line that is not JSON in UTF-8: {error}"
+            )
             self._fail(self._breach)
 
     async def _next_line(self) -> bytes:
@@ -207,8 +209,8 @@ class Testee:
             said = None
         if not isinstance(said, dict):
             raise TesteeError(
-                f"it printed {shown!r}, which is no JSON object; "
-                "its standard output is for answers only"
+                f"it printed {shown!r}, which is not a JSON object; "
+                "print only answers to standard output"
             )
         if not self._greeted.done():
             self._greeted.set_result(parse_greeting(said))
@@ -216,23 +218,25 @@ class Testee:
         id_ = said.get("id")
         pending = self._pending.pop(id_, None) if type(id_) is int else None
         if pending is None:
-            raise TesteeError(f"it answered {shown!r}, but no such request waits")
+            raise TesteeError(
+                f"it answered {shown!r}, but no request of this id is pending"
+            )
         if not pending.reply.done():
             pending.reply.set_result(said)
 
     def _fail(self, error: Exception, why: object = None) -> None:
-        """Let everybody who waits know."""
+        """Report the failure to the greeting and to every pending request."""
         if not self._greeted.done():
             self._greeted.set_exception(TesteeError(f"it did not greet: {why or error}"))
         for pending in self._pending.values():
             if not pending.reply.done():
                 pending.reply.set_exception(error)
-                pending.reply.exception()  # looked at, or else asyncio complains
+                pending.reply.exception()  # retrieved, or else asyncio logs an error
         self._pending.clear()
 
 
 def describe(status: int) -> str:
-    """Say how a process ended, and what to do about a signal that is often forgotten."""
+    """Describe how a process ended; explain SIGPIPE, which is often forgotten."""
     if status >= 0:
         return f"ended with status {status}"
     name = signal_name(-status)
@@ -257,7 +261,7 @@ def parse_greeting(said: Mapping[str, Any]) -> Greeting:
 
 
 def printable(value: Any) -> Any:
-    """Return what a testee said without what no file and no terminal takes."""
+    """Return a testee's text without characters that cannot be encoded."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, list):

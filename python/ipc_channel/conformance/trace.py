@@ -1,4 +1,4 @@
-"""What a case saw, in order, for who has to find out why it failed."""
+"""The events of a case, in order, to find out why it failed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _LONGEST = 300  # characters of a text
 
 
 def shorten(data: bytes) -> str:
-    """Return ``data`` in hex, the middle of a long one left out."""
+    """Return ``data`` in hex, without the middle if it is long."""
     if len(data) <= _SHOWN:
         return data.hex(" ")
     return f"{data[: _SHOWN // 2].hex(' ')} … {data[-4:].hex(' ')}"
 
 
 def shorten_text(text: str) -> str:
-    """Return ``text``, or the beginning of a long one and how long it is."""
+    """Return ``text``; of a long one, its beginning and its length."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
 class Trace:
-    """Lines with the seconds since the case began; the first and the latest are kept."""
+    """Lines with the seconds since the case began; keeps the first and the latest lines."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -32,7 +32,7 @@ class Trace:
         self._count = 0
 
     def add(self, text: str) -> None:
-        """Note that something happened."""
+        """Add a line about an event."""
         line = f"{time.monotonic() - self._start:8.3f}  {text}"
         self._count += 1
         if len(self._first) < _LINES // 2:
@@ -41,27 +41,27 @@ class Trace:
             self._latest.append(line)
 
     def lines(self) -> list[str]:
-        """Return what was noted."""
+        """Return the lines."""
         left_out = self._count - len(self._first) - len(self._latest)
         gap = [f"          … {left_out} lines left out …"] if left_out else []
         return [*self._first, *gap, *self._latest]
 
 
 class FrameLog:
-    """Notes one direction of the wire, frame by frame."""
+    """Traces one direction of the wire, frame by frame."""
 
-    def __init__(self, trace: Trace, who: str) -> None:
+    def __init__(self, trace: Trace, end: str) -> None:
         self._trace = trace
-        self._who = who
+        self._name = end
         self._header = b""
         self._size = 0
         self._left = 0
         self._head = b""  # of the payload
         self.count = 0
-        """How many bytes have passed."""
+        """Number of bytes that were transferred."""
 
     def add(self, data: bytes) -> None:
-        """Take the next bytes of this direction."""
+        """Trace the next bytes of this direction."""
         self.count += len(data)
         while data:
             if self._left == 0:
@@ -80,7 +80,7 @@ class FrameLog:
                 self._note(f"frame of {self._size} bytes: {shorten(self._head)}")
 
     def end(self, how: str) -> None:
-        """Take the end of this direction, and tell what was left incomplete."""
+        """Trace the end of this direction, and an incomplete frame."""
         if self._left:
             came = self._size - self._left
             self._note(
@@ -99,11 +99,11 @@ class FrameLog:
             self._note("close frame")
 
     def _note(self, text: str) -> None:
-        self._trace.add(f"{self._who}  {text}")
+        self._trace.add(f"{self._name}  {text}")
 
 
 def first_difference(expected: bytes, got: bytes | None) -> str:
-    """Say where two long payloads differ whose beginnings look the same."""
+    """Describe where two payloads differ that begin alike."""
     for start, (one, other) in enumerate(zip(expected, got or b"", strict=False)):
         if one != other:
             there = (got or b"")[start : start + 8].hex(" ")
@@ -112,7 +112,7 @@ def first_difference(expected: bytes, got: bytes | None) -> str:
 
 
 def describe_frame(payload: bytes | None) -> str:
-    """Say what was received as a frame; None is the end of the stream."""
+    """Describe a received frame; None is the end of the stream."""
     if payload is None:
         return "the end of the stream"
     if not payload:

@@ -1,4 +1,4 @@
-"""One run of one case: the testee, the server's end, and what is expected of both."""
+"""One run of one case: the testee, the server's end, and the checks of both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class Trial(Dialogue):
-    """What a case works with."""
+    """The tools of a case."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Trial(Dialogue):
 
     @property
     def server(self) -> RawServer:
-        """The rendezvous, made when it is first asked for."""
+        """The server's rendezvous, made on first use."""
         if self._server is None:
             self._server = self._new_server()
             self._server.appear()
@@ -61,11 +61,11 @@ class Trial(Dialogue):
         return kind(self.directory, self.trace, self.patience)
 
     async def settle(self) -> None:
-        """Give a wrong testee time to go wrong; a right one passes without."""
+        """Give a wrong testee time to fail; a right testee does not need it."""
         await asyncio.sleep(0.03)
 
     def spawn(self, doing: Coroutine[Any, Any, _T]) -> asyncio.Future[_T]:
-        """Do something meanwhile, at the longest until the end of the case."""
+        """Run a coroutine in the background, at most until the end of the case."""
         task = asyncio.ensure_future(doing)
         self._tasks.append(task)
         return task
@@ -73,38 +73,38 @@ class Trial(Dialogue):
     # --- Connecting
 
     def paths(self) -> dict[str, str]:
-        """Return what the testee is told to connect to."""
+        """Return the rendezvous that the testee is told."""
         return {"in": self.server.testee_in, "out": self.server.testee_out}
 
     async def absent(self) -> dict[str, str]:
-        """Return what to connect to while nobody is there, until :meth:`appear`."""
+        """Return a rendezvous that has no server until :meth:`appear`."""
         self._server = self._new_server()
         # Some runtimes open descriptors of their own when they first connect.
         await self.tell("connect", **self.paths(), timeout=0)
         return self.paths()
 
     def appear(self) -> None:
-        """Let the server that was absent be there."""
+        """Make the absent server appear."""
         self.server.appear()
 
     def renew(self) -> None:
-        """Make the rendezvous anew, as a server does for its next session."""
+        """Renew the rendezvous, as a server does for its next session."""
         self.server.renew()
 
     def adopt(self, in_fd: int, out_fd: int) -> Wire:
-        """Return what a case has opened by itself (named pipes)."""
+        """Return a wire over pipes that the case has opened itself."""
         wire = Wire(in_fd, out_fd, None, self.trace, self.patience)
         self._wires.append(wire)
         return wire
 
     async def open_for_writing(self) -> int:
-        """Open the pipe to the testee, as a passer-by does, once the testee reads it."""
+        """Open the pipe to the testee, as a stray opener does, once the testee reads it."""
         opening = open_for_writing(self.server.testee_in)
         opened = self.in_time(opening, "opened its reading end")
         return await self._unless_it_ends(opened, "opened its reading end")
 
     async def _unless_it_ends(self, doing: Coroutine[Any, Any, _T], what: str) -> _T:
-        """Wait for something that needs the testee, and fail as soon as its process ends."""
+        """Wait for something that needs the testee; fail as soon as its process ends."""
         task, ended = asyncio.ensure_future(doing), self.testee.ended
         try:
             either: set[asyncio.Future[Any]] = {task, ended}
@@ -119,13 +119,13 @@ class Trial(Dialogue):
             await asyncio.wait({task})
 
     async def connecting(self, **options: Any) -> Pending:
-        """Tell the testee to connect to the raw server, and go on."""
+        """Tell the testee to connect to the raw server; do not wait."""
         return self.begin("connect", **self.paths(), **self._patient(options))
 
     def _patient(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Let the testee linger as long as a slow machine may take, unless told otherwise.
+        """Set a linger that is long enough for a slow machine, unless an option sets another.
 
-        With None an option is not told at all, nor is a linger to one that cannot.
+        An option that is None is left out, and so is the linger if the testee has none.
         """
         told = {"linger": self.patience / 2} | options
         if self.greeting is None or "linger" not in self.greeting.can:
@@ -140,7 +140,7 @@ class Trial(Dialogue):
         return wire
 
     async def come(self, pending: Pending, accepting: Coroutine[Any, Any, _T]) -> _T:
-        """Wait for the testee to come, unless it says first that it will not."""
+        """Wait for the testee to connect, unless it reports a failure first."""
         task = asyncio.ensure_future(accepting)
         try:
             either: set[asyncio.Future[Any]] = {task, pending.reply}
@@ -154,18 +154,18 @@ class Trial(Dialogue):
                 await asyncio.wait({task})
 
     async def open_blocking(self, path: str, flags: int) -> int:
-        """Open a named pipe as a server does that blocks in it."""
+        """Open a named pipe with a blocking open, as some servers do."""
         opening = asyncio.ensure_future(asyncio.to_thread(os.open, path, flags))
         try:
             return await self.in_time(asyncio.shield(opening), "opened its end of a pipe")
         except CaseFailedError:
-            other = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # which lets the thread go
+            other = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # unblocks the thread
             os.close(await opening)
             os.close(other)
             raise
 
     async def accept(self) -> Wire:
-        """Wait for the testee to connect, unless its process ends before."""
+        """Wait for the testee to connect; fail if its process ends before."""
         wire = await self._unless_it_ends(self.server.accept(), "connected")
         self._wires.append(wire)
         return wire
@@ -205,11 +205,11 @@ class Trial(Dialogue):
     def _processes(self) -> list[str]:
         found = processes.of_session(self.testee.pid)
         if not found:
-            raise NotApplicableError("this system does not show what a process holds")
+            raise NotApplicableError("this system does not show the resources of a process")
         return found
 
     async def no_more_descriptors_than(self, before: list[str]) -> None:
-        """Wait until the testee has as few open as before."""
+        """Wait until the testee has no more descriptors open than before."""
         deadline = asyncio.get_running_loop().time() + self.patience
         while len(now := self.descriptors()) > len(before):
             if asyncio.get_running_loop().time() > deadline:
@@ -220,9 +220,9 @@ class Trial(Dialogue):
             await asyncio.sleep(0.01)
 
     async def asleep(self) -> None:
-        """Wait until the testee does nothing for a moment, or has done much.
+        """Wait until the testee is idle for a moment, or has done much.
 
-        Whatever it was about to do is done then.
+        Whatever it had begun before is done then.
         """
         before: int | None = None
         found = self._processes()
@@ -236,7 +236,7 @@ class Trial(Dialogue):
     # --- Ending
 
     async def finish(self) -> None:
-        """Leave the testee, which has to go by itself."""
+        """Close the server's end; the testee must exit by itself."""
         for wire in self._wires:
             wire.close()
         # The testee may linger until its peer has gone.
@@ -244,7 +244,7 @@ class Trial(Dialogue):
         await asyncio.gather(self.finish_testee(), *closing)
 
     async def finish_testee(self) -> None:
-        """End the testee's input, upon which it has to end."""
+        """End the testee's standard input, upon which it must exit."""
         status = await self.testee.finish(self.patience)
         if status is None:
             raise CaseFailedError(
@@ -256,7 +256,7 @@ class Trial(Dialogue):
             raise CaseFailedError("how the testee ended", "status 0", describe(status))
 
     async def clean_up(self) -> None:
-        """Leave nothing behind, whatever has happened."""
+        """Free everything, whatever has happened."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

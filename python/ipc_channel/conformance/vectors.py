@@ -26,7 +26,7 @@ def load(name: str) -> list[Any]:
 
 
 def to_bytes(parts: list[Any]) -> bytes:
-    """Return the byte string that ``parts`` stand for."""
+    """Return the bytes that ``parts`` describe."""
     return b"".join(
         bytes.fromhex(part)
         if isinstance(part, str)

@@ -1,1 +1,1 @@
-"""Helper processes: starting one, meeting it, and ending it."""
+"""Helper processes: starting them, connecting to them, and ending them."""

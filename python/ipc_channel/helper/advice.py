@@ -1,4 +1,4 @@
-"""What to do about a program that cannot be started."""
+"""Advice on what to do about a program that cannot be started."""
 
 from __future__ import annotations
 
@@ -15,13 +15,26 @@ _ADVICE = {
     errno.EMFILE: "the service has as many open files as RLIMIT_NOFILE allows: ulimit -n",
     errno.ENOMEM: "there is no memory left for another process",
 }
+# By the numbers of Windows, of which errno has too few.
+_ADVICE_ON_WINDOWS = {
+    2: "check the path, or PATH if it has no backslash; only .exe may be left out",
+    3: "check the path",
+    5: "check that it is a program, and that this user may execute it",
+    8: "there is no memory left for another process",
+    50: "a helper needs Windows 10 or later",
+    193: "start a script with its interpreter; a program has to be built for Windows",
+    206: "shorten the command, and send large input as messages",
+    216: "it needs to be built for this machine",
+    740: "it asks for the rights of an administrator: start the service with them",
+    1455: "there is no memory left for another process",
+}
 _ABOUT_CWD = {errno.ENOENT: "does not exist", errno.ENOTDIR: "is not a directory"}
 _TILDE = "~ is not expanded: use os.path.expanduser"
-_FIRST_LINE = 256  # bytes, of which the kernel looks for the interpreter
+_FIRST_LINE = 256  # bytes in which the kernel looks for the interpreter
 
 
 def advice(error: Exception, program: str, cwd: str | None) -> str | None:
-    """Return what to do about ``error``, or None if nothing is known about it."""
+    """Return what to do about ``error``, or None if there is no advice."""
     if not isinstance(error, OSError):
         return None
     if cwd is not None and cwd == error.filename and error.errno in _ABOUT_CWD:
@@ -29,6 +42,8 @@ def advice(error: Exception, program: str, cwd: str | None) -> str | None:
         return f"cwd {cwd!r} {_ABOUT_CWD[error.errno]}{hint}"
     if error.errno == errno.ENOENT and program.startswith("~"):
         return _TILDE
+    if (number := getattr(error, "winerror", None)) is not None:
+        return _ADVICE_ON_WINDOWS.get(number)
     if error.errno in (errno.ENOENT, errno.EACCES) and isinstance(error.filename, str):
         about = _about_file(error.filename)
         if about is not None:
@@ -37,7 +52,7 @@ def advice(error: Exception, program: str, cwd: str | None) -> str | None:
 
 
 def _about_file(path: str) -> str | None:
-    """Say what is wrong with the program at ``path``, which could not be started."""
+    """Return why the program at ``path`` could not be started, or None if unknown."""
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
@@ -51,9 +66,9 @@ def _about_file(path: str) -> str | None:
 
 
 def interpreter_of(path: str) -> str | None:
-    """Return what the #! line of the file says, or None; raise OSError if it is not readable."""
+    """Return the interpreter in the file's #! line, or None; raise OSError if unreadable."""
     if not stat.S_ISREG(os.stat(path).st_mode):
-        return None  # opening it might wait
+        return None  # opening it might block
     with open(path, "rb") as file:
         line = file.read(_FIRST_LINE).partition(b"\n")[0]
     words = line.removeprefix(b"#!").strip(b" \t").replace(b"\t", b" ").split(b" ")

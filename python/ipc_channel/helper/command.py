@@ -1,4 +1,4 @@
-"""What a helper is started as: its command, environment, directory and process group."""
+"""How a helper is started: its command, environment, directory and process group."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -13,11 +14,15 @@ from typing import Any
 from ipc_channel.errors import HelperError
 from ipc_channel.helper.advice import advice
 from ipc_channel.helper.helper_process import HelperProcess
-from ipc_channel.helper.process import start_child
+
+if sys.platform == "win32":
+    from ipc_channel.helper.windows_process import start_child
+else:
+    from ipc_channel.helper.posix_process import start_child
 
 
 class Command:
-    """A program and its arguments, checked, and how it is started."""
+    """A checked program with its arguments, and the options of its start."""
 
     def __init__(
         self,
@@ -36,7 +41,7 @@ class Command:
         self._process_group = process_group
 
     def start(self, told: Mapping[str, str]) -> HelperProcess:
-        """Start it with the rendezvous that it is ``told`` by its environment."""
+        """Start the program; ``told`` is the rendezvous, which goes into its environment."""
         try:
             child = start_child(
                 self.words,
@@ -57,7 +62,7 @@ class Command:
 
 
 def _check_command(command: Any) -> list[str]:
-    """Return ``command``, or raise unless it is a program and its arguments."""
+    """Return ``command`` as a list; raise unless it is a program and its arguments."""
     unordered = isinstance(command, AbstractSet | Mapping)
     if isinstance(command, str | bytes) or unordered or not isinstance(command, Iterable):
         kind = type(command).__name__
@@ -72,14 +77,14 @@ def _check_command(command: Any) -> list[str]:
 
 
 def _command_hint(command: Any) -> str:
-    """Return the list that a command in one piece was meant to be."""
+    """Return a hint with the list that a command given as one string stands for."""
     if isinstance(command, os.PathLike):
         command = os.fspath(command)
     if not isinstance(command, str):
         return '; pass for example ["./helper"]'
     try:
         words = shlex.split(command)
-    except ValueError:  # a quotation that does not end
+    except ValueError:  # an unclosed quotation
         words = command.split()
     return f"; pass {json.dumps(words or ['./helper'], ensure_ascii=False)}"
 
@@ -107,7 +112,7 @@ def _check_cwd(cwd: Any) -> str | None:
 
 
 def _check_env(env: Any) -> dict[str, str]:
-    """Return a copy of ``env``, or raise unless it is all strings that may be in one."""
+    """Return a copy of ``env``; raise unless it consists of valid names and values."""
     if not isinstance(env, Mapping):
         raise TypeError(
             f"env is a mapping of str to str, not {type(env).__name__};"
@@ -126,5 +131,5 @@ def _check_env(env: Any) -> dict[str, str]:
 
 def _without_nul(name: str, text: str) -> str:
     if "\0" in text:
-        raise ValueError(f"{name} has a NUL byte, which no program can be given: {text!r}")
+        raise ValueError(f"{name} has a NUL byte, which cannot be passed on: {text!r}")
     return text

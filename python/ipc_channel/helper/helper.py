@@ -1,4 +1,4 @@
-"""Start a helper process, meet it, and end it (spec/rendezvous.md, "Environment")."""
+"""Start a helper, connect to it, and end it (spec/rendezvous.md, "Environment")."""
 
 from __future__ import annotations
 
@@ -15,42 +15,50 @@ from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess, complete
 from ipc_channel.helper.start import Attempt
 from ipc_channel.options import check_seconds
+from ipc_channel.transports import registry
 
 
 class Helper:
     """A helper process and this end of the channel to it.
 
-    ``async with Helper(["./helper"], make_ipc_channel()) as channel:`` starts
-    the process with its rendezvous in ``IPC_CHANNEL_IN`` and
-    ``IPC_CHANNEL_OUT``, connects, and on leaving closes the channel and waits
-    for the process to end. It shares our standard output and error; its
-    standard input is empty, and its signals are as by default, whatever the
-    service ignores or blocks.
+    ``async with Helper(["./helper"]) as channel:`` starts the process with its rendezvous
+    in ``IPC_CHANNEL_IN`` and ``IPC_CHANNEL_OUT``, connects, and on leaving closes the
+    channel and waits for the process to end. The helper shares our standard output and
+    error; its standard input is empty. All its signals have their default actions and
+    are unblocked, whatever the service ignores or blocks.
 
-    The process leads a process group of its own: Ctrl-C in the terminal reaches
-    the service only, and whatever the helper starts ends with it, unless that
-    moves to another group (``setsid``). When the interpreter ends, or the Helper
+    The helper leads a process group of its own: Ctrl-C in the terminal reaches
+    only the service, and processes that the helper starts are ended with it, unless
+    they move to another group (``setsid``). When the interpreter ends, or the Helper
     is dropped without :meth:`stop`, the group is killed.
+
+    Windows has no signals. There CTRL_BREAK stands for SIGTERM, and ends a program that does
+    not handle it. It reaches the group only if the service has a console; otherwise, and
+    without a group of its own, the helper is killed instead. The helper is in a job object
+    with the processes that it starts: so Windows ends all of them even if the service is
+    killed, unless they break away from the job (CREATE_BREAKAWAY_FROM_JOB).
 
     Arguments:
         command: program and arguments, each a str or a path.
-        channel: the server that the helper is to connect to; closed by :meth:`stop`.
-        env: environment of the process besides the rendezvous; by default ours.
-        cwd: its working directory; by default ours. With it the program is started by
-            ``/bin/sh``, which sets ``PWD`` and leaves out variables whose names are no
+        channel: the server that the helper is to connect to; by default one over a Unix
+            socket, and over TCP on Windows. :meth:`stop` closes it.
+        env: environment of the process besides the rendezvous; by default ours. On
+            Windows SYSTEMROOT is added, without which a program cannot open a socket.
+        cwd: its working directory; by default ours. If given, ``/bin/sh`` starts the
+            program on POSIX, sets ``PWD``, and drops variables with names that are not
             identifiers.
         timeout: seconds within which it has to connect; by default 10.
         grace: seconds that it gets to end by itself once the channel is
             closed, and again after SIGTERM, before it is killed; by default 5.
         process_group: whether it leads a process group of its own. If False, it
-            shares ours, as one that reads from the terminal has to: Ctrl-C
-            reaches it too, and what it starts is not ended with it.
+            shares ours, as a helper that reads from the terminal must: Ctrl-C
+            reaches it too, and processes that it starts are not ended with it.
     """
 
     def __init__(
         self,
         command: Sequence[str | os.PathLike[str]],
-        channel: IPCChannel,
+        channel: IPCChannel | None = None,
         *,
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
@@ -60,29 +68,30 @@ class Helper:
     ) -> None:
         self._command = Command(command, env=env, cwd=cwd, process_group=process_group)
         self.command = self._command.words
-        if not isinstance(channel, IPCChannel):
+        if not isinstance(channel, IPCChannel | None):
             raise TypeError(
                 f"channel is a server, not {type(channel).__name__};"
-                " pass what make_ipc_channel() returns"
+                " pass what make_ipc_channel() returns, or leave it out"
             )
-        self._channel = channel
         self._owner = fork.this_process()
         self._process: HelperProcess | None = None
         self._attempt: Attempt | None = None
         self._timeout = check_seconds("timeout", timeout)
         self._grace = check_seconds("grace", grace)
+        # Last, so that nothing is left of a Helper that was refused.
+        self._channel = channel or registry.for_helpers().server()
 
     @property
     def channel(self) -> IPCChannel:
-        """The channel that was given."""
+        """The channel passed to the constructor, or made by it."""
         return self._channel
 
     @property
     def process(self) -> HelperProcess:
-        """The process that was started last; HelperError before the first.
+        """The process that was started last; HelperError before the first start.
 
         It has ``pid``, ``returncode``, ``wait()``, ``send_signal()``,
-        ``terminate()`` and ``kill()``, as those of asyncio.
+        ``terminate()`` and ``kill()``, as asyncio's processes have.
         """
         if self._process is None:
             raise HelperError(f"helper {self} was not started; call start first")
@@ -91,16 +100,17 @@ class Helper:
     async def start(self) -> IPCChannel:
         """Start the process and return the connected channel.
 
-        May be called again, on the same channel, once the process before has
-        ended, or its session: the channel is then disconnected, and the process gets
-        ``grace`` seconds to leave. If it does, what is left of its group is ended; if
-        not, HelperError says so, and the process runs on. Not after :meth:`stop`, which
-        closes the channel.
+        You may call it again, on the same channel, once the previous process or its
+        session has ended: it then disconnects the channel and gives the previous
+        process ``grace`` seconds to exit. If that process exits in time, the rest of its
+        group is ended. If it does not, ``start`` raises HelperError, and the process keeps
+        running. After :meth:`stop`, which closes the channel, ``start`` cannot be called
+        any more.
 
         Raises HelperError if the process cannot be started, ends before it
-        connects or does not connect in time (it gets SIGTERM then, and
-        ``grace``), if the one before still runs, or if :meth:`stop` is called
-        meanwhile; and what ``connect`` raises. If cancelled, it kills the process
+        connects or does not connect in time (it then gets SIGTERM, and ``grace`` seconds
+        later SIGKILL), if the previous process is still running, or if :meth:`stop` is called
+        meanwhile. Raises the errors of ``connect``. If cancelled, it kills the process
         and its group at once.
         """
         async with self._admitted() as attempt:
@@ -110,13 +120,16 @@ class Helper:
     async def stop(self) -> int | None:
         """Close the channel, wait for the process to end, and return its exit status.
 
-        A process that has not ended after ``grace`` seconds gets SIGTERM, with
-        all of its group, and after another ``grace`` they are killed. What the
-        process leaves behind in its group is ended the same way.
+        A process that has not ended after ``grace`` seconds gets SIGTERM, together with
+        its group, and after another ``grace`` seconds SIGKILL. Processes that it leaves
+        behind in its group are ended the same way.
 
         The status is negative for a signal, and None if the process was never
-        started. If cancelled, it kills the process and its group at once. A forked
-        child gets WrongProcessError, and the process, which is its parent's, runs on.
+        started. On Windows it is 0xC000013A after a CTRL_BREAK that the helper did not
+        handle, and 0xE04B494C after it was killed.
+
+        If cancelled, it kills the process and its group at once. In a forked child it
+        raises WrongProcessError, and the parent's helper keeps running.
         """
         self._owner.check()
         if self._attempt is not None:
@@ -125,7 +138,7 @@ class Helper:
             await self.channel.close()
         except BaseException as error:
             if self._process is not None:
-                if isinstance(error, Exception):  # of another loop, for instance
+                if isinstance(error, Exception):  # WrongLoopError, for instance
                     await self._end(self._process, self._grace)
                 else:
                     await self._process.kill_all(error)
@@ -149,9 +162,9 @@ class Helper:
             try:
                 await attempt.run(self._set_process)
             except (ConnectInProgressError, WrongLoopError):
-                raise  # somebody else has the channel
+                raise  # another task or another loop uses the channel
             except GeneratorExit:
-                raise  # its loop has gone, and nothing can be waited for
+                raise  # the loop is closed, so nothing can be awaited
             except BaseException:
                 await complete(self.channel.close())
                 raise
@@ -163,13 +176,13 @@ class Helper:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._owner.runs:  # and not a forked child that leaves the block as well
+        if self._owner.runs:  # a forked child leaves the block as well
             await self.stop()
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
-            f"{self!r} can be neither copied nor pickled: a process belongs to the one that"
-            " started it; make the Helper in the child process, with a channel of its own"
+            f"{self!r} can be neither copied nor pickled: only the process that started a"
+            " helper can end it; make the Helper in the child process, with its own channel"
         )
 
     def __str__(self) -> str:
@@ -180,7 +193,7 @@ class Helper:
         """Refuse a start while another process, or another peer, has the channel."""
         self._owner.check()
         if self._attempt is not None:
-            raise HelperError(f"helper {self} is being started by another task")
+            raise HelperError(f"helper {self} is being started already: wait for that call")
         attempt = Attempt(self._command, self.channel, self._timeout, self._grace)
         self._attempt = attempt
         try:
@@ -199,10 +212,10 @@ class Helper:
         self._process = process
 
     async def _succeed(self, process: HelperProcess) -> None:
-        """Let the process before go, once it has ended or its session has.
+        """End the previous process, provided that it or its session has ended.
 
-        Only the process tells: another that inherited its end of the channel may keep
-        the session open.
+        Its exit counts even if the session is open: another process that has inherited
+        the helper's end of the channel may keep it open.
         """
         still = f"helper {self} (pid {process.pid}) is running"
         lives = self.channel.connected and self.channel.end_reason is None
@@ -211,10 +224,10 @@ class Helper:
                 f"{still}; to replace it, disconnect the channel and start again"
             )
         try:
-            await self.channel.disconnect()  # it may wait for our end before it leaves
+            await self.channel.disconnect()  # the process may wait for our end to exit
             gone = await process.wait_for(self._grace)
         except Exception:
-            raise  # of a session in another loop, for instance
+            raise  # WrongLoopError, for instance
         except BaseException as error:
             await process.kill_all(error)
             raise
@@ -230,6 +243,6 @@ class Helper:
             await process.end(patience, self._grace)
         except PermissionError as error:
             raise HelperError(
-                f"helper {self} (pid {process.pid}) runs on: it has changed its user, "
-                "and this one may not signal it"
+                f"helper {self} (pid {process.pid}) is still running: it has changed its"
+                " user, so this process may not signal it; end it as that user, or as root"
             ) from error

@@ -1,37 +1,37 @@
-"""The process of a helper as a task on an event loop sees it: awaited, and ended.
+"""The process of a helper, to be awaited and ended in an event loop.
 
-Nothing here runs between the calls: no task, no thread, and no callback of the loop.
+Between calls nothing runs in the background: no task, no thread, no loop callback.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import functools
 import signal
 import warnings
 import weakref
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from ipc_channel.aio.stream import unwatch
 from ipc_channel.aio.waiter import wake
-from ipc_channel.helper.process import SIGKILL, Child, abandon
+from ipc_channel.helper.child import Child, abandon
 
-_LONGEST_PAUSE = 0.02  # seconds between two looks at what does not tell of its end
-_SETTLE = 5.0  # seconds that a process which was killed gets before its end is left alone
+_KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows both end it at once
+_LONGEST_PAUSE = 0.02  # seconds between polls of a group
+_SETTLE = 5.0  # seconds that we wait for the end of a process after SIGKILL
 
 
 class HelperProcess:
     """A process that a :class:`ipc_channel.Helper` started.
 
-    If it is dropped, or the interpreter ends, before the helper was stopped, it is
-    killed with its group.
+    If this object is dropped, or the interpreter ends, before the helper is stopped, the
+    process and its group are killed.
     """
 
     def __init__(self, child: Child) -> None:
         self._child = child
-        self._ending = asyncio.Lock()  # so that SIGTERM comes once
+        self._ending = asyncio.Lock()  # so that SIGTERM is sent only once
         self._dropped = weakref.finalize(self, _on_dropped, child)
 
     @property
@@ -43,20 +43,16 @@ class HelperProcess:
     def returncode(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs.
 
-        255 if another part of the service has reaped it (``os.waitpid(-1)``, or SIGCHLD
-        ignored): then nothing knows its status.
+        On Windows it is that of Windows, and never negative.
+        255 if another part of the service has reaped it (``os.waitpid(-1)``, or an
+        ignored SIGCHLD): then its status is unknown.
         """
         return self._child.poll()
 
     @property
     def ending(self) -> str:
         """How it ended, in words: "was killed by SIGKILL"."""
-        status = self.returncode
-        if self._child.status_lost:
-            return "ended, and another part of this service has taken its status"
-        if status is None or status >= 0:
-            return f"ended with status {status}"
-        return f"was killed by {signal_name(-status)}"
+        return self._child.ending
 
     async def wait(self) -> int:
         """Wait until it has ended, and return its exit status."""
@@ -65,10 +61,14 @@ class HelperProcess:
                 await ended
         return status
 
-    def send_signal(self, signal: int) -> None:  # as asyncio's
-        """Send a signal to the process, and to no other of its group.
+    def send_signal(self, signal: int) -> None:  # named as in asyncio
+        """Send a signal to the process only, not to its group.
 
-        Raises ProcessLookupError once it has ended, WrongProcessError in a forked child.
+        On Windows, as in asyncio, SIGTERM ends it at once with status 1, and besides it
+        there is only CTRL_BREAK_EVENT, for a helper in a group of its own.
+
+        Raises ProcessLookupError once it has ended, WrongProcessError in a forked child,
+        and ValueError for a signal that Windows does not have.
         """
         self._child.maker.check()
         if self.returncode is not None:
@@ -76,12 +76,12 @@ class HelperProcess:
         self._child.signal(signal)
 
     def terminate(self) -> None:
-        """Send it SIGTERM."""
+        """Send it SIGTERM; on Windows, end it at once."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send it SIGKILL."""
-        self.send_signal(SIGKILL)
+        """Send it SIGKILL; on Windows, end it at once."""
+        self.send_signal(_KILL)
 
     def __repr__(self) -> str:
         state = "runs" if self.returncode is None else self.ending
@@ -89,59 +89,37 @@ class HelperProcess:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[asyncio.Future[None]]:
-        """Give a future that is done once the process has ended."""
+        """Yield a future that is done once the process has ended."""
         self._child.maker.check()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        fd = self._child.duplicate()
-
-        def on_end() -> None:
-            unwatch(loop, fd)
-            wake(ended)
-
+        watch = self._child.watch(loop, functools.partial(wake, ended))
         try:
-            if fd < 0:
-                self._look_again(ended)
-            else:
-                loop.add_reader(fd, on_end)
             yield ended
         finally:
             ended.cancel()
-            if fd >= 0:
-                if self._child.maker.runs:  # or else the loop is a parent's
-                    unwatch(loop, fd)
-                os.close(fd)
-
-    def _look_again(self, ended: asyncio.Future[None], pause: float = 0.001) -> None:
-        """Look now and then for the end of a process that has no descriptor."""
-        if ended.done():
-            return
-        later = min(2 * pause, _LONGEST_PAUSE)
-        again = ended.get_loop().call_later(pause, self._look_again, ended, later)
-        if self.returncode is not None:
-            again.cancel()
-            ended.set_result(None)
+            watch.close()
 
     async def wait_for(self, seconds: float) -> bool:
-        """Wait until it has ended, and return True; False if it has not in time."""
+        """Wait until it has ended and return True; return False if it does not in time."""
         with self.watched() as ended:
             await asyncio.wait({ended}, timeout=seconds)
         return self.returncode is not None
 
     async def end(self, patience: float, grace: float) -> None:
-        """Wait for the end, ask for it after ``patience``, enforce it after ``grace``.
+        """Wait ``patience`` seconds, send SIGTERM, wait ``grace`` seconds, send SIGKILL.
 
-        What is left of the group is asked to end as soon as the process has ended.
-        If cancelled, kills all at once. Nothing happens in a forked child.
+        Once the process has ended, the rest of its group gets SIGTERM at once. If
+        cancelled, it kills all of them at once. Does nothing in a forked child.
         """
         if not self._child.maker.runs:
             return
         try:
             async with self._ending:
                 if not await self.wait_for(patience) or self._child.group_lives():
-                    self._child.signal_all(signal.SIGTERM)
+                    self._child.terminate_all()
                     await self._all_gone_in(grace)
-                self._child.signal_all(SIGKILL)
+                self._child.kill_all()
                 await self.wait()
                 await self._all_gone_in(_SETTLE)
                 self._release()
@@ -150,12 +128,12 @@ class HelperProcess:
             raise
 
     async def kill_all(self, reason: BaseException) -> None:
-        """Kill it and its group at once, because of ``reason``, and then wait until it is so."""
+        """Kill it and its group because of ``reason``, and wait until they have ended."""
         if not self._child.maker.runs:
-            return  # a forked child unwinds the frames of its parent
+            return  # a forked child unwinds the parent's frames
         with contextlib.suppress(PermissionError):
-            self._child.signal_all(SIGKILL)
-        # A coroutine that is closed, as its loop has gone, cannot wait.
+            self._child.kill_all()
+        # A coroutine that is closed because its loop has gone cannot wait.
         if not isinstance(reason, GeneratorExit):
             await complete(self._settle())
 
@@ -169,7 +147,7 @@ class HelperProcess:
             self._dropped.detach()
 
     async def _all_gone_in(self, seconds: float) -> bool:
-        """Wait until it and its group have ended; return whether they have in time."""
+        """Wait until it and its group have ended; return whether they did in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         if not await self.wait_for(seconds):
@@ -184,7 +162,7 @@ class HelperProcess:
 
 
 async def complete(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` to its end, and raise CancelledError only then, if cancelled meanwhile."""
+    """Run ``work`` to its end; if cancelled meanwhile, raise CancelledError only then."""
     task = asyncio.get_running_loop().create_task(work)
     cancelled = None
     while not task.done():
@@ -197,19 +175,11 @@ async def complete(work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-def signal_name(number: int) -> str:
-    """Return the name of a signal: "SIGKILL"."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _on_dropped(child: Child) -> None:
     if abandon(child):
         warnings.warn(
-            f"helper process {child.pid} was killed, since nothing stopped it before: "
-            "await Helper.stop, or use 'async with'",
+            f"helper process {child.pid} was killed because it had not been stopped: "
+            "call Helper.stop, or use the helper in a with block",
             ResourceWarning,
             stacklevel=2,
         )

@@ -1,11 +1,11 @@
-"""Start a process with the signal state of a fresh login, in a group of its own.
+"""Start a process on POSIX with the signal state of a fresh login, in a group of its own.
 
-A signal that the service ignores or blocks would stay so in the helper: one whose
-SIGTERM is blocked cannot clean up. Only the child may undo that, since a pending
-signal would be delivered to the service if it were unblocked there even for a moment.
-``posix_spawn`` does, and ``subprocess`` cannot without ``preexec_fn``, which is unsafe
-beside threads. Nor does ``subprocess`` keep the number of a process if a signal handler
-raises just as the process has started, and then nothing could end that any more.
+A helper inherits the signals that the service ignores or blocks: a helper that starts
+with SIGTERM blocked cannot clean up. Only the child can undo that: if the service
+unblocked a signal even for a moment, a pending signal would be delivered to it.
+``posix_spawn`` undoes it in the child. ``subprocess`` would need ``preexec_fn``, which
+is unsafe with threads. ``subprocess`` also loses the number of the process if a signal
+handler raises right after the start, and then the process could never be ended.
 """
 
 from __future__ import annotations
@@ -17,33 +17,15 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ipc_channel import fork
 from ipc_channel.helper.advice import interpreter_of
 
-# What the shell does for posix_spawn, which knows no working directory.
+# posix_spawn cannot set a working directory, so a shell does.
 _IN_DIRECTORY = 'cd -P -- "$0" && exec "$@"'
-_MOST_DESCRIPTORS = 2**16  # that are looked at where the system does not list them
-
-
-def popen(
-    command: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    cwd: str | os.PathLike[str] | None,
-    own_group: bool,
-) -> subprocess.Popen[bytes]:
-    """Start ``command`` on Windows, with an empty standard input.
-
-    ``own_group`` keeps Ctrl-C in the terminal from it. Raises OSError or ValueError.
-    """
-    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if own_group else 0
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, env=env, cwd=cwd, creationflags=flags
-    )
+_MOST_DESCRIPTORS = 2**16  # checked at most where the system does not list them
 
 
 def spawn(
@@ -54,10 +36,10 @@ def spawn(
     own_group: bool,
     started: list[int],
 ) -> None:
-    """Start ``command`` as :func:`popen` does, on POSIX, with signals as they are by default.
+    """Start ``command`` with an empty standard input and default signal actions.
 
-    Its number is in ``started`` as soon as there is a process, also if a signal handler
-    raises meanwhile.
+    ``own_group`` keeps Ctrl-C in the terminal from it. Appends the number of the process
+    to ``started``, even if a signal handler raises meanwhile. Raises OSError or ValueError.
     """
     if cwd is not None:
         command = _in_directory(command, env, cwd)
@@ -71,16 +53,17 @@ def spawn(
             setsigdef=[*_ignored(), *_IGNORED_BY_PYTHON],
             **options,
         )
-        # All of it is one call: behind each, handlers run, and what it returns may be lost.
+        # A single call, since a handler that runs between two calls could raise, and the
+        # number of the process would be lost.
         started.extend(map(start, [program], [list(command)], [env]))
 
 
 def _in_directory(
     command: Sequence[str], env: Mapping[str, str], cwd: str | os.PathLike[str]
 ) -> list[str]:
-    """Return a command of the shell; raise OSError for what the shell could only print."""
+    """Return a shell command; raise the OSErrors that the shell would only print."""
     _check_directory(os.fsdecode(cwd))
-    # Absolute: "-" and the like mean something to the shell.
+    # Absolute, since "-", for instance, has a meaning in the shell.
     directory = os.path.join(os.getcwd(), os.fsdecode(cwd))
     _check_program(os.path.join(directory, _find(command[0], env)), directory)
     return ["/bin/sh", "-c", _IN_DIRECTORY, directory, *command]
@@ -98,7 +81,7 @@ def _check_program(program: str, directory: str) -> None:
     if stat.S_ISDIR(os.stat(program).st_mode) or not os.access(program, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
     interpreter = None
-    with contextlib.suppress(PermissionError):  # it may be executable only
+    with contextlib.suppress(PermissionError):  # it may be executable but unreadable
         interpreter = interpreter_of(program)
     if interpreter is not None and not os.path.exists(os.path.join(directory, interpreter)):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
@@ -113,7 +96,7 @@ _IGNORED_BY_PYTHON = [
 
 @functools.cache
 def _settable() -> tuple[int, ...]:
-    """Return the signals that a service can ignore, beyond those ``subprocess`` resets."""
+    """Return the signals that a service can ignore, without those Python ignores."""
     fixed = {signal.SIGKILL, signal.SIGSTOP, *_IGNORED_BY_PYTHON}
     return tuple(map(int, signal.valid_signals() - fixed))
 
@@ -123,7 +106,7 @@ def _ignored() -> list[int]:
 
 
 def _find(program: str, env: Mapping[str, str]) -> str:
-    """Return the path of ``program``, searched for as ``subprocess`` does."""
+    """Return the path of ``program``, searching for it as ``subprocess`` does."""
     if os.path.dirname(program):
         return program
     found = shutil.which(program, path=os.pathsep.join(os.get_exec_path(env)))
@@ -134,14 +117,14 @@ def _find(program: str, env: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def _none_beyond_limit() -> Iterator[list[tuple[int, int]]]:
-    """Give the actions that close inheritable descriptors in the process.
+    """Yield the ``posix_spawn`` actions that close inheritable descriptors in the child.
 
-    Those at or above RLIMIT_NOFILE, which was lowered after they had been opened, are
-    close-on-exec meanwhile, as the C library refuses to close such numbers. The numbers
-    are not used again meanwhile: the kernel gives out none above the limit.
+    The C library refuses to close numbers at or above RLIMIT_NOFILE, which may have been
+    lowered after they were opened. Those are made close-on-exec for this time. The
+    kernel does not reuse them meanwhile, since it assigns no number above the limit.
     """
     limit = os.sysconf("SC_OPEN_MAX")
-    with fork.lock:  # or another start would take them for close-on-exec for good
+    with fork.lock:  # or another start would find them close-on-exec
         numbers = _inheritable()
         beyond = [number for number in numbers if 0 <= limit <= number]
         try:
@@ -158,10 +141,10 @@ def _set_inheritable(numbers: Iterable[int], inheritable: bool) -> None:
 
 
 def _inheritable() -> list[int]:
-    """Return the descriptors that a new program would get, but for the standard ones."""
+    """Return the descriptors that a new program would inherit, except 0, 1 and 2."""
     found = []
     for number in _descriptors():
-        with contextlib.suppress(OSError):  # that of the listing is closed by now
+        with contextlib.suppress(OSError):  # the listing's own is closed by now
             if number > 2 and os.get_inheritable(number):
                 found.append(number)
     return found
@@ -170,5 +153,5 @@ def _inheritable() -> list[int]:
 def _descriptors() -> Iterable[int]:
     try:
         return map(int, os.listdir("/dev/fd"))
-    except FileNotFoundError:  # as where /proc is not mounted
+    except FileNotFoundError:  # without /proc, for instance
         return range(min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS))

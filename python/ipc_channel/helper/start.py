@@ -1,4 +1,4 @@
-"""One attempt to start a helper: the process and the connect, both or none."""
+"""One attempt to start a helper: both its process and its connection, or neither."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess, complete
 from ipc_channel.protocol import rendezvous
 
-_LAST_LOOK = 0.05  # seconds: longer than any pause between two tries to connect
+_LAST_LOOK = 0.05  # seconds: longer than any pause between two attempts to connect
 
 
 class Attempt:
-    """A process that is started, and meanwhile the server's wait for it."""
+    """Starts a process while the server waits for its connection."""
 
     def __init__(
         self, command: Command, channel: IPCChannel, timeout: float, grace: float
@@ -30,19 +30,19 @@ class Attempt:
         self._stopped = False
 
     def stop(self) -> None:
-        """Have the attempt fail, as the channel is about to be closed."""
+        """Make the attempt fail, because the channel is about to be closed."""
         self._stopped = True
 
     async def run(self, on_process: Callable[[HelperProcess], None]) -> None:
         """Start the process, pass it to ``on_process``, and return once it has connected.
 
-        If that fails, or is cancelled, nothing is left of it.
+        If that fails, or is cancelled, the process is ended and its connection dropped.
         """
         with contextlib.suppress(NotImplementedError):  # a channel of another library
-            self._channel.abort()  # whoever has come before is not this helper
+            self._channel.abort()  # a peer that has connected before is not this helper
         connecting = asyncio.ensure_future(self._channel.connect(self._timeout))
         try:
-            await asyncio.sleep(0)  # what connect refuses, it refuses at once
+            await asyncio.sleep(0)  # connect reports misuse at once
             if connecting.done() and connecting.result():
                 raise HelperError(f"helper {self._command}: the channel has a peer already")
             if not self._stopped:
@@ -70,13 +70,13 @@ class Attempt:
             both: set[asyncio.Future[Any]] = {connecting, ending}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not connecting.done():
-            # It may have connected, spoken and left in the meantime.
+            # It may have connected, sent messages and exited in the meantime.
             await asyncio.wait({connecting}, timeout=_LAST_LOOK)
         if not (connecting.done() and connecting.result()):
             raise HelperError(self._unmet(process, timed_out=connecting.done()))
 
     def _unmet(self, process: HelperProcess, *, timed_out: bool) -> str:
-        """Return why the helper was not met, and what to look at."""
+        """Return why the helper did not connect, and what to check."""
         name = f"helper {self._command} (pid {process.pid})"
         if process.returncode is not None:
             return (
@@ -88,12 +88,12 @@ class Attempt:
             return f"{name} had not connected when the channel was closed"
         return (
             f"{name} did not connect in {self._timeout} s: {missed}; check that the program "
-            "connects to what IPC_CHANNEL_IN and IPC_CHANNEL_OUT in its environment say, "
+            "connects to the IPC_CHANNEL_IN and IPC_CHANNEL_OUT of its environment, "
             "and that a script or a wrapper passes them on, or raise timeout"
         )
 
     async def _undo(self, connecting: asyncio.Future[bool], reason: BaseException) -> None:
-        """Leave nothing behind; kill the process at once unless it just failed."""
+        """End the process and drop its connection; kill it unless it just failed."""
         try:
             if self._process is not None and isinstance(reason, HelperError):
                 await self._process.end(0, self._grace)
@@ -105,9 +105,9 @@ class Attempt:
                 await complete(self._drop_peer(connecting))
 
     async def _drop_peer(self, connecting: asyncio.Future[bool]) -> None:
-        """Wait for the end of ``connecting``, and forget what it may have met."""
+        """Wait for the end of ``connecting``, and drop a peer that has connected."""
         await asyncio.wait({connecting})
         if not connecting.cancelled():
-            connecting.exception()  # looked at, or else asyncio complains
+            connecting.exception()  # retrieved, or else asyncio logs an error
         if self._process is not None:
             self._channel.abort()

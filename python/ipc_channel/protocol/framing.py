@@ -29,11 +29,11 @@ HEADER_SIZE = 4
 MAX_LENGTH = 2**32 - 1
 """The largest length a header can state."""
 DEFAULT_MAX_MESSAGE_SIZE = 64 * 2**20
-"""Limit of a message in bytes unless another is set."""
+"""Default limit of a message, in bytes."""
 CLOSE_FRAME = bytes(HEADER_SIZE)
 """The frame that ends a direction."""
 
-# A reader reserves at most this much ahead of what has arrived (FRM-9 allows 1 MiB).
+# Bytes that a reader allocates beyond what has arrived, at most (FRM-9 allows 1 MiB).
 RESERVE = 512 * 2**10
 
 HEADER = struct.Struct("!I")
@@ -42,7 +42,7 @@ encode_header = HEADER.pack
 
 
 def check_max_message_size(value: int) -> int:
-    """Return ``value``, or raise ValueError or TypeError if it is no possible limit."""
+    """Return ``value``, or raise ValueError or TypeError if it cannot be a limit."""
     if isinstance(value, bool) or not isinstance(value, int):
         kind = type(value).__name__
         raise TypeError(f"max_message_size is a number of bytes, an int, not {kind}")
@@ -55,9 +55,9 @@ def check_max_message_size(value: int) -> int:
 
 
 def message_bytes(data: Buffer, max_message_size: int) -> bytes:
-    """Return the payload that ``data`` stands for.
+    """Return the payload of ``data`` as bytes.
 
-    Anything but bytes is copied, since its owner may change it while it waits
+    Anything but bytes is copied, since the caller may change it while it waits
     to be sent. The limit is checked before the copy.
 
     Raises TypeError, EmptyMessageError or MessageTooLargeError.
@@ -84,26 +84,27 @@ def message_bytes(data: Buffer, max_message_size: int) -> bytes:
 
 
 class Decoder:
-    """Turns a byte stream, cut anywhere, into messages.
+    """Turns a byte stream, split anywhere, into messages.
 
-    It never raises for what a peer sends: ``messages`` holds what arrived
-    whole, and once ``end`` is set, ``error`` says what was wrong, or is None
-    for an orderly end. Bytes fed after the end are ignored.
+    It never raises for what a peer sends: ``messages`` holds the messages that arrived
+    whole. Once ``end`` is set, ``error`` says what was wrong, or is None for an
+    orderly end. Bytes fed after the end are ignored.
     """
 
-    __slots__ = ("_head", "end", "error", "max_message_size", "messages", "payload")
+    __slots__ = ("end", "error", "head", "max_message_size", "messages", "payload")
 
     def __init__(self, max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> None:
         self.max_message_size = check_max_message_size(max_message_size)
         self.messages: deque[bytes] = deque()
         self.end: EndReason | None = None
         self.error: IPCChannelError | None = None
-        self._head = b""  # the begun header: at most three bytes
+        self.head = b""
+        """An incomplete header: at most three bytes."""
         self.payload: Payload | None = None
-        """A payload that has begun: what follows may be put into its ``room``."""
+        """An incomplete payload: the next bytes may be read into its ``room``."""
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
+        """Decode the next bytes of the stream."""
         if self.end is not None:
             return
         start = 0
@@ -112,43 +113,54 @@ class Decoder:
             self.finish(self.payload)
             if self.end is not None:
                 return
-        elif self._head:
-            data = self._head + data
+        elif self.head:
+            data = self.head + data
         self._split(data, start)
 
+    def only_message(self, data: bytes) -> bytes | None:
+        """Return the message if ``data``, which begins a frame, is exactly that frame.
+
+        Otherwise returns None, and ``data`` is to be fed. Saves the way through
+        :attr:`messages`.
+        """
+        size = len(data) - HEADER_SIZE
+        if 0 < size <= self.max_message_size and data.startswith(encode_header(size)):
+            return data[HEADER_SIZE:]
+        return None
+
     def filled(self, count: int) -> None:
-        """Take the first ``count`` bytes that were put into the ``room`` of ``payload``."""
+        """Decode ``count`` bytes that were read into the ``room`` of ``payload``."""
         if self.payload is None:
             raise ValueError("no payload has begun")
         self.payload.advance(count)
         self.finish(self.payload)
 
     def feed_eof(self) -> None:
-        """Take the end of the stream."""
+        """Decode the end of the stream."""
         if self.end is not None:
             return
         if self.payload is not None:
             error = TruncatedError("payload", self.payload.close(), self.payload.size)
-        elif self._head:
-            error = TruncatedError("header", self._head, HEADER_SIZE)
+        elif self.head:
+            error = TruncatedError("header", self.head, HEADER_SIZE)
         else:
             self.stop(EndReason.EOF)
             return
         self.stop(EndReason.TRUNCATED, error)
 
     def stop(self, end: EndReason, error: IPCChannelError | None = None) -> None:
-        """End here: nothing more is taken, and what has only begun is dropped."""
+        """End the stream here: ignore all further bytes, and drop an incomplete frame."""
         self.error = error
         self.end = end
-        self._head, self.payload = b"", None
+        self.head, self.payload = b"", None
 
     def forget(self) -> None:
-        """Drop what has begun or was not delivered; nothing may be fed any more."""
+        """Drop undelivered messages and an incomplete frame; do not feed afterwards."""
         self.messages.clear()
-        self._head, self.payload = b"", None
+        self.head, self.payload = b"", None
 
     def _split(self, data: bytes, start: int) -> None:
-        """Cut ``data[start:]`` into frames; keep what is begun but not whole."""
+        """Split ``data[start:]`` into frames, and keep an incomplete frame."""
         size = len(data)
         limit = self.max_message_size
         append = self.messages.append
@@ -165,14 +177,17 @@ class Decoder:
                 self.finish(self.payload)
             else:
                 append(data[body:start])
-        self._head = data[start:]
+        self.head = data[start:]
 
     def finish(self, payload: Payload) -> None:
         if payload.filled == payload.size:
             self.messages.append(payload.close())
             self.payload = None
         elif not payload.room:
-            text = f"there is no memory for a frame of {payload.size} bytes"
+            text = (
+                f"there is no memory for a frame of {payload.size} bytes;"
+                " have the peer send smaller messages"
+            )
             self.stop(EndReason.TOO_LARGE, FrameTooLargeError(text))
 
     def refuse(self, length: int) -> None:
@@ -187,12 +202,12 @@ class Decoder:
 
 
 class Payload:
-    """A payload of which a part has arrived, in a buffer that grows as it arrives.
+    """An incomplete payload, in a buffer that grows as its bytes arrive.
 
-    It has ``room`` until it is whole, or there is no memory left.
+    It has ``room`` until it is whole, or memory runs out.
 
-    BytesIO is the one writable buffer that hands its content out as bytes
-    without another copy, which matters from about 1 MiB on.
+    BytesIO is the only writable buffer that returns its content as bytes without
+    another copy, which matters from about 1 MiB on.
     """
 
     __slots__ = ("_buffer", "_steps", "filled", "room", "size")
@@ -207,7 +222,7 @@ class Payload:
         self.reserve()
 
     def take(self, data: bytes | memoryview) -> int:
-        """Copy what belongs to this payload from ``data``; return how much it was."""
+        """Copy the bytes of this payload from ``data``; return their number."""
         used = 0
         while used < len(data) and self.room:
             count = min(len(data) - used, len(self.room))
@@ -237,11 +252,11 @@ class Payload:
         try:
             self._buffer.write(b"\0")
         except MemoryError:
-            return  # and touch the buffer no more: it may be gone
+            return  # do not use the buffer again: its memory may have been freed
         self._set_room(self._buffer.getbuffer()[self.filled :])
 
     def _set_room(self, room: memoryview) -> None:
-        # Released, since a traceback may keep the view that was read into.
+        # Released explicitly, since a traceback may keep a reference to the view.
         before, self.room = self.room, room
         if before is not _NOTHING:
             before.release()
@@ -251,16 +266,15 @@ _NOTHING = memoryview(b"")
 
 
 def _steps(size: int) -> Iterator[int]:
-    """Yield where the reservation of a payload has to stop on its way, backwards.
+    """Yield the sizes at which the allocation of a payload must stop, largest first.
 
-    A BytesIO that has to grow by less than an eighth takes an eighth more than
-    it needs, and leaves that untouched. Grown at these steps it ends at
-    ``size``, neither beyond it nor copied shortly before. So a large message
-    fits where the one before was, whose memory the process still has; more
-    than its size would come from the kernel each time, page by page.
+    A BytesIO that grows by less than an eighth allocates an eighth more than it needs.
+    Grown in these steps, it ends at exactly ``size``, and is not copied shortly before.
+    So a large message fits into the memory that the previous one has freed. A larger
+    allocation would come from the kernel each time, page by page.
     """
     yield size
     step = (size - 5) * 8 // 9
-    while step > 8 * RESERVE:  # up to there it always grows by more
+    while step > 8 * RESERVE:  # below this it always grows by more than an eighth
         yield step
         step = (step - 7) * 8 // 9

@@ -1,8 +1,8 @@
 """How a helper is told where its peer is (spec/rendezvous.md).
 
 The server makes a rendezvous and tells the client two strings, always named
-from the holder's side: it reads from ``in`` and writes to ``out``. Which transport
-they mean, and what they hold, is the transports' own (``transports/registry.py``).
+from the side of the end that holds them: it reads from ``in`` and writes to ``out``.
+Each transport defines the form of its strings (``transports/registry.py``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SHOWN = 120  # characters of a string in an error
 
 
 class Address(Protocol):
-    """What two rendezvous strings lead to."""
+    """The address that two rendezvous strings name."""
 
     @property
     def transport(self) -> str:
@@ -30,9 +30,9 @@ class Address(Protocol):
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Return ``(in_path, out_path)`` as a helper is told them, by default in ours.
+    """Return ``(in_path, out_path)`` from ``environ``, by default ``os.environ``.
 
-    Raises BadRendezvousError that names a variable which is missing or empty.
+    Raises BadRendezvousError, which names the variable that is missing or empty.
     """
     if environ is None:
         environ = os.environ
@@ -65,8 +65,18 @@ def check_strings(in_path: str, out_path: str) -> None:
             raise TypeError(f"{name} is a str, not {kind}{_hint(value)}")
 
 
+def path_size(path: str) -> int:
+    """Return the bytes of a path; raise BadRendezvousError if no file can have it."""
+    if "\0" in path:
+        raise refusal("a path has no NUL byte", path)
+    try:
+        return len(os.fsencode(path))
+    except UnicodeEncodeError as error:
+        raise refusal(f"no file can have this name: {error.reason}", path) from None
+
+
 def refusal(why: str, *values: str) -> BadRendezvousError:
-    """Return the error for strings that can never work, which shows them."""
+    """Return the error for strings that can never work; its text contains them."""
     shown = " and ".join(
         repr(v if len(v) <= _SHOWN else v[: _SHOWN - 3] + "...") for v in values
     )
@@ -74,7 +84,7 @@ def refusal(why: str, *values: str) -> BadRendezvousError:
 
 
 def _hint(value: object) -> str:
-    """Return what makes a str of something that is nearly one."""
+    """Return how to convert a path or bytes to the str that is required."""
     if isinstance(value, os.PathLike):
         return ": use os.fspath(path)"
     return ": use os.fsdecode(path)" if isinstance(value, bytes) else ""

@@ -1,8 +1,8 @@
 """The states of a session, without any I/O (spec/session.md, "The states in full").
 
-A session reports each event as it notices it, and the table says what reads and
-writes give from then on. Python reads ahead, so the table's "end" is the one that the
-session has noticed; the reader reaches it once no message is undelivered (SES-6).
+A session reports each event when it detects it, and the table defines what reads and
+writes return from then on. Python reads ahead, so the table's "end" is the one that the
+session has detected; the reader reaches it once no message is undelivered (SES-6).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Event(enum.Enum):
 
 
 _Row = tuple[Phase, EndReason | None]
-"""The next phase, and the end that the reader gets unless it has one."""
+"""The next phase, and the end that the reader gets unless the session has ended before."""
 
 _CLOSING: _Row = Phase.CLOSING, EndReason.LOCAL
 _INTERRUPTED: _Row = Phase.OVER, EndReason.LOCAL
@@ -125,10 +125,10 @@ _ENDS_SENDING = _ENDS_WRITING - {Event.OVER_LIMIT, Event.CLOSE}
 
 
 class SessionState:
-    """Where a session is in the table.
+    """The state of a session in the table.
 
-    ``undelivered`` is the queue of the messages that arrived whole and that no reader
-    has taken yet; the session fills and empties it.
+    ``undelivered`` is the queue of messages that arrived whole and were not read yet;
+    the session fills and empties it.
     """
 
     __slots__ = ("_undelivered", "end", "phase", "read_error", "sends", "write_error")
@@ -137,11 +137,11 @@ class SessionState:
         self._undelivered = undelivered
         self.phase = Phase.OPEN
         self.end: EndReason | None = None
-        """The end that was noticed, which readers reach behind the undelivered messages."""
+        """The end that was detected; readers reach it behind the undelivered messages."""
         self.read_error: IPCChannelError | None = None
-        """What a reader gets there; None at an orderly end."""
+        """The error that a reader gets at the end; None at an orderly end."""
         self.write_error: IPCChannelError | None = None
-        """What has ended writing first; None while it goes on. See :meth:`refusal`."""
+        """The first error that ended writing; None while writing. See :meth:`refusal`."""
         self.sends = True
         """Whether accepted output and the close frame may still be sent (SES-36)."""
 
@@ -167,8 +167,8 @@ class SessionState:
         if row is None:
             return
         phase, end = row
-        # Each of these steps may come twice: an exception of a signal handler in between
-        # leaves the phase as it was, and the same event follows again.
+        # Each of these steps may run twice: if a signal handler raises in between, the
+        # phase is unchanged, and the same event is reported again.
         if event in _ENDS_SENDING:
             self.sends = False
         if event in _ENDS_WRITING and self.write_error is None:
@@ -188,7 +188,7 @@ class SessionState:
         if event is Event.CLOSE:
             return None
         if end is EndReason.RESET and event is not Event.RESET_ON_READ:
-            return ResetError("connection reset, which a write has met")
+            return ResetError("connection reset, as reported by a write")
         return error
 
     def refusal(self) -> IPCChannelError:

@@ -20,10 +20,10 @@ from ipc_channel.transports.registry import TransportType
 
 
 class PosixNamedPipeProtocol(Endpoint):
-    """One end of a pair of named pipes that exist, or will.
+    """One end of a pair of named pipes, which need not exist before ``connect``.
 
-    ``in_path`` is read from and ``out_path`` written to. ``connect`` waits
-    while a pipe is missing and refuses what is not a named pipe of our own
+    Reads from ``in_path`` and writes to ``out_path``. ``connect`` waits while a
+    pipe is missing and refuses anything that is not a named pipe of our own
     user. Options are those of :func:`ipc_channel.make_ipc_channel_client`.
     """
 
@@ -62,7 +62,7 @@ class PosixNamedPipeProtocol(Endpoint):
         return self._pipes.attempt(loop)
 
     def _leave_pipes(self) -> None:
-        """Leave nothing open when connect ends."""
+        """Close the pipes when connect ends without a peer."""
         self._pipes.close()
 
     def _holds_something(self) -> bool:
@@ -105,7 +105,7 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
         return self._address.out_path
 
     def _attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
-        self._directory.refresh()  # each time: a cleaner may come while connect waits
+        self._directory.refresh()  # each time: a cleaner may delete it while connect waits
         stream = super()._attempt(loop)
         if stream is not None:
             self._directory.used = True
@@ -114,13 +114,13 @@ class PosixNamedPipeChannel(PosixNamedPipeProtocol, IPCChannel):
         return stream
 
     def _leave_pipes(self) -> None:
-        # A helper that has begun to come does not come twice.
+        # A helper that has opened one pipe takes it for the rendezvous and does not retry.
         self._pipes.close_unless_met()
 
     def _forget_peer(self) -> None:
         self._pipes.close()
-        self._directory.used = True  # it may have written to them
-        # At once: the next helper may open them before the next connect looks.
+        self._directory.used = True  # the peer may have written to the pipes
+        # Now, since the next helper may open the pipes before the next connect.
         self._directory.try_refresh()
 
     def _holds_something(self) -> bool:
@@ -138,7 +138,7 @@ NAMED_PIPE = TransportType(
     parse=pipe_address.parse,
     server=PosixNamedPipeChannel,
     client=PosixNamedPipeChannelClient,
-    # macOS does not signal the end of a named pipe, and Windows has none of this kind.
+    # macOS does not signal the end of a named pipe, and Windows has no POSIX named pipes.
     default_on=("linux",),
     single_stream=False,
     can_reset=False,

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from ipc_channel.errors import BadRendezvousError
-from ipc_channel.protocol.rendezvous import refusal
+from ipc_channel.protocol.rendezvous import path_size, refusal
 
 _MAX_PATH = 4095  # bytes; PATH_MAX counts the final NUL
 
@@ -26,7 +26,7 @@ def recognises(text: str) -> bool:
 
 
 def parse(in_path: str, out_path: str) -> PipeAddress:
-    """Return what two paths lead to; raise BadRendezvousError if they never can."""
+    """Return the address that two paths name; raise BadRendezvousError if invalid."""
     for path in (in_path, out_path):
         if not recognises(path):
             raise refusal("not a named pipe, whose path starts with /", path)
@@ -37,13 +37,7 @@ def parse(in_path: str, out_path: str) -> PipeAddress:
 
 
 def _check_path(path: str) -> None:
-    if "\0" in path:
-        raise refusal("a path has no NUL byte", path)
-    try:
-        size = len(os.fsencode(path))
-    except UnicodeEncodeError as error:
-        raise refusal(f"no file can have this name: {error.reason}", path) from None
-    if size > _MAX_PATH:
+    if path_size(path) > _MAX_PATH:
         raise refusal(f"a path has at most {_MAX_PATH} bytes", path)
 
 

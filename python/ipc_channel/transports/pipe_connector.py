@@ -1,8 +1,8 @@
 """How a pair of named pipes becomes a connection (spec/rendezvous.md, "Named pipes").
 
-Both ends do the same: open the pipe they read from without blocking, then try
-to open the pipe they write to until the other end reads from it. That meets a
-peer whatever order it opens in, and nobody ever blocks in ``open``.
+Both ends follow the same steps: open the pipe they read from without blocking, then
+try to open the pipe they write to until the other end reads from it. This works in
+whatever order the two ends open their pipes, and neither end ever blocks in ``open``.
 """
 
 from __future__ import annotations
@@ -21,72 +21,78 @@ from ipc_channel.transports.pipe_stream import NONE, PipeStream, close, poll
 class PipeConnector:
     """Opens the two pipes of a rendezvous until the peer holds its ends of them.
 
-    What has been met of a peer as ``connect`` ends stays open for the next one.
+    If the peer holds only one end when ``connect`` times out, the pipes stay open for
+    the next ``connect``.
     """
 
-    _in: int
-    _out: int
-    _initial_data: bytes  # what was read on finding that somebody writes
+    in_fd: int
+    out_fd: int
+    _initial_data: bytes  # was read while looking for a writer
 
     def __init__(self, address: PipeAddress, *, is_server: bool = False) -> None:
-        self._address = address
+        self.address = address
         self._is_server = is_server  # has made the pipes
-        self._forget()
+        self.forget()
         fork.in_child(self, PipeConnector.close)
 
     def attempt(self, loop: asyncio.AbstractEventLoop) -> PipeStream | None:
         """Open what can be opened; return a stream once the peer is there."""
-        if self._out == NONE:
+        if self.out_fd == NONE:
             self.check_paths()  # before anything is opened
-        if self._in == NONE:
+        if self.in_fd == NONE:
             with fork.lock:
-                self._in = open_pipe(self._address.in_path, os.O_RDONLY)
-        if self._in == NONE:
+                self.in_fd = open_pipe(self.address.in_path, os.O_RDONLY)
+        if self.in_fd == NONE:
             return None
         self._tell_who_reads()
         # No new `out` beside an old `in`: they are not a pair.
-        if self._out == NONE and not self.has_left() and not self.path_was_replaced():
+        if self.out_fd == NONE and not self.has_left() and not self.path_was_replaced():
             with fork.lock:
-                self._out = open_pipe(self._address.out_path, os.O_WRONLY)
+                self.out_fd = open_pipe(self.address.out_path, os.O_WRONLY)
         if not self.sees_peer():
             if not self.path_was_replaced():
                 return None
-            # The peer may have come, written and left, with its names, in between.
+            # In between, the peer may have connected, written, and removed the pipes.
             if not self.sees_peer():
                 self.close()
                 return None
         with fork.lock:
-            stream = PipeStream(loop, self._in, self._out, self._initial_data)
-            self._forget()
+            stream = PipeStream(loop, self.in_fd, self.out_fd, self._initial_data)
+            self.forget()
         return stream
 
     @property
     def last_attempt(self) -> str:
-        """What the last attempt lacked."""
-        if self._in == NONE:
-            return f"{self._address.in_path!r} does not exist"
+        """Why the last attempt failed."""
+        in_path, out_path = self.address.in_path, self.address.out_path
+        if self.in_fd == NONE:
+            return f"{in_path!r} does not exist; check that the server is running"
         if self.is_read():
-            return f"nobody writes to {self._address.in_path!r}"
-        if not os.path.lexists(self._address.out_path):
-            return f"{self._address.out_path!r} does not exist"
+            return (
+                f"no process has {in_path!r} open for writing; check that the peer opens"
+                " both pipes"
+            )
+        if not os.path.lexists(out_path):
+            return f"{out_path!r} does not exist; check that the server is running"
         if self._is_server:
             return (
-                f"nobody reads {self._address.out_path!r}: the client did not come, "
-                "or it was not told to read from there"
+                f"no process has {out_path!r} open for reading; check that the client is"
+                " running, and that its in_path is this path"
             )
         return (
-            f"nobody reads {self._address.out_path!r}: the server is not there, "
-            "or in and out are swapped: in_path is to be its out_path, out_path its in_path"
+            f"no process has {out_path!r} open for reading; check that the server is"
+            " running, and that in and out are not swapped: in_path is the server's"
+            " out_path, and out_path is its in_path"
         )
 
     @property
     def is_open(self) -> bool:
-        return self._in != NONE
+        return self.in_fd != NONE
 
     def close_unless_met(self) -> None:
-        """Close what is open, unless somebody holds one of the other ends.
+        """Close what is open, unless another process holds one of the peer's ends.
 
-        It is about to open the other one, or thinks that it is met.
+        That process may be about to open its other end, or takes itself for connected.
         """
         if not (self.is_open and self._has_met_half()):
             self.close()
@@ -94,91 +100,92 @@ class PipeConnector:
     def close(self) -> None:
         """Close what is open."""
         with fork.lock:
-            close(self._in, self._out)
-            self._forget()
+            close(self.in_fd, self.out_fd)
+            self.forget()
 
-    def _forget(self) -> None:
-        self._in = self._out = NONE
+    def forget(self) -> None:
+        self.in_fd = self.out_fd = NONE
         self._initial_data = b""
 
     def has_left(self) -> bool:
-        """Whether the peer came, wrote and left: what it wrote is to be delivered."""
-        return self._has_input() and bool(poll(self._in, 0) & select.POLLHUP)
+        """Whether the peer connected, wrote and left: what it wrote must be delivered."""
+        return self.has_input() and bool(poll(self.in_fd, 0) & select.POLLHUP)
 
     def sees_peer(self) -> bool:
-        """Whether the peer holds both of its ends, or has left its bytes.
+        """Whether the peer holds both of its ends, or has written and left.
 
-        What a stray opener leaves stays open otherwise, since the peer may just be
-        opening its ends.
+        Otherwise the pipes stay open, also after a stray opener, since the peer may
+        be opening its ends at this moment.
         """
-        if self._out == NONE:
+        if self.out_fd == NONE:
             return self.has_left()
-        # The reader is looked for before and after: one stray opener may read, and
-        # have left by the time that another one writes.
+        # Look for the reader both before and after: one stray opener may open the pipe
+        # for reading, and close it before another one opens the other pipe for writing.
         is_read = self.is_read()
-        if self._has_input():
+        if self.has_input():
             return True
         return (
             is_read and self.has_writer() and (bool(self._initial_data) or self.is_read())
         )
 
     def _tell_who_reads(self) -> None:
-        """As a server say that we read ``in``; as a client refuse what a server reads."""
-        if self._out != NONE:
+        """Server: mark ``in`` as its own to read. Client: refuse a pipe so marked."""
+        if self.out_fd != NONE:
             return
         if self._is_server:
-            pipe_files.mark_as_read_by_server(self._in)
-        elif pipe_files.is_read_by_server(self._in):
-            in_path, out_path = self._address.in_path, self._address.out_path
+            pipe_files.mark_as_read_by_server(self.in_fd)
+        elif pipe_files.is_read_by_server(self.in_fd):
+            in_path, out_path = self.address.in_path, self.address.out_path
             raise BadRendezvousError(
-                f"bad rendezvous {in_path!r} and {out_path!r}: in and out are swapped, "
-                "as the server reads from the first of them; pass the server's out_path as"
-                " in_path, and its in_path as out_path"
+                f"bad rendezvous {in_path!r} and {out_path!r}: in and out are swapped,"
+                " because the server itself reads from the first; pass the server's"
+                " out_path as in_path, and its in_path as out_path"
             )
 
     def is_read(self) -> bool:
-        return self._out != NONE and not poll(self._out, 0) & select.POLLERR
+        return self.out_fd != NONE and not poll(self.out_fd, 0) & select.POLLERR
 
     def _has_met_half(self) -> bool:
-        return self.is_read() or self._has_input() or self.has_writer()
+        return self.is_read() or self.has_input() or self.has_writer()
 
-    def _has_input(self) -> bool:
-        return bool(self._initial_data or poll(self._in, select.POLLIN) & select.POLLIN)
+    def has_input(self) -> bool:
+        return bool(self._initial_data or poll(self.in_fd, select.POLLIN) & select.POLLIN)
 
     def has_writer(self) -> bool:
-        """Whether somebody could write, or has, which only a read tells."""
+        """Whether a process has ``in`` open for writing, or has written: a read tells."""
         try:
-            self._initial_data += os.read(self._in, 1)
+            self._initial_data += os.read(self.in_fd, 1)
         except BlockingIOError:
             return True
         return bool(self._initial_data)
 
     def path_was_replaced(self) -> bool:
-        """Whether ``in`` is not what its path leads to any more."""
+        """Whether the path of ``in`` no longer leads to the pipe that is open."""
         try:
-            there = os.lstat(self._address.in_path)
+            there = os.lstat(self.address.in_path)
         except (FileNotFoundError, NotADirectoryError):
             return True
-        return not os.path.samestat(there, os.fstat(self._in))
+        return not os.path.samestat(there, os.fstat(self.in_fd))
 
     def check_paths(self) -> None:
-        """Raise BadRendezvousError if a path is no pipe of ours, or both are one.
+        """Raise BadRendezvousError unless the paths lead to two pipes of our user.
 
-        Without opening anything: with some devices that has effects.
+        Opens nothing, because opening has side effects on some devices.
         """
         there = (
-            pipe_files.check_path(self._address.in_path),
-            pipe_files.check_path(self._address.out_path),
+            pipe_files.check_path(self.address.in_path),
+            pipe_files.check_path(self.address.out_path),
         )
         if there[0] and there[1] and os.path.samestat(there[0], there[1]):
-            in_path, out_path = self._address.in_path, self._address.out_path
+            in_path, out_path = self.address.in_path, self.address.out_path
             raise BadRendezvousError(
-                f"bad rendezvous {in_path!r} and {out_path!r}: the same pipe"
+                f"bad rendezvous {in_path!r} and {out_path!r}: both lead to the same pipe;"
+                " pass the paths of two pipes"
             )
 
 
 def open_pipe(path: str, mode: int) -> int:
-    """Open a named pipe; ``NONE`` if it does not exist, or nobody reads it, yet.
+    """Open a named pipe; ``NONE`` if it does not exist, or has no reader, yet.
 
     Raises BadRendezvousError for anything but a named pipe of our own user.
     """

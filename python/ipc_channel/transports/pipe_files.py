@@ -1,4 +1,4 @@
-"""Named pipes: how they are made, which may be opened, and the lock that tells who reads it."""
+"""Named pipes: how they are made, which may be opened, and the lock of the server's own."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipe
 def make_pipes(*paths: str) -> None:
     """Make new pipes, then put them at ``paths``, in this order, in place of older ones.
 
-    Raises BadRendezvousError if something else is there: it may be all that somebody has
-    of it.
+    Raises BadRendezvousError for anything that is not a pipe of our user: replacing it
+    could destroy the only copy of a file.
     """
     for path in paths:
         _check_replaceable(path)
-        if _check_replaceable(path + ".new"):  # of a call that failed
+        if _check_replaceable(path + ".new"):  # left behind by a call that failed
             os.unlink(path + ".new")
         os.mkfifo(path + ".new", 0o600)
-        os.chmod(path + ".new", 0o600)  # whatever the umask has taken away
+        os.chmod(path + ".new", 0o600)  # independent of the umask
     for path in paths:
         os.rename(path + ".new", path)
 
 
 def _check_replaceable(path: str) -> bool:
-    """Return whether there is a pipe; raise BadRendezvousError for anything else."""
+    """Return whether a pipe exists; raise BadRendezvousError for anything else."""
     try:
         check_fifo(path, os.lstat(path))
     except FileNotFoundError:
@@ -40,9 +40,9 @@ def _check_replaceable(path: str) -> bool:
 
 
 def check_path(path: str) -> os.stat_result | None:
-    """Return what is there, if anything is.
+    """Return the status of ``path``, or None if nothing exists there.
 
-    Raises BadRendezvousError if it is no named pipe of our own user.
+    Raises BadRendezvousError if it is not a named pipe of our own user.
     """
     try:
         status = os.lstat(path)
@@ -67,24 +67,24 @@ def check_fifo(path: str, status: os.stat_result) -> None:
 
 
 def raise_unless_missing(path: str, error: OSError) -> None:
-    """Raise unless ``error`` says that a pipe, or its reader, is not there yet."""
+    """Raise unless ``error`` means that a pipe, or its reader, does not exist yet."""
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        raise error  # not the rendezvous is bad, but our own state
+        raise error  # this process lacks resources; the rendezvous is not to blame
     if error.errno not in (errno.ENOENT, errno.ENXIO):
         raise BadRendezvousError(f"bad rendezvous {path!r}: {error.strerror}") from error
 
 
 def mark_as_read_by_server(fd: int) -> None:
-    """Lock the pipe ``fd``, so that a client told to read from it notices its mistake.
+    """Lock the pipe ``fd``, so that a client that reads from it by mistake is told so.
 
-    Left to the next call if a client is just looking.
+    If a client holds the lock for its check at this moment, the next call locks it.
     """
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_read_by_server(fd: int) -> bool:
-    """Whether a server has locked the pipe ``fd``, which it reads itself."""
+    """Whether a server has locked the pipe ``fd`` because it reads from it itself."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -25,7 +25,7 @@ _SETTLED = 0.25  # seconds; clients that follow the specification take 25 ms
 
 
 class PipeStream(Stream):
-    """A pair of open named pipes; there is no ``out_fd`` if the peer has left already."""
+    """A pair of open named pipes; without an ``out_fd`` if the peer has left already."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, in_fd: int, out_fd: int, initial_data: bytes
@@ -33,12 +33,12 @@ class PipeStream(Stream):
         super().__init__(loop)
         self.initial_data = initial_data
         self.on_settled: Callable[[], None] = nothing
-        """Called once it is certain that this is a session, and nobody comes in between."""
+        """Called once the peer is certain not to be a stray opener."""
         self._settling: asyncio.TimerHandle | None = None
         self._write = best_write()
         self._in = in_fd
         self._out = out_fd
-        self._first_byte_seen = bool(initial_data)  # so that an end is the peer's
+        self.first_byte_seen = bool(initial_data)  # then an end comes from the peer
         self._stray_opener_left = False
         self._grown = False
 
@@ -49,20 +49,21 @@ class PipeStream(Stream):
         return self._out
 
     def read(self, size: int) -> bytes:
-        # Asked before reading: who comes, writes and leaves in between is heard.
-        gone = self._first_byte_seen or self.peer_gone()
+        # Checked before the read: a peer that connects, writes and leaves in between
+        # must not be missed.
+        gone = self.first_byte_seen or self.peer_gone()
         data = os.read(self._in, size)
-        if not self._first_byte_seen:
+        if not self.first_byte_seen:
             if not (data or gone):
-                self._wait_out_stray_opener()
+                self.wait_out_stray_opener()
                 raise BlockingIOError(errno.EAGAIN, "a stray opener has left")
-            self._first_byte_seen = True
+            self.first_byte_seen = True
             self.on_settled()
         return data
 
     def settle_later(self) -> None:
-        """Settle at the first byte, or when a peer that is silent has been there a while."""
-        if self._first_byte_seen:
+        """Settle at the first byte, or after a while with a silent peer."""
+        if self.first_byte_seen:
             self.on_settled()
         else:
             self._settling = self.loop.call_later(_SETTLED, self._settle)
@@ -92,8 +93,8 @@ class PipeStream(Stream):
     def release(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
-        # Forgotten first, since nothing must be closed twice, and closed right behind it,
-        # with no call in between, at which a signal handler might run.
+        # Cleared first, so that nothing is closed twice; closed immediately afterwards,
+        # with no call in between at which a signal handler could run.
         with fork.lock:
             fd, self._out = self._out, NONE
             if fd != NONE:
@@ -103,26 +104,26 @@ class PipeStream(Stream):
                 os.close(fd)
 
     def _grow(self) -> None:
-        """Enlarge a pipe that proved too small, once.
+        """Enlarge a pipe once, when it has proved too small.
 
-        Not from the start: the kernel gives each user only so many pages, and
-        pipes that carry little should leave them to others.
+        Not from the start: the kernel limits the pages that all pipes of a user may
+        have, so pipes that carry little should not claim them.
         """
         if self._grown or not hasattr(fcntl, "F_SETPIPE_SZ"):
             return
         self._grown = True
-        with contextlib.suppress(OSError):  # over the user's quota: stay as we are
+        with contextlib.suppress(OSError):  # over the user's quota: keep the size
             fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
     def peer_gone(self) -> bool:
         return self._out == NONE or bool(poll(self._out, 0) & select.POLLERR)
 
-    def _wait_out_stray_opener(self) -> None:
-        """Look now and then whether a writer has come, or the reader has left.
+    def wait_out_stray_opener(self) -> None:
+        """Poll until a writer has opened the pipe, or the peer's reader has gone.
 
-        Watching is no use meanwhile: the hang-up that a stray opener leaves behind
-        stays. Nor is an end of stream the peer's end for sure: one that closes
-        its two pipes one after the other looks the same for a moment.
+        The loop cannot watch meanwhile: a stray opener leaves a hang-up behind, which
+        would be reported again and again. Nor does this end of stream prove that the
+        peer has ended: between closing its first pipe and its second, it looks the same.
         """
         self.stop_reading()
         self._stray_opener_left = True
@@ -130,7 +131,7 @@ class PipeStream(Stream):
         def check() -> None:
             if self._in == NONE:
                 return
-            again = self.loop.call_later(RECHECK, check)  # whatever is raised below
+            again = self.loop.call_later(RECHECK, check)  # first, as the rest may raise
             if self.peer_gone() or poll(self._in, select.POLLIN) != select.POLLHUP:
                 self.start_reading(self._on_readable)
                 again.cancel()
@@ -139,14 +140,14 @@ class PipeStream(Stream):
 
 
 def close(*fds: int) -> None:
-    """Close those that are open."""
+    """Close the descriptors that are open."""
     for fd in fds:
         if fd != NONE:
             os.close(fd)
 
 
 def poll(fd: int, events: int) -> int:
-    """Return what is true of ``fd`` now, of ``events`` and of errors and hang-ups."""
+    """Return which of ``events``, and which errors and hang-ups, ``fd`` has now."""
     poller = select.poll()
     poller.register(fd, events)
     return sum(found for _, found in poller.poll(0))

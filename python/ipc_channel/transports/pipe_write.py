@@ -1,8 +1,8 @@
-"""Writing to a pipe without SIGPIPE, which ends a program that has it at its default.
+"""Writing to a pipe without SIGPIPE, which kills a program that keeps its default action.
 
-CPython ignores SIGPIPE from the start, but programs restore the default, since
-command-line tools are expected to end so. Pipes have no flag for a single call
-before Linux 6.18; there the signal is held back, and taken, where it would end us.
+CPython ignores SIGPIPE from the start, but command-line tools often restore the
+default. Only Linux 6.18 and later can suppress the signal for a single write to a
+pipe. Elsewhere it is blocked during the write and consumed if it would kill us.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from _signal import SIG_DFL, getsignal  # type: ignore[import-not-found]  # with
 from collections.abc import Callable, Sequence
 from functools import cache
 
-HERE = -1  # instead of an offset, which a pipe has not
+HERE = -1  # in place of an offset, which pipes do not have
 NO_SIGNAL = 0x100  # RWF_NOSIGNAL
 
 Write = Callable[[int, Sequence[bytes | bytearray | memoryview], int, int], int]
@@ -21,9 +21,9 @@ Write = Callable[[int, Sequence[bytes | bytearray | memoryview], int, int], int]
 
 @cache
 def best_write() -> Write:
-    """Return what writes a part of some buffers and never raises SIGPIPE.
+    """Return a function that writes buffers, in part at least, and never raises SIGPIPE.
 
-    It is called as ``write(fd, buffers, HERE, NO_SIGNAL)`` and returns the size.
+    It is called as ``write(fd, buffers, HERE, NO_SIGNAL)`` and returns the bytes written.
     """
     if not hasattr(signal, "SIGPIPE"):
         return write_plainly
@@ -44,7 +44,7 @@ def _kernel_knows_the_flag() -> bool:
 def write_plainly(
     fd: int, buffers: Sequence[bytes | bytearray | memoryview], offset: int, flags: int
 ) -> int:
-    """Write where no signal is to be feared."""
+    """Write where SIGPIPE does not exist, or does not have its default action."""
     del offset, flags
     return os.writev(fd, buffers)
 
@@ -52,7 +52,7 @@ def write_plainly(
 def write_held_back(
     fd: int, buffers: Sequence[bytes | bytearray | memoryview], offset: int, flags: int
 ) -> int:
-    """Write with SIGPIPE blocked if it is at its default, and take it if it came."""
+    """Write with SIGPIPE blocked if it has its default action; consume it if raised."""
     if getsignal(signal.SIGPIPE) != SIG_DFL:
         return write_plainly(fd, buffers, offset, flags)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})

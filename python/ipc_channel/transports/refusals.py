@@ -1,20 +1,23 @@
-"""Counts the peers that a server turns away, and logs them at most once a second."""
+"""Counts the peers that a server refuses, and logs them at most once a second."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import Counter
 
 from ipc_channel.log import safely
-from ipc_channel.transports.peer_user import Owner
+from ipc_channel.users import Owner
 
-_LEFT = "that had left already"
-_INTERVAL = 1.0  # seconds: a flood of strangers is no flood of log lines
+_LEFT = "that disconnected before being accepted"
+# Windows tells only an administrator whose the processes of other users are.
+_LEFT_OR_HIDDEN = f"{_LEFT}, or whose user this process may not ask for"
+_INTERVAL = 1.0  # seconds: a flood of refused peers must not become a flood of log lines
 
 
 class Refusals:
-    """The peers that were turned away at ``place``, by whose they were."""
+    """The peers that were refused at ``place``, counted by their user."""
 
     def __init__(self, logger: logging.Logger, place: str) -> None:
         self._logger = logger
@@ -25,17 +28,17 @@ class Refusals:
         self._loop: asyncio.AbstractEventLoop | None = None  # of the timer
 
     def begin(self) -> None:
-        """Start the count that :meth:`summary` tells anew."""
+        """Restart the count that :meth:`summary` reports."""
         self._recent.clear()
 
     def count(self, owner: Owner) -> None:
-        """Count a peer that was turned away."""
-        whose = _LEFT if owner is None else f"of user {owner}"
-        self._recent[whose] += 1
-        self._unlogged[whose] += 1
+        """Count a peer that was refused."""
+        origin = _unknown() if owner is None else f"of user {owner}"
+        self._recent[origin] += 1
+        self._unlogged[origin] += 1
 
     def report(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Log what was counted: at once, or together with what comes within the second."""
+        """Log the count now, or at the end of the second that began with the last log."""
         if not self._unlogged or (
             self._timer and self._loop and not self._loop.is_closed()
         ):
@@ -45,26 +48,26 @@ class Refusals:
         self.flush()
 
     def flush(self) -> None:
-        """Log what was counted since the last time."""
+        """Log the peers that were counted since the last log."""
         if self._unlogged:
             text = _describe(self._unlogged)
             self._unlogged.clear()
-            safely(self._logger.warning, "%s: turned away %s", self._place, text)
+            safely(self._logger.warning, "%s: refused %s", self._place, text)
 
     def stop(self) -> None:
-        """Log what is left, and no more."""
+        """Log the remaining count, and stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self.flush()
 
     def summary(self) -> str | None:
-        """Say who was turned away since :meth:`begin`; None if nobody was."""
+        """Describe the peers refused since :meth:`begin`; None if there were none."""
         if not self._recent:
             return None
-        advice = "; a client has to stay until the server has accepted it"
-        text = f"turned away {_describe(self._recent)}"
-        return text + (advice if _LEFT in self._recent else "")
+        advice = "; a client must stay connected until the server has accepted it"
+        text = f"refused {_describe(self._recent)}"
+        return text + (advice if _unknown() in self._recent else "")
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -72,11 +75,15 @@ class Refusals:
             self.report(self._loop)
 
 
+def _unknown() -> str:
+    return _LEFT_OR_HIDDEN if sys.platform == "win32" else _LEFT
+
+
 def _describe(counts: Counter[str]) -> str:
     total = counts.total()
     parts = [
-        whose if number == total else f"{number} {whose}"
-        for whose, number in counts.most_common(4)
+        origin if number == total else f"{number} {origin}"
+        for origin, number in counts.most_common(4)
     ]
     parts += ["others"] if len(counts) > len(parts) else []
     noun = "1 peer" if total == 1 else f"{total} peers"

@@ -1,7 +1,7 @@
-"""Which transports there are, what each can do, and which one two strings mean.
+"""The transports, their capabilities, and which of them two rendezvous strings name.
 
-A transport is added by its module and one call of :func:`register`: the factories,
-the conformance suite and the tests ask here.
+To add a transport, write its module and call :func:`register` once. The factories,
+the conformance suite and the tests look it up here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ class TransportType:
     recognises: Callable[[str], bool]
     """Whether a string can only be meant for this transport."""
     parse: Callable[[str, str], Address]
-    """Returns what two strings lead to; raises BadRendezvousError if they never can."""
+    """Returns the address that two strings name; raises BadRendezvousError if invalid."""
     server: Callable[..., IPCChannel]
     """Makes the server: called with a logger, a loop, and options."""
     client: Callable[..., IPCChannelClient]
     """Makes the client: called with two strings, a logger, a loop, and options."""
     default_on: tuple[str, ...] = ()
-    """Values of ``sys.platform`` on which it is the default."""
+    """Values of ``sys.platform`` on which this transport is the default."""
+    for_helpers_on: tuple[str, ...] = ()
+    """Values of ``sys.platform`` on which a helper is reached over it by default."""
     single_stream: bool
     """Whether both directions are one connection, and both strings the same."""
     can_reset: bool
@@ -38,9 +40,13 @@ class TransportType:
     drains_before_close: bool
     """Whether closing with unread input would lose output (SES-60)."""
     peer_credentials: bool
-    """Whether the server looks whose a peer is, so that other users may be allowed."""
+    """Whether the server checks the user of a peer, and can therefore allow other users."""
+    server_options: frozenset[str] = frozenset()
+    """The names of options that its server takes, beyond those of every channel."""
+    client_options: frozenset[str] = frozenset()
+    """The names of options that its client takes, beyond those of every channel."""
     own_rules: range = range(0)
-    """The numbers of the RDV requirements that are about this transport only."""
+    """The numbers of the RDV requirements that apply to this transport only."""
 
 
 _TYPES: dict[str, TransportType] = {}
@@ -49,13 +55,20 @@ _TYPES: dict[str, TransportType] = {}
 def register(transport: TransportType) -> None:
     """Add a transport; its name must be new."""
     if transport.name in _TYPES:
-        raise ValueError(f"there is a transport {transport.name!r} already")
+        raise ValueError(
+            f"transport {transport.name!r} is registered already: choose another name"
+        )
     _TYPES[transport.name] = transport
 
 
 def all_types() -> Iterator[TransportType]:
     """Yield every transport, in the order in which they were registered."""
     yield from _TYPES.values()
+
+
+def usable_types() -> Iterator[TransportType]:
+    """Yield the transports that this system has: on Windows only TCP."""
+    return (one for one in all_types() if sys.platform != "win32" or one.name == "tcp")
 
 
 def named(name: object) -> TransportType:
@@ -74,10 +87,17 @@ def default() -> TransportType:
     return next((one for one in types if sys.platform in one.default_on), types[-1])
 
 
-def parse(in_path: str, out_path: str) -> tuple[TransportType, Address]:
-    """Return the transport that two rendezvous strings mean, and what they lead to.
+def for_helpers() -> TransportType:
+    """Return the transport that ``Helper`` picks on this platform."""
+    types = _TYPES.values()
+    found = (one for one in types if sys.platform in one.for_helpers_on)
+    return next(found, default())
 
-    Raises BadRendezvousError, whose text shows the refused string, or TypeError.
+
+def parse(in_path: str, out_path: str) -> tuple[TransportType, Address]:
+    """Return the transport that two rendezvous strings name, and their address.
+
+    Raises TypeError, or BadRendezvousError with the refused string in its text.
     """
     check_strings(in_path, out_path)
     ours, other = _type_of(in_path), _type_of(out_path)

@@ -25,7 +25,7 @@ def recognises(text: str) -> bool:
 
 
 def parse(in_path: str, out_path: str) -> TCPAddress:
-    """Return what two strings lead to; raise BadRendezvousError if they never can."""
+    """Return the address that two strings name; raise BadRendezvousError if invalid."""
     address = _parse(in_path)
     if in_path != out_path:
         _parse(out_path)

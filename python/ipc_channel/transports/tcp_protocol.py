@@ -1,4 +1,4 @@
-"""A session over asyncio streams that are connected already."""
+"""A session over a pair of connected asyncio streams."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class TCPSocketProtocol:
     """A session over an established asyncio stream pair.
 
-    The pair must not be used for reading and writing any more: the session
-    takes over the connection, with what ``reader`` holds. Options are those
-    of :func:`ipc_channel.make_ipc_channel_client`.
+    The session takes over the connection, and the data that ``reader`` has buffered;
+    do not read from the pair or write to it any more. Options are those of
+    :func:`ipc_channel.make_ipc_channel_client`.
 
-    Raises WrongLoopError for a ``loop`` other than the running one, ValueError
-    for a pair over TLS, which this would bypass, NotConnectedError for one that
-    is closed.
+    Raises WrongLoopError for a ``loop`` other than the running one, ValueError for a
+    pair over TLS, which the session would bypass, and NotConnectedError for a closed
+    pair.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TCPSocketProtocol:
 
     @property
     def writer(self) -> asyncio.StreamWriter:
-        """The writer this was built from; only for asking about the connection."""
+        """The writer passed to the constructor; use it only for ``get_extra_info``."""
         return self._writer
 
     @property

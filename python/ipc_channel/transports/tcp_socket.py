@@ -4,51 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import logging
-import os
 import socket
 from collections.abc import Iterable
 from typing import Unpack
 
 from ipc_channel import fork
-from ipc_channel.aio.endpoint import Endpoint
-from ipc_channel.aio.timing import backoff
+from ipc_channel.aio.readiness import unwatch_output, watcher_of
 from ipc_channel.aio.waiter import wake
-from ipc_channel.channel import IPCChannel
 from ipc_channel.errors import BadRendezvousError
 from ipc_channel.options import Options, check_users, default_logger
 from ipc_channel.protocol.rendezvous import check_strings
 from ipc_channel.transports import tcp_address
 from ipc_channel.transports.registry import TransportType
-from ipc_channel.transports.tcp_listener import Listener
-from ipc_channel.transports.tcp_stream import SocketStream, is_writable
+from ipc_channel.transports.socket_channel import SocketClient, SocketServer
+from ipc_channel.transports.socket_stream import SocketStream, is_writable
+from ipc_channel.transports.tcp_listener import TCPListener
+from ipc_channel.windows.api import socket_error, strerror
 
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
-# Errors of a connection that was made and has been reset, also after the peer's end.
+# The connection was made, and the peer has reset it since, perhaps after its own end.
 RESET_SINCE = (errno.ECONNRESET, errno.EPIPE)
-_NEVER = (errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES, errno.EPERM)
-# Of the own side; the first of them means that no port is left to connect from.
-LACKING = (errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+NEVER = (errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EACCES, errno.EPERM)
+# This system lacks a resource: for EADDRNOTAVAIL, a free port to connect from.
+LACKING = (
+    *(errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOBUFS, errno.ENOMEM),
+)
 
 
-class TCPSocketChannel(Endpoint, IPCChannel):
+class TCPSocketChannel(SocketServer):
     """The server of a channel over TCP, listening on 127.0.0.1 until ``close``.
 
-    Takes one peer at a time and, on Linux, only one of our own user or of
-    ``allowed_users``. Options are those of :func:`ipc_channel.make_ipc_channel`.
+    Accepts one peer at a time and, on Linux and Windows, only peers of our own user or
+    of ``allowed_users``. Options are those of :func:`ipc_channel.make_ipc_channel`.
     """
+
+    _listener: TCPListener
 
     def __init__(
         self,
         logger: logging.Logger = default_logger,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
-        allowed_users: Iterable[int] = (),
+        allowed_users: Iterable[int | str] = (),
         **options: Unpack[Options],
     ) -> None:
         super().__init__(logger, loop, **options)
-        self._listener = Listener(check_users(allowed_users), self.logger)
+        self._listener = TCPListener(check_users(allowed_users), self.logger)
 
     @property
     def in_path(self) -> str:
@@ -61,32 +64,8 @@ class TCPSocketChannel(Endpoint, IPCChannel):
     def _describe(self) -> str:
         return f"port={self._listener.port}"
 
-    async def _open(self, deadline: float) -> SocketStream:
-        del deadline  # who comes too late waits in the listener's queue
-        loop = asyncio.get_running_loop()
-        try:
-            sock = await self._listener.accept(loop)
-        finally:
-            self._last_attempt = self._listener.refusals.summary() or (
-                "no client came; check that it runs, and that both of its paths are"
-                f" {self.in_path!r}"
-            )
-        stream = SocketStream(loop, sock)
-        stream.on_end = functools.partial(self._listener.admit, loop)
-        self._listener.reject_others(stream)
-        return stream
 
-    def _holds_something(self) -> bool:
-        return hasattr(self, "_listener")  # not if construction failed
-
-    def _forget_peer(self) -> None:
-        self._listener.forget()
-
-    def _dispose(self) -> None:
-        self._listener.close()
-
-
-class TCPSocketChannelClient(Endpoint):
+class TCPSocketChannelClient(SocketClient):
     """The client of a channel over TCP; both paths are the same string.
 
     Options are those of :func:`ipc_channel.make_ipc_channel_client`.
@@ -107,24 +86,14 @@ class TCPSocketChannelClient(Endpoint):
     def _describe(self) -> str:
         return f"host={self._address.host!r} port={self._address.port}"
 
-    async def _open(self, deadline: float) -> SocketStream | None:
-        loop = asyncio.get_running_loop()
-        stream = await self._attempt(loop)
-        for pause in backoff(loop, deadline):
-            if stream is not None:
-                break
-            await asyncio.sleep(pause)
-            stream = await self._attempt(loop)
-        return stream
-
     async def _attempt(self, loop: asyncio.AbstractEventLoop) -> SocketStream | None:
-        """Connect once; None if nobody listens."""
+        """Connect once; None if the next attempt may succeed."""
         address = (self._address.host, self._address.port)
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
             sock = fork.hold(lambda: socket.socket(family))
         except OSError as error:
-            if error.errno in _NEVER:  # a system without IPv6
+            if error.errno in NEVER:  # a system without IPv6
                 raise _never(address, error) from error
             raise
         sock.setblocking(False)
@@ -132,24 +101,24 @@ class TCPSocketChannelClient(Endpoint):
             code = sock.connect_ex(address)
             if code in _UNDER_WAY:
                 await _attempted(loop, sock)
-                # Not by calling connect again: if the connection was made and has been
-                # reset since, that would throw away what has arrived over it.
+                # Not by calling connect again: if the connection was made and then
+                # reset, a second call would discard the data that has arrived over it.
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code not in (0, *RESET_SINCE):
-                raise OSError(code, os.strerror(code))
-            # A connection to a free port can meet itself.
+                raise socket_error(code)
+            # The kernel may connect a client to itself if the port is free (RDV-44).
             if sock.getsockname()[:2] != address:
                 return SocketStream(loop, sock, was_reset=code in RESET_SINCE)
         except OSError as error:
             fork.close(sock)
             no_ipv6 = error.errno == errno.EADDRNOTAVAIL and sock.family != socket.AF_INET
-            if no_ipv6 or error.errno in _NEVER:
+            if no_ipv6 or error.errno in NEVER:
                 raise _never(address, error) from error
             if error.errno in LACKING:
                 raise
             self._last_attempt = (
-                f"{os.strerror(error.errno or errno.ECONNREFUSED)}; check that the service"
-                " runs, and that both paths are its in_path"
+                f"{error.strerror or strerror(errno.ECONNREFUSED)}; check that the service"
+                " is running, and that both paths are its in_path"
             )
             return None
         except BaseException:
@@ -160,20 +129,22 @@ class TCPSocketChannelClient(Endpoint):
 
 
 async def _attempted(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-    """Wait until a connection was made, or has failed."""
+    """Wait until a connection has been made, or has failed."""
     attempted: asyncio.Future[None] = loop.create_future()
-    # On loopback it is mostly done by now, without a turn of the loop.
+    # On loopback it has mostly been made by now, without another loop iteration.
     if not is_writable(sock):
-        loop.add_writer(sock.fileno(), wake, attempted)
+        watcher_of(loop).add_writer(sock.fileno(), wake, attempted)
         try:
             await attempted
         finally:
-            if not loop.is_closed():
-                loop.remove_writer(sock.fileno())
+            unwatch_output(loop, sock.fileno())
 
 
 def _never(address: tuple[str, int], error: OSError) -> BadRendezvousError:
-    return BadRendezvousError(f"bad rendezvous {address}: {error.strerror}")
+    return BadRendezvousError(
+        f"bad rendezvous {address}: {error.strerror}; check that this system lets the"
+        " program connect to that address"
+    )
 
 
 TCP = TransportType(
@@ -183,10 +154,11 @@ TCP = TransportType(
     parse=tcp_address.parse,
     server=TCPSocketChannel,
     client=TCPSocketChannelClient,
-    default_on=("darwin", "win32"),
+    default_on=("win32",),
     single_stream=True,
     can_reset=True,
     drains_before_close=True,
     peer_credentials=True,
+    server_options=frozenset({"allowed_users"}),
     own_rules=range(40, 60),
 )

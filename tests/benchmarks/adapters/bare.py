@@ -89,7 +89,7 @@ async def dial(transport: str, address: Address) -> Bare:
 
 
 async def _open_writer(path: str) -> int:
-    """Open for writing without blocking, once somebody reads."""
+    """Open for writing without blocking, once the pipe has a reader."""
     while True:
         try:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)

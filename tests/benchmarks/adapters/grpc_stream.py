@@ -1,4 +1,4 @@
-"""gRPC whose round trips go over one stream of both ways, instead of a call each."""
+"""gRPC with round trips over one bidirectional stream, instead of a call each."""
 
 from __future__ import annotations
 

@@ -32,5 +32,5 @@ async def dial(transport: str, address: Address) -> IPCChannelClient:
 
 async def _connected(channel: IPCChannelClient) -> IPCChannelClient:
     if not await channel.connect(timeout=20):
-        raise TimeoutError("nobody came")
+        raise TimeoutError("no peer connected")
     return channel

@@ -59,5 +59,5 @@ async def dial(transport: str, address: Address) -> Connected:
 
 async def _connected(channel: Any, transport: str) -> Connected:
     if not await channel.connect():
-        raise TimeoutError(f"nobody came: {getattr(channel, 'last_exception', None)}")
+        raise TimeoutError(f"no peer connected: {getattr(channel, 'last_exception', None)}")
     return Connected(channel, transport)

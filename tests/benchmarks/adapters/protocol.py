@@ -16,7 +16,7 @@ from benchmarks.async_end import Address
 
 _HEADER = struct.Struct(">I")
 _JOIN = 4096  # a larger payload is not copied to stand beside its length
-_READ_AHEAD = 2**18  # bytes of messages that nobody took, above which nothing is read
+_READ_AHEAD = 2**18  # bytes of undelivered messages, above which nothing is read
 
 
 class Framed(asyncio.Protocol):

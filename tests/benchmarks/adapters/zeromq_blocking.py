@@ -1,4 +1,4 @@
-"""pyzmq without an event loop: a pair of PAIR sockets over ipc, whose calls block."""
+"""pyzmq without an event loop: a pair of PAIR sockets over ipc, with blocking calls."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 It shows whether a test notices that a protection is gone: a check that raises,
 an early return, a call that releases something, the change of an attribute.
-Assignments to local names stay, as whoever reads the name would fail anyhow.
+Assignments to local names stay, as code that reads the name would fail anyhow.
 """
 
 from __future__ import annotations

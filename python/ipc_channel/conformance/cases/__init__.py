@@ -1,4 +1,4 @@
-"""Every case, by subject. Importing this fills the catalogue."""
+"""All cases, by subject. Importing this package registers them."""
 
 from ipc_channel.conformance.cases import (
     attempts,
@@ -7,8 +7,10 @@ from ipc_channel.conformance.cases import (
     connect,
     connect_pipes,
     connect_tcp,
+    connect_unix,
     control,
     ends,
+    failures,
     flow,
     framing,
     lifecycle,
@@ -28,8 +30,10 @@ __all__ = [
     "connect",
     "connect_pipes",
     "connect_tcp",
+    "connect_unix",
     "control",
     "ends",
+    "failures",
     "flow",
     "framing",
     "lifecycle",

@@ -1,4 +1,4 @@
-"""What the testee does in each of its attempts to connect, one system call after another."""
+"""The system calls that the testee makes in each attempt to connect, one after another."""
 
 from __future__ import annotations
 
@@ -16,36 +16,35 @@ from ipc_channel.conformance.trial import Trial
 
 _PIPES = ("named_pipe",)
 _TCP = ("tcp",)
-_STEADY = 20  # attempts after which the pauses have become long
-# Half of the pause, in seconds. One attempt over TCP may be several calls.
-_SHORTEST = {"named_pipe": 0.01, "tcp": 0.004}
+_STEADY = 20  # attempts after which the pauses have reached their full length
+# Half of the pause, in seconds. One attempt over TCP may take several calls.
+_SHORTEST = {"named_pipe": 0.01, "unix": 0.01, "tcp": 0.004}
 _SOON = (
     0.02  # seconds: longer than two of the first pauses, and shorter than two of the last
 )
-_MOMENTS = 12  # at which a server comes: more than there are calls in an attempt
+_LOOKS = 5  # before that is compared: one look may be slow by chance
+_MOMENTS = 12  # at which a server appears: more than the calls of an attempt
 
 
 async def watched(t: Trial, *more: Kind) -> Watch:
-    """Return what sees the testee connect, and what else is asked for, or skip the case."""
+    """Watch the testee's connect calls, and ``more`` kinds of calls, or skip the case."""
     watch = await t.watched(*more)
     if watch.failure is not None:
-        t.skip(f"what the testee does cannot be looked at: {watch.failure}")
+        t.skip(f"the testee's system calls cannot be watched: {watch.failure}")
     return watch
 
 
 def _attempts(t: Trial, watch: Watch) -> list[float]:
-    """Return when the testee has tried to reach its server, call by call."""
-    path = t.paths()["out"]
-    return [
-        call.at
-        for call in watch.calls
-        if call.kind == "connect" or (call.kind == "open" and call.path == path)
-    ]
+    """Return the times of the calls by which the testee has tried to reach its server."""
+    path = t.paths()["out"].removeprefix("unix:")
+    # The C library may connect to a socket of its own, to look up a name.
+    own = {"connect": ("", path), "open": (path,)}
+    return [call.at for call in watch.calls if call.path in own.get(call.kind, ())]
 
 
 @case("connect/tries", "RDV-12", level="SHOULD")
 async def tries(t: Trial) -> None:
-    """With nobody there it tries again and again, with pauses of about 20 ms in between."""
+    """Without a server, the testee keeps trying, with pauses of about 20 ms."""
     watch = await watched(t)
     paths = await t.absent() if t.kind.single_stream else t.paths()
     start = time.monotonic()
@@ -56,7 +55,7 @@ async def tries(t: Trial) -> None:
             raise CaseFailedError(
                 f"attempts to connect in {t.patience} s", f">= {3 * _STEADY}", len(found)
             )
-        t.expect(not connecting.reply.done(), "connect, with nobody there", "waits", "done")
+        t.expect(not connecting.reply.done(), "connect without a server", "waits", "done")
         await asyncio.sleep(0.01)
     took = found[-1] - found[_STEADY]
     most = _STEADY + took / _SHORTEST[t.transport]
@@ -76,22 +75,26 @@ async def tries_soon(t: Trial) -> None:
     """The first attempts follow each other within a few milliseconds."""
     watch = await watched(t)
     paths = await t.absent() if t.kind.single_stream else t.paths()
-    # A busy machine delays all attempts, so the first are compared with the last as well.
+    # A busy machine delays all attempts, so compare the first with the last as well.
     first = last = 1.0
-    end = time.monotonic() + t.patience
-    while first >= _SOON and last - first < _SOON:
+    looks, timeout = 0, 0.2
+    end = time.monotonic() + 3 * t.patience
+    while first >= _SOON and (looks < _LOOKS or first > last / 2):
         t.expect(time.monotonic() < end, "the time to the third attempt", "3 ms", first)
         watch.calls.clear()
-        await t.fail("timeout", "connect", **paths, timeout=0.2)
+        await t.fail("timeout", "connect", **paths, timeout=timeout)
         found = _attempts(t, watch)
         if len(found) > 8:
             first = min(first, found[2] - found[0])
             last = min(last, found[-1] - found[-3])
+            looks += 1
+        else:  # a busy machine had no time for more
+            timeout *= 2
 
 
 @case("connect/tcp/no-delay", "RDV-45", level="SHOULD", transports=_TCP)
 async def no_delay(t: Trial) -> None:
-    """Small messages do not wait for what was sent before: TCP_NODELAY is set."""
+    """Small messages do not wait for the acknowledgement of earlier data (TCP_NODELAY)."""
     watch = await watched(t)
     await t.meet()
     found = [call.value for call in watch.calls if call.kind == "no_delay"]
@@ -100,13 +103,13 @@ async def no_delay(t: Trial) -> None:
 
 @case("connect/tcp/meets-itself", "RDV-44", transports=_TCP)
 async def meets_itself(t: Trial) -> None:
-    """A connection that the system has made to itself is no server."""
+    """A client that the kernel connects to itself does not take that for its server."""
     watch = await watched(t)
     paths = await t.absent()
     met: list[Call] = []
 
     def bind(call: Call) -> None:
-        """Let the socket have the very port that it connects to, once."""
+        """Bind the socket to the very port that it connects to, once."""
         if call.kind == "connect" and not met:
             with socket_of(call) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -124,9 +127,9 @@ Act = Callable[[], None]
 
 
 async def _at(t: Trial, watch: Watch, moment: int, act: Act, kind: Kind | None) -> None:
-    """Act just before a call about a path, once attempts have become steady.
+    """Act just before a call on a path, once the pauses have reached their full length.
 
-    If ``kind`` is given it is a call of this kind about the testee's ``in``.
+    If ``kind`` is given, act before a call of this kind on the testee's ``in``.
     """
     seen: list[Call] = []
     done = asyncio.Event()
@@ -146,12 +149,12 @@ async def _at(t: Trial, watch: Watch, moment: int, act: Act, kind: Kind | None) 
     watch.before = before
     await t.in_time(done.wait(), "looked at its paths again")
     if len(seen) > 9 * _MOMENTS:
-        t.skip(f"this client looks at {paths['in']} in a way that cannot be seen")
+        t.skip(f"the suite cannot see how this client looks at {paths['in']}")
 
 
 @case("connect/pipes/visited-between-calls", "RDV-23", "RDV-25", transports=_PIPES)
 async def visited(t: Trial) -> None:
-    """A server that comes, writes, leaves and removes its pipes at any moment is heard."""
+    """If a server connects, writes, leaves and removes its pipes, its messages arrive."""
     watch = await watched(t)
     for moment in range(_MOMENTS):
 
@@ -174,7 +177,7 @@ async def visited(t: Trial) -> None:
 
 @case("connect/pipes/new-beside-old", "RDV-23", transports=_PIPES)
 async def new_beside_old(t: Trial) -> None:
-    """A client that holds an old pipe, whose writer stays, opens no new one beside it."""
+    """A client that holds an old pipe with a writer opens no new pipe beside it."""
     watch = await watched(t)
     for moment in range(_MOMENTS // 3):
         connecting = await t.connecting(timeout=t.patience)
@@ -193,7 +196,7 @@ async def new_beside_old(t: Trial) -> None:
 
 
 async def _replace_at(t: Trial, watch: Watch, moment: int) -> int:
-    """Replace the pipes just before the testee looks at its own; read the new one."""
+    """Replace the pipes just before the testee checks its path; open the new one."""
     opened: list[int] = []
 
     def replace() -> None:
@@ -212,10 +215,10 @@ def _becomes(kind: str, which: str) -> Body:
 
         def replace(call: Call) -> None:
             if (call.kind, call.path) == ("open", paths[which]) and others:
-                os.unlink(call.path)  # since a directory takes no other's place
+                os.unlink(call.path)  # a directory cannot replace a file
                 os.rename(others.pop(), call.path)
 
-        # With readers, also where a link leads, only what it is can be in the way.
+        # All pipes, also that behind a link, have readers, so only the kind is wrong.
         readers = [
             os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path in (paths["out"], *others)
         ]
@@ -226,13 +229,13 @@ def _becomes(kind: str, which: str) -> Body:
             for reader in readers:
                 os.close(reader)
         if others:
-            t.skip(f"how this client opens {paths[which]} cannot be seen")
+            t.skip(f"the suite cannot see how this client opens {paths[which]}")
         t.check_error(reply, "bad-rendezvous", "connect")
 
     return becomes
 
 
-# What a client reads has to be what `in` leads to as well (RDV-23).
+# The pipe that a client reads must be the one that `in` leads to (RDV-23).
 for _kind, _which in (
     ("file", "in"),
     ("file", "out"),

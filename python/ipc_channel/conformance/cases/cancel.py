@@ -1,4 +1,4 @@
-"""Reads, writes and connects that are called off."""
+"""Reads, writes, connects and closes that are cancelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def _cancel_read(t: Trial, cancels: int = 1) -> None:
 
 @case("cancel/read/idle", "SES-10", needs=_NEEDS)
 async def idle(t: Trial) -> None:
-    """A read that is cancelled while nothing comes loses nothing."""
+    """A read that is cancelled while nothing arrives loses nothing."""
     peer = await t.meet()
     await _cancel_read(t)
     await peer.send(frame(b"next"))
@@ -57,7 +57,7 @@ async def inside_payload(t: Trial) -> None:
 
 @case("cancel/read/many", "SES-10", "SES-11", needs=_NEEDS)
 async def many(t: Trial) -> None:
-    """Of reads that are cancelled as messages come, none loses or repeats one."""
+    """Reads that are cancelled while messages arrive neither lose nor repeat a message."""
     peer = await t.meet()
     count = 200
     peer.deliver(b"".join(frame(payload(number + 1)) for number in range(count)))
@@ -71,12 +71,12 @@ async def many(t: Trial) -> None:
             reply = await t.do("read")
         got.append((reply.get("message") or {}).get("size"))
     expected = list(range(1, count + 1))
-    t.expect(got == expected, "the sizes of what was read", "1 to 200", got)
+    t.expect(got == expected, "the sizes of the messages read", "1 to 200", got)
 
 
 @case("cancel/write/waiting", "SES-21", needs=_NEEDS)
 async def waiting_write(t: Trial) -> None:
-    """A write that is cancelled while it waits is sent whole, or the session is closed."""
+    """A blocked write that is cancelled is sent whole, or the session is closed."""
     peer = await t.meet()
     writing = t.begin("write", **write(_LARGE))
     header = await peer.receive(4)
@@ -86,15 +86,41 @@ async def waiting_write(t: Trial) -> None:
     following = t.begin("write", **write(5))
     got = await peer.receive(int.from_bytes(header, "big"))
     if len(got) < _LARGE:
-        return  # the session was closed, which tells the peer that this was not all
+        return  # the session was closed, which tells the peer that output is missing
     t.expect(got == payload(_LARGE), "the payload", "as it was written", "something else")
     await peer.expect_message(payload(5))
     t.check_ok(await t.answer(following), "write")
 
 
+@case("cancel/write/then-close", "SES-21", "SES-31", needs=_NEEDS)
+async def then_close(t: Trial) -> None:
+    """Closing completes a frame whose write was cancelled, unless the session is closed."""
+    peer = await t.meet()
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    await t.settle()
+    await t.do("cancel", of=writing.id)
+    await t.answer(writing)
+    following = t.begin("write", **write(5))
+    await t.settle()
+    if following.reply.done():
+        return  # it fails at once, since the cancelled write has closed the session
+    closing = t.begin("close")
+    await t.settle()
+    got = await peer.receive_until_end(int.from_bytes(header, "big"))
+    t.expect(got == payload(_LARGE), "the frame, after close", "completed", len(got))
+    last = await peer.receive_frame()
+    if last == payload(5):  # it may have been accepted before close
+        last = await peer.receive_frame()
+    t.expect(last == b"", "what follows", "the close frame", "something else")
+    peer.close()
+    t.check_ok(await t.answer(closing), "close")
+    await t.answer(following)
+
+
 @case("cancel/write/before-its-first-byte", "SES-21", needs=_NEEDS)
 async def queued_write(t: Trial) -> None:
-    """A write that is cancelled behind another is sent whole or not at all."""
+    """A write that is cancelled behind another one is sent whole or not at all."""
     peer = await t.meet()
     first = t.begin("write", **write(_LARGE))
     header = await peer.receive(4)
@@ -118,7 +144,7 @@ async def queued_write(t: Trial) -> None:
 
 @case("cancel/write/in-parts", "SES-21", needs=_NEEDS, transports=("named_pipe",))
 async def write_in_parts(t: Trial) -> None:
-    """A write is completed that is cancelled with few bytes left, or the session is closed."""
+    """A write cancelled with few bytes left is completed, or the session is closed."""
     for left in range(1, 6):
         peer = await t.meet()
         page = os.sysconf("SC_PAGE_SIZE")
@@ -146,7 +172,7 @@ async def write_in_parts(t: Trial) -> None:
 
 @case("cancel/connect", "RDV-10", needs=_NEEDS)
 async def connect(t: Trial) -> None:
-    """A connect that is cancelled leaves nothing open, and the next one works."""
+    """A connect that is cancelled leaves nothing open, and the next connect works."""
     absent = await t.absent()
     before = t.descriptors()
     connecting = t.begin("connect", **absent, timeout=t.patience)
@@ -162,17 +188,17 @@ async def connect(t: Trial) -> None:
 
 @case("cancel/connect-is-over", "RDV-10", needs=_NEEDS)
 async def connect_is_over(t: Trial) -> None:
-    """A connect that was cancelled does not go on: a server that appears then meets nobody."""
+    """A cancelled connect stops trying, even when a server appears afterwards."""
     absent = await t.absent()
     connecting = t.begin("connect", **absent, timeout=3 * t.patience)
     await t.settle()
     await t.do("cancel", of=connecting.id)
     t.check_error(await t.answer(connecting), "cancelled", "connect")
     t.appear()
-    for _ in range(10):  # longer than there is between two attempts
+    for _ in range(10):  # longer than the pause between two attempts
         await t.settle()
         visited = await t.server.is_visited()
-        t.expect(not visited, "who comes to the server", "nobody", "the testee")
+        t.expect(not visited, "connections after the cancel", "none", "the testee's")
 
 
 @case("cancel/connect-half-way", "RDV-10", needs=_NEEDS, transports=("named_pipe",))
@@ -186,9 +212,30 @@ async def connect_half_way(t: Trial) -> None:
         await t.in_time(has_writer(in_), "opened its writing end")
         await t.settle()
         if connecting.reply.done():
-            t.skip("to this client, who only reads is its server")
+            t.skip("this client takes a process that only reads for its server")
         await t.do("cancel", of=connecting.id)
         t.check_error(await t.answer(connecting), "cancelled", "connect")
         await t.no_more_descriptors_than(before)
     finally:
         os.close(in_)
+
+
+@case("cancel/second-close", "SES-31", needs=f"{_NEEDS} linger")
+async def second_close(t: Trial) -> None:
+    """A cancelled close that waits for another one leaves that one alone."""
+    peer = await t.meet(linger=3 * t.patience)
+    writing = t.begin("write", **write(_LARGE))
+    header = await peer.receive(4)
+    first, second = t.begin("close"), t.begin("close")
+    await t.settle()
+    await t.do("cancel", of=second.id)
+    await t.settle()
+    got = await peer.receive_until_end(int.from_bytes(header, "big"))
+    t.expect(got == payload(_LARGE), "what the peer got", "the message", len(got))
+    await peer.expect_close()
+    peer.close()
+    t.check_ok(await t.answer(first), "close")
+    reply = await t.answer(second)
+    if "error" in reply:
+        t.check_error(reply, "cancelled", "close")
+    await t.answer(writing)

@@ -1,4 +1,4 @@
-"""How a connection is closed over TCP, and what closing keeps, reads on and frees."""
+"""Closing over TCP: what it keeps, what it still reads, and what it frees."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _MUCH = frame(bytes(2**16))
 
 @case("lifecycle/close/ends-its-stream", "SES-35", needs="linger", transports=_DRAINING)
 async def ends_its_stream(t: Trial) -> None:
-    """The stream ends right behind the close frame, not only when the socket is closed."""
+    """The stream ends right after the close frame, not only when the socket is closed."""
     connecting = await t.connecting(timeout=t.patience, linger=3 * t.patience)
     await t.connected(connecting)
     closing = t.begin("close")
-    # Nobody has let it in yet, which is why its socket stays open.
+    # The server has not accepted it yet, so its socket stays open.
     await t.in_time(_half_closed(t), "shut down its writing side")
     peer = await t.accept()
     await peer.expect_close()
@@ -33,7 +33,7 @@ async def ends_its_stream(t: Trial) -> None:
 
 
 async def _half_closed(t: Trial) -> None:
-    """Wait until the system has seen the end of what the testee sends."""
+    """Wait until the kernel has received the end of the testee's stream."""
     port = int(t.paths()["in"])
     while (states := processes.tcp_states(port)) is not None:
         if _CLOSE_WAIT in states:
@@ -46,7 +46,7 @@ async def _half_closed(t: Trial) -> None:
     "lifecycle/close/peer-that-never-stops", "SES-62", needs="linger", transports=_DRAINING
 )
 async def never_stops(t: Trial) -> None:
-    """A peer that has everything and goes on sending is waited for until the linger is over."""
+    """Close waits for the linger if the peer has everything but keeps sending."""
     peer = await t.meet(linger=0.3)
     peer.flood(_MUCH)
     closing = t.begin("close")
@@ -61,7 +61,7 @@ async def never_stops(t: Trial) -> None:
     transports=_DRAINING,
 )
 async def only_sends(t: Trial) -> None:
-    """A peer that takes nothing and goes on sending is waited for until the linger is over."""
+    """Close waits for the linger if the peer takes nothing but keeps sending."""
     peer = await t.meet(linger=0.3)
     writing = t.begin("write", **write(_LARGE))
     await peer.receive(4)
@@ -77,7 +77,7 @@ async def only_sends(t: Trial) -> None:
     transports=_DRAINING,
 )
 async def takes_no_more(t: Trial) -> None:
-    """A peer that leaves the rest with the system, and stays, is waited for for the linger."""
+    """Close waits for the linger if the peer stays, with output unread in the kernel."""
     peer = await t.meet(linger=0.3)
     if peer.sock is not None:
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -96,7 +96,7 @@ async def takes_no_more(t: Trial) -> None:
     transports=_DRAINING,
 )
 async def said_its_last(t: Trial) -> None:
-    """A peer that has closed, is silent and has not taken all output yet still gets it."""
+    """A silent peer that has closed but not yet read all output still gets it."""
     peer = await t.meet(linger=3 * t.patience)
     if peer.sock is not None:
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -107,7 +107,7 @@ async def said_its_last(t: Trial) -> None:
     for _ in range(10):
         await t.settle()
     early = closing.reply.done()
-    for _ in range(2):  # a single byte is input as well; it resets a socket that was closed
+    for _ in range(2):  # a single byte is input too; it resets a socket that is closed
         await peer.send(b"x")
         for _ in range(5):
             await t.settle()
@@ -129,7 +129,7 @@ def _leaves(*, reset: bool) -> Body:
         closing = t.begin("close")
         for _ in range(5):
             await t.settle()
-        # It has not taken all, so that its silence is no reason to leave (SES-63).
+        # The peer has not taken all, so its silence must not end the close (SES-63).
         early = closing.reply.done()
         if reset:
             peer.reset()
@@ -160,7 +160,7 @@ for _deed, _text in (("ends-its-direction", "ends its direction"), ("resets", "r
     transports=_DRAINING,
 )
 async def before_let_in(t: Trial) -> None:
-    """While no process has accepted the connection, silence is no reason to leave."""
+    """While no process has accepted the connection, silence does not end the close."""
     connecting = await t.connecting(timeout=t.patience, linger=3 * t.patience)
     await t.connected(connecting)
     closing = t.begin("close")
@@ -176,7 +176,7 @@ async def before_let_in(t: Trial) -> None:
 
 
 async def _stuck_after(t: Trial, end: str, error: str | None, sent: bytes) -> None:
-    """Let the peer end, go on sending more than fits, and only then read."""
+    """Make the peer end, keep sending more than the buffers hold, and only then read."""
     peer = await t.meet()
     size = 3_000_000
     writing = t.begin("write", **write(size))
@@ -203,7 +203,7 @@ async def _stuck_after(t: Trial, end: str, error: str | None, sent: bytes) -> No
 
 @case("lifecycle/close/peer-that-breaks-the-limit", "SES-34", "SES-37", needs="concurrent")
 async def breaks_the_limit(t: Trial) -> None:
-    """A peer stuck in a message that was too large is read on, and gets everything."""
+    """A peer that is blocked in sending a message over the limit still gets everything."""
     await _stuck_after(t, "too_large", "too-large", b"\xff" * _LARGE)
 
 
@@ -214,13 +214,13 @@ async def breaks_the_limit(t: Trial) -> None:
     transports=over(drains_before_close=False),
 )
 async def sends_after_its_end(t: Trial) -> None:
-    """A peer that is stuck in sending after its close frame is read on, and gets everything."""
+    """A peer that is blocked in sending after its close frame still gets everything."""
     await _stuck_after(t, "clean", None, CLOSE + b"\xff" * _LARGE)
 
 
 @case("lifecycle/close/before-the-end-is-read", "SES-6")
 async def before_the_end(t: Trial) -> None:
-    """An own close before the last message is read is the end, though the peer has ended."""
+    """A close before the last message is read makes the end local, whatever the peer did."""
     peer = await t.meet()
     await peer.send(frame(b"read") + frame(b"unread") + CLOSE)
     await t.reads(b"read")
@@ -270,7 +270,7 @@ for _end, _how in _ENDS.items():
 
 @case("lifecycle/close/cancelled", "SES-32", needs="cancel concurrent linger")
 async def cancelled(t: Trial) -> None:
-    """A close that is called off, or cannot be, leaves nothing open; closing again is legal."""
+    """A close leaves nothing open, cancelled or not; closing again is legal."""
     await t.tell("connect", **await t.absent(), timeout=0)
     before = t.descriptors()
     t.appear()

@@ -1,4 +1,4 @@
-"""How the testee finds its server, waits for it, or gives up."""
+"""How the testee connects to its server, waits for it, or times out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ipc_channel.conformance.wire import Wire
 
 @case("connect/server-first", "RDV-9")
 async def server_first(t: Trial) -> None:
-    """A server that is there already is met, and both directions work."""
+    """A testee connects to a server that is there already, and both directions work."""
     accepting = t.spawn(t.accept())
     await t.settle()
     connecting = await t.connecting(timeout=t.patience)
@@ -29,10 +29,10 @@ async def server_first(t: Trial) -> None:
 
 @case("connect/client-first", "RDV-9", "RDV-12")
 async def client_first(t: Trial) -> None:
-    """A client that comes first waits for its server."""
+    """A client that starts before its server waits for it."""
     connecting = t.begin("connect", **await t.absent(), timeout=t.patience)
     await t.settle()
-    t.expect(not connecting.reply.done(), "connect, with nobody there", "waits", "done")
+    t.expect(not connecting.reply.done(), "connect without a server", "waits", "done")
     t.appear()
     peer = await t.accept()
     await t.connected(connecting)
@@ -42,7 +42,7 @@ async def client_first(t: Trial) -> None:
 
 @case("connect/timeout", "RDV-9")
 async def timeout(t: Trial) -> None:
-    """With nobody there it fails at the timeout, not earlier, and leaves nothing open."""
+    """Without a server, connect fails at the timeout, not earlier; nothing stays open."""
     absent = await t.absent()
     before = t.descriptors()
     for seconds in (0.3, 0):
@@ -67,7 +67,7 @@ async def after_timeout(t: Trial) -> None:
 
 @case("connect/silent-server", "RDV-26")
 async def silent_server(t: Trial) -> None:
-    """A server that says nothing for a while is no end."""
+    """A server that is silent for a while has not ended the session."""
     peer = await t.meet()
     reading = t.begin("read")
     await asyncio.sleep(0.3)
@@ -78,7 +78,7 @@ async def silent_server(t: Trial) -> None:
 
 @case("connect/came-wrote-and-left", "RDV-25", "SES-2")
 async def came_and_left(t: Trial) -> None:
-    """What a server wrote that has left since is delivered."""
+    """Messages of a server that has left since are delivered."""
     peer = await t.meet()
     await peer.send(frame(b"I was here") + CLOSE)
     peer.close()
@@ -101,7 +101,7 @@ async def at_once(t: Trial) -> None:
 
 
 def _there_already(t: Trial) -> Wire:
-    """Hold both pipes before the testee comes, which takes a reader for a moment."""
+    """Open both pipes before the testee connects; that takes a reader for a moment."""
     in_ = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)
     reader = os.open(t.server.testee_in, os.O_RDONLY | os.O_NONBLOCK)
     out = os.open(t.server.testee_in, os.O_WRONLY | os.O_NONBLOCK)
@@ -109,9 +109,9 @@ def _there_already(t: Trial) -> Wire:
     return t.adopt(in_, out)
 
 
-@case("connect/ends-the-one-before", "SES-32")
+@case("connect/ends-the-one-before", "SES-32", "SES-41")
 async def ends_the_one_before(t: Trial) -> None:
-    """A connect over an open channel ends that one as close does."""
+    """A connect while a channel is open ends that channel as close does."""
     before = await t.meet()
     t.renew()
     connecting = await t.connecting(timeout=t.patience)

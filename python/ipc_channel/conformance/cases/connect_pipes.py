@@ -1,4 +1,4 @@
-"""How the testee finds its server over named pipes, whoever else comes."""
+"""How the testee connects to its server over named pipes, despite stray openers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIPES = ("named_pipe",)
 
 @case("connect/pipes/writes-before-it-reads", "RDV-22", transports=_PIPES)
 async def writer_first(t: Trial) -> None:
-    """A server that opens its writing end first, blocking, is met."""
+    """The testee connects to a server that opens its writing end first, blocking."""
     connecting = await t.connecting(timeout=t.patience)
     out = await t.open_blocking(t.server.testee_in, os.O_WRONLY)
     in_ = await t.open_blocking(t.server.testee_out, os.O_RDONLY)
@@ -27,7 +27,7 @@ async def writer_first(t: Trial) -> None:
 
 @case("connect/pipes/blocking-open", "RDV-22", transports=_PIPES)
 async def blocking_reader(t: Trial) -> None:
-    """A server that opens its reading end first, blocking, is met."""
+    """The testee connects to a server that opens its reading end first, blocking."""
     opening = t.spawn(t.open_blocking(t.server.testee_out, os.O_RDONLY))
     await t.settle()
     connecting = await t.connecting(timeout=t.patience)
@@ -41,7 +41,7 @@ async def blocking_reader(t: Trial) -> None:
 
 @case("connect/pipes/passer-by-before", "RDV-26", "RDV-28", "RDV-29", transports=_PIPES)
 async def passer_by(t: Trial) -> None:
-    """Somebody who opens the pipe to the testee and closes it is no server."""
+    """A stray opener, which opens the pipe to the testee and closes it, is no server."""
     connecting = await t.connecting(timeout=t.patience)
     os.close(await t.open_for_writing())
     await t.settle()
@@ -53,13 +53,13 @@ async def passer_by(t: Trial) -> None:
 
 @case("connect/pipes/passer-by-after", "RDV-26", transports=_PIPES)
 async def passer_by_after(t: Trial) -> None:
-    """Somebody who opens and closes the pipe while the server opens its own is no end."""
+    """A stray opener that leaves while the server opens its pipes is not an end."""
     connecting = await t.connecting(timeout=t.patience)
     in_ = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)
     for _ in range(3):
         os.close(await t.open_for_writing())
         await t.settle()
-    # To a client that looks for who writes as well, this one may be the server.
+    # A client that also checks for a writer may take this one for its server.
     passing = await t.open_for_writing()
     for _ in range(3):
         await t.settle()
@@ -75,7 +75,7 @@ async def passer_by_after(t: Trial) -> None:
 
 @case("connect/pipes/half-a-server", "RDV-28", level="SHOULD", transports=_PIPES)
 async def half_a_server(t: Trial) -> None:
-    """Somebody who only reads is no server yet: connect waits for who writes as well."""
+    """A process that only reads is not yet the server: connect waits for a writer, too."""
     connecting = await t.connecting(timeout=t.patience)
     in_ = await read_first(t)
     for _ in range(5):
@@ -83,7 +83,7 @@ async def half_a_server(t: Trial) -> None:
     early = connecting.reply.done()
     peer = t.adopt(in_, await t.open_for_writing())
     await t.connected(connecting)
-    t.expect(not early, "connect to one who only reads", "waits", "done")
+    t.expect(not early, "connect to a stray opener that only reads", "waits", "done")
     await peer.send(frame(b"both"))
     await t.reads(b"both")
 
@@ -101,24 +101,24 @@ async def read_first(t: Trial) -> int:
 
 @case("connect/pipes/reader-has-left", "RDV-28", level="SHOULD", transports=_PIPES)
 async def reader_has_left(t: Trial) -> None:
-    """Somebody who only writes, after another who only read has left, is no server."""
+    """A stray writer is not the server, even after a stray reader that has left."""
     connecting = await t.connecting(timeout=3 * t.patience)
     os.close(await read_first(t))
-    await t.asleep()  # a look that was under way has ended
+    await t.asleep()  # an attempt that was under way has ended
     out = await t.open_for_writing()
     for _ in range(5):
         await t.settle()
     early = connecting.reply.done()
     peer = t.adopt(os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK), out)
     await t.connected(connecting)
-    t.expect(not early, "connect to one who only writes", "waits", "done")
+    t.expect(not early, "connect to a stray opener that only writes", "waits", "done")
     await peer.send(frame(b"both"))
     await t.reads(b"both")
 
 
 @case("connect/pipes/stays-open", "RDV-29", transports=_PIPES)
 async def stays_open(t: Trial) -> None:
-    """When who read its pipe has left, a client keeps it open for its server."""
+    """When a stray reader of its pipe has left, a client keeps it open for its server."""
     connecting = await t.connecting(timeout=t.patience)
     os.close(await read_first(t))
     for _ in range(5):
@@ -128,7 +128,7 @@ async def stays_open(t: Trial) -> None:
         is_open = bool(os.read(in_, 1))
     except BlockingIOError:
         is_open = True
-    # It says so if it takes who has left for its server, which the one above is about.
+    # A client that takes the stray reader for its server says so: see half_a_server.
     gone = connecting.reply.done()
     peer = t.adopt(in_, await t.open_for_writing())
     t.expect(gone or is_open, "the testee's writing end", "open", "closed meanwhile")
@@ -139,14 +139,14 @@ async def stays_open(t: Trial) -> None:
 
 @case("connect/pipes/gives-up-half-way", "RDV-10", transports=_PIPES)
 async def gives_up_half_way(t: Trial) -> None:
-    """A connect that gives up with both pipes open closes both."""
+    """A connect that times out with both pipes open closes both."""
     await t.fail("timeout", "connect", **t.paths(), timeout=0)
     before = t.descriptors()
     in_ = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)
     try:
         reply = await t.tell("connect", **t.paths(), timeout=0.1)
         if "error" not in reply:
-            t.skip("to this client, who only reads is its server")
+            t.skip("this client takes a process that only reads for its server")
         t.check_error(reply, "timeout", "connect")
         await t.no_more_descriptors_than(before)
     finally:
@@ -155,7 +155,7 @@ async def gives_up_half_way(t: Trial) -> None:
 
 @case("connect/pipes/after-who-passed-by", "RDV-31", level="SHOULD", transports=_PIPES)
 async def after_passer_by(t: Trial) -> None:
-    """A silent server that leaves after somebody has passed by is noticed within moments."""
+    """After a stray opener, the client soon detects that a silent server has left."""
     tries: list[float] = []
     while len(tries) < 5:
         peer = await t.meet()
@@ -176,7 +176,7 @@ async def after_passer_by(t: Trial) -> None:
 
 @case("connect/pipes/came-and-went-before", "RDV-25", transports=_PIPES)
 async def came_and_went(t: Trial) -> None:
-    """A server that writes and leaves before it was met has its messages delivered."""
+    """Messages of a server that leaves before the client has connected are delivered."""
     connecting = await t.connecting(timeout=t.patience)
     writer = await t.open_for_writing()
     os.write(writer, frame(b"in passing") + CLOSE)
@@ -188,7 +188,7 @@ async def came_and_went(t: Trial) -> None:
 
 @case("connect/pipes/one-is-missing", "RDV-21", transports=_PIPES)
 async def one_missing(t: Trial) -> None:
-    """While one of the pipes does not exist yet the testee waits for it."""
+    """While one of the pipes does not exist yet, the testee waits for it."""
     absent = await t.absent()
     os.mkfifo(absent["in"], 0o600)
     await t.fail("timeout", "connect", **absent, timeout=0.2)
@@ -200,9 +200,9 @@ async def one_missing(t: Trial) -> None:
 
 @case("connect/pipes/replaced", "RDV-23", transports=_PIPES)
 async def replaced(t: Trial) -> None:
-    """A client that waits at pipes which are replaced meets its server at the new ones."""
+    """A client that waits while its pipes are replaced connects over the new ones."""
     connecting = await t.connecting(timeout=t.patience)
-    os.close(await t.open_for_writing())  # it holds the old one by now
+    os.close(await t.open_for_writing())  # the testee holds the old pipe by now
     t.server.renew()
     peer = await t.accept()
     await t.connected(connecting)
@@ -212,7 +212,7 @@ async def replaced(t: Trial) -> None:
 
 @case("connect/pipes/stale", "RDV-9", "RDV-22", transports=_PIPES)
 async def stale(t: Trial) -> None:
-    """Pipes that nobody reads, as a crash leaves them, are nobody."""
+    """Pipes without a reader, which a crash has left behind, are not a server."""
     await t.fail("timeout", "connect", **t.paths(), timeout=0)
     before = t.descriptors()
     await t.fail("timeout", "connect", **t.paths(), timeout=0.2)

@@ -1,4 +1,4 @@
-"""How the testee finds its server over TCP."""
+"""How the testee connects to its server over TCP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TCP = ("tcp",)
 
 @case("connect/tcp/one-connection", "RDV-43", transports=_TCP)
 async def one_connection(t: Trial) -> None:
-    """Connecting makes one connection, not several."""
+    """A connect makes exactly one connection."""
     await t.meet()
     await t.settle()
     t.expect(not await t.server.is_visited(), "connections made", 1, "more")
@@ -22,7 +22,7 @@ async def one_connection(t: Trial) -> None:
 
 @case("connect/tcp/stays-until-accepted", "RDV-48", level="SHOULD", transports=_TCP)
 async def stays(t: Trial) -> None:
-    """A client that is done stays until the server has accepted it, or it is nobody's."""
+    """A client does not close its socket before the server has accepted the connection."""
     connecting = await t.connecting(timeout=t.patience)
     await t.connected(connecting)
     await t.do("write", **write(10))
@@ -40,7 +40,7 @@ async def stays(t: Trial) -> None:
 
 @case("connect/tcp/reset-at-once", "RDV-49", transports=_TCP)
 async def reset_at_once(t: Trial) -> None:
-    """A server that resets whom it does not want is the end reset."""
+    """A client that the server resets at once reports the end reset."""
     connecting = await t.connecting(timeout=t.patience)
     peer = await t.accept()
     await t.connected(connecting)
@@ -50,9 +50,9 @@ async def reset_at_once(t: Trial) -> None:
 
 @case("connect/tcp/full-queue", "RDV-9", transports=_TCP)
 async def full_queue(t: Trial) -> None:
-    """A server that listens, but whose queue is full, does not keep it beyond the timeout."""
+    """A listening server with a full queue does not delay connect beyond its timeout."""
     if sys.platform != "linux":
-        t.skip("other systems refuse a connection for which the queue has no room")
+        t.skip("other systems refuse a connection when the queue is full")
     held = await t.server.fill_queue()
     for seconds in (0.3, 0):
         start = time.monotonic()
@@ -62,3 +62,13 @@ async def full_queue(t: Trial) -> None:
         late = seconds + t.patience / 2
         t.expect(took < late, "the time until it gave up", f"{seconds} s", took)
     held.close()
+
+
+@case("connect/tcp/no-network", "RDV-11", transports=_TCP)
+async def no_network(t: Trial) -> None:
+    """An address that this system cannot use is refused at once (ENETUNREACH)."""
+    if sys.platform != "linux":
+        t.skip("only Linux has network namespaces")
+    paths = t.paths()
+    await t.restart_without_network()
+    await t.fail("bad-rendezvous", "connect", **paths, timeout=2 * t.patience)

@@ -1,4 +1,4 @@
-"""Requests in states where a program seldom makes them (spec/conformance.md)."""
+"""Requests in states in which programs rarely make them (spec/conformance.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def _is_refused(t: Trial) -> None:
 
 @case("control/close-while-connecting", "SES-30", "RDV-10", needs="concurrent")
 async def close_while_connecting(t: Trial) -> None:
-    """Closing calls a connect off that waits, and leaves nothing open."""
+    """Close cancels a waiting connect, and leaves nothing open."""
     absent = await t.absent()
     before = t.descriptors()
     connecting = t.begin("connect", **absent, timeout=2 * t.patience)
@@ -38,7 +38,7 @@ async def close_while_connecting(t: Trial) -> None:
 
 @case("control/connect-while-connecting", "ERR-1", needs="concurrent")
 async def connect_while_connecting(t: Trial) -> None:
-    """A second connect is busy, and the first one goes on; nothing else has a channel yet."""
+    """A second connect fails with busy, and the first goes on; there is no channel yet."""
     connecting = t.begin("connect", **await t.absent(), timeout=t.patience)
     await t.settle()
     await t.fail("busy", "connect", **t.paths(), timeout=t.patience)

@@ -1,4 +1,4 @@
-"""What a reader and a writer are told at the end."""
+"""What reads and writes report at the end."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ for _vector in vectors.load("ends"):
         *_vector["covers"],
         "SES-1",
         transports=over(can_reset=True) if _is_reset else over(),
-        text=f"{_vector['note']} Asked again, the same is told.",
+        text=f"{_vector['note']} A second read reports the same.",
     )(_end(_vector))
 
 
 @case("ends/messages-before-it", "SES-2")
 async def messages_before(t: Trial) -> None:
-    """A hundred messages that came whole are delivered before the end, whatever it is."""
+    """A hundred messages that arrived whole are delivered before the end, whatever it is."""
     peer = await t.meet()
     await peer.send(frame(b"whole") * 100 + frame(b"cut")[:-1])
     peer.close()
@@ -88,7 +88,7 @@ async def third_writer(t: Trial) -> None:
 
 @case("ends/half/after-close-frame", "SES-4")
 async def half_after_close_frame(t: Trial) -> None:
-    """After the peer's close frame the other direction goes on."""
+    """After the peer's close frame the testee can still write."""
     peer = await t.meet()
     await peer.send(CLOSE)
     peer.end_writing()
@@ -100,7 +100,7 @@ async def half_after_close_frame(t: Trial) -> None:
 
 @case("ends/half/after-end-of-stream", "SES-4")
 async def half_after_eof(t: Trial) -> None:
-    """After the bare end of the peer's stream the other direction goes on."""
+    """After an end of stream without a close frame the testee can still write."""
     peer = await t.meet()
     await peer.send(frame(b"last"))
     peer.end_writing()
@@ -112,7 +112,7 @@ async def half_after_eof(t: Trial) -> None:
 
 @case("ends/half/after-truncated", "SES-4")
 async def half_after_truncated(t: Trial) -> None:
-    """After a stream that ended inside a frame the other direction goes on."""
+    """After a stream that ended inside a frame the testee can still write."""
     peer = await t.meet()
     await peer.send(frame(b"cut")[:-1])
     peer.end_writing()
@@ -123,7 +123,7 @@ async def half_after_truncated(t: Trial) -> None:
 
 @case("ends/write/peer-gone", "SES-23")
 async def peer_gone(t: Trial) -> None:
-    """A write after the peer has left fails, by the second one at the latest."""
+    """After the peer has left, the second write at the latest fails."""
     peer = await t.meet()
     peer.close()
     await t.reads_end("eof")
@@ -134,9 +134,9 @@ async def peer_gone(t: Trial) -> None:
     t.check_error(reply, "peer-gone", "write")
 
 
-@case("ends/write/goes-on-reading", "SES-24", transports=over(single_stream=False))
+@case("ends/write/goes-on-reading", "SES-24", transports=over(drains_before_close=False))
 async def failed_write(t: Trial) -> None:
-    """A failed write does not end reading: what the peer has sent still arrives."""
+    """A failed write does not end reading: messages that the peer has sent still arrive."""
     peer = await t.meet()
     await peer.send(frame(b"first") + frame(b"second"))
     peer.close()
@@ -145,9 +145,9 @@ async def failed_write(t: Trial) -> None:
     await t.reads(b"second")
 
 
-@case("ends/write/reading-goes-on", "SES-24", transports=over(single_stream=False))
+@case("ends/write/reading-goes-on", "SES-24", transports=over(drains_before_close=False))
 async def reading_goes_on(t: Trial) -> None:
-    """What the peer sends after a write has failed arrives as well."""
+    """Messages that the peer sends after a write has failed arrive as well."""
     peer = await t.meet()
     await peer.send(frame(b"first"))
     await t.reads(b"first")
@@ -160,7 +160,7 @@ async def reading_goes_on(t: Trial) -> None:
 
 @case("ends/write/meets-a-reset", "SES-3", transports=over(can_reset=True))
 async def meets_reset(t: Trial) -> None:
-    """A reset that a write has met is what the reader is told as well."""
+    """A reset that a write has reported is reported to the reader as well."""
     peer = await t.meet()
     peer.reset()
     for _ in range(3):
@@ -172,7 +172,7 @@ async def meets_reset(t: Trial) -> None:
 
 @case("ends/write/fails-the-same-each-time", "SES-23", "SES-26")
 async def same_each_time(t: Trial) -> None:
-    """Once a write has failed since the peer left, each one fails, and with the same code."""
+    """Once a write has failed because the peer left, all fail with the same code."""
     peer = await t.meet()
     peer.close()
     await t.reads_end("eof")
@@ -191,7 +191,7 @@ async def same_each_time(t: Trial) -> None:
 
 @case("ends/write/after-a-reset", "SES-4", "SES-26", transports=over(can_reset=True))
 async def after_reset(t: Trial) -> None:
-    """Once a read has met a reset, writes fail with reset."""
+    """Once a read has reported a reset, writes fail with reset."""
     peer = await t.meet()
     peer.reset()
     await t.reads_error("reset", "reset")
@@ -201,7 +201,7 @@ async def after_reset(t: Trial) -> None:
 
 @case("ends/write/waiting", "SES-23")
 async def waiting_write(t: Trial) -> None:
-    """A write that waits fails when the peer leaves."""
+    """A blocked write fails when the peer leaves."""
     peer = await t.meet()
     writing = t.begin("write", **write(_LARGE))
     await peer.receive(1000)
@@ -209,7 +209,7 @@ async def waiting_write(t: Trial) -> None:
     reply = await t.answer(writing)
     t.expect(
         reply.get("error") in ("peer-gone", "reset"),
-        "the answer to a write whose peer left",
+        "the answer to a blocked write after the peer left",
         "error 'peer-gone' or 'reset'",
         reply,
     )
@@ -217,7 +217,7 @@ async def waiting_write(t: Trial) -> None:
 
 @case("ends/idle-peer-leaves", "SES-5")
 async def idle_peer_leaves(t: Trial) -> None:
-    """A reader that waits is told when a peer leaves that never said a word."""
+    """A waiting read ends when a peer leaves that never sent anything."""
     peer = await t.meet()
     reading = t.begin("read")
     await t.settle()

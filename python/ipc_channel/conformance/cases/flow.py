@@ -1,4 +1,4 @@
-"""Peers that do not read, and several who read or write at once."""
+"""Backpressure, and concurrent readers and writers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from ipc_channel.conformance.payloads import payload, write
 from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.trial import Trial
 
-_MUCH = 100 * 2**20  # bytes: more than any buffer on the way holds
-_SPARE = 64 * 2**20  # bytes: of memory, or on the way
+_MUCH = 100 * 2**20  # bytes: more than all buffers between the ends hold
+_SPARE = 64 * 2**20  # bytes that may be buffered, or taken as memory
+
+
+_LARGE = 4 * 2**20  # bytes: more than any buffer of the system
 
 
 @case("flow/write-waits", "SES-22")
 async def write_waits(t: Trial) -> None:
-    """A write waits while the peer does not read, and takes no memory for it."""
+    """A write waits while the peer does not read, and buffers no more than a little."""
     peer = await t.meet()
     await t.do("write", **write(1))
     before = t.memory()
@@ -36,10 +39,10 @@ async def write_waits(t: Trial) -> None:
 
 @case("flow/read-ahead-is-bounded", "SES-12")
 async def read_ahead(t: Trial) -> None:
-    """While nobody reads in the testee, the peer's writes wait."""
+    """While the testee gets no read requests, the peer's writes block."""
     peer = await t.meet()
     await peer.send(frame(b"read"))
-    await t.reads(b"read")  # some begin to read ahead only then
+    await t.reads(b"read")  # some clients begin to read ahead only then
     message = frame(payload(2**16))
     sent = await peer.send_until_stuck(message * (_MUCH // 2**16), silence=0.5)
     if sent > _SPARE:
@@ -48,7 +51,7 @@ async def read_ahead(t: Trial) -> None:
 
 @case("flow/slow-reader", "SES-22", "SES-21")
 async def slow_reader(t: Trial) -> None:
-    """What a peer reads in small pieces, much later, is whole."""
+    """A message that the peer reads in small pieces, much later, arrives whole."""
     peer = await t.meet()
     size = 3_000_000
     writing = t.begin("write", **write(size))
@@ -67,11 +70,11 @@ async def slow_reader(t: Trial) -> None:
 
 @case("flow/write-in-parts", "FRM-2", "SES-21", transports=("named_pipe",))
 async def write_in_parts(t: Trial) -> None:
-    """A write of which few bytes are left, since the pipe was full, is continued there."""
+    """A write that a full pipe has interrupted near its end continues at the right byte."""
     peer = await t.meet()
     page = os.sysconf("SC_PAGE_SIZE")
     for left in range(1, 9):
-        for before in (0, page):  # what is in the pipe already
+        for before in (0, page):  # bytes that are in the pipe already
             full = peer.capacity()  # some testees enlarge it
             sizes = [*([before - 4] if before else []), full - before + left - 4]
             writing = t.begin("write", **write(*sizes))
@@ -96,7 +99,7 @@ async def both_ways(t: Trial) -> None:
 
 @case("flow/concurrent-writers", "SES-20", needs="concurrent")
 async def concurrent_writers(t: Trial) -> None:
-    """Frames of ten writers at once do not interleave."""
+    """Frames of ten concurrent writers do not interleave."""
     peer = await t.meet()
     size = 100_000
     patterns = [bytes([number]) for number in range(1, 11)]
@@ -115,9 +118,27 @@ async def concurrent_writers(t: Trial) -> None:
         t.check_ok(await t.answer(one), "write")
 
 
+@case("flow/thousands-of-writers", "SES-20", "SES-22", needs="concurrent")
+async def thousands_of_writers(t: Trial) -> None:
+    """Thousands of small messages that wait behind a large one go out whole."""
+    peer = await t.meet()
+    writes = [t.begin("write", **write(_LARGE))]
+    await peer.receive(4)
+    # More than a system takes buffers in one call (IOV_MAX, usually 1,024).
+    writes += [t.begin("write", **write(10)) for _ in range(2500)]
+    await peer.send(frame(b"read after them"))
+    await t.reads(b"read after them")
+    large = await peer.receive(_LARGE)
+    t.expect(large == payload(_LARGE), "the large message", "whole", "something else")
+    for _ in writes[1:]:
+        await peer.expect_message(payload(10))
+    for one in writes:
+        t.check_ok(await t.answer(one), "write")
+
+
 @case("flow/two-readers", "SES-11", needs="concurrent")
 async def two_readers(t: Trial) -> None:
-    """Of two readers that wait each gets one message."""
+    """Of two waiting reads, each gets one message."""
     peer = await t.meet()
     readers = [t.begin("read") for _ in range(2)]
     await t.settle()
@@ -127,4 +148,4 @@ async def two_readers(t: Trial) -> None:
     for one in readers:
         reply = t.check_ok(await t.answer(one), "read")
         sizes.add((reply.get("message") or {}).get("size"))
-    t.expect(sizes == {5, 6}, "the sizes of what two readers got", {5, 6}, sizes)
+    t.expect(sizes == {5, 6}, "the sizes of the messages of two reads", {5, 6}, sizes)

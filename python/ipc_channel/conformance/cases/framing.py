@@ -1,4 +1,4 @@
-"""What goes over the wire, both ways."""
+"""Bytes on the wire, in both directions."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ for _size in (*_SIZES, *_LARGE):
 
 @case("framing/encode/all-byte-values", "FRM-2")
 async def all_byte_values(t: Trial) -> None:
-    """Every byte value passes, in each place of a header too."""
+    """Every byte value passes, also in each byte of a header."""
     peer = await t.meet()
     message = bytes(range(256)) + CLOSE + b"\xff" * 4
     await t.do("write", **write(len(message), pattern=message))
@@ -126,7 +126,7 @@ async def looks_like_close(t: Trial) -> None:
 
 @case("framing/encode/close-frame", "FRM-3", "SES-31")
 async def close_frame(t: Trial) -> None:
-    """Closing sends four NUL bytes and ends the stream, with no message before."""
+    """Closing without any message sends four NUL bytes and ends the stream."""
     peer = await t.meet()
     closing = t.begin("close")
     await peer.expect_close()
@@ -136,7 +136,7 @@ async def close_frame(t: Trial) -> None:
 
 @case("framing/encode/order", "FRM-2")
 async def order(t: Trial) -> None:
-    """A thousand messages of mixed sizes leave in order, none joined, none cut."""
+    """A thousand messages of mixed sizes are sent in order, none joined or split."""
     peer = await t.meet()
     sizes = [1, 70_000, 3, 5000, 64]
     writing = t.begin("write", **write(*sizes, count=1000))
@@ -147,7 +147,7 @@ async def order(t: Trial) -> None:
 
 @case("framing/receive/split-everywhere", "FRM-2")
 async def split_everywhere(t: Trial) -> None:
-    """Three frames in two pieces arrive the same, wherever they are cut."""
+    """Three frames in two pieces arrive the same, wherever they are split."""
     wire = frame(b"a") + frame(b"bb") + frame(b"ccc")
     peer = await t.meet()
     for cut in range(1, len(wire)):

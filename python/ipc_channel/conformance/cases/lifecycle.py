@@ -1,4 +1,4 @@
-"""Closing in every state, what it sends and frees, and the next session."""
+"""Closing in every state: what it sends, what it frees, and the next session."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def twice(t: Trial) -> None:
 
 @case("lifecycle/close/after-the-peer", "SES-30")
 async def after_the_peer(t: Trial) -> None:
-    """Closing second, when the peer has gone, is no failure."""
+    """Closing after the peer has gone succeeds."""
     peer = await t.meet()
     await peer.send(frame(b"bye") + bytes(4))
     peer.close()
@@ -40,7 +40,7 @@ async def after_the_peer(t: Trial) -> None:
 
 @case("lifecycle/close/sends-everything", "SES-31")
 async def sends_everything(t: Trial) -> None:
-    """What was written before it arrives, and then the close frame."""
+    """Messages written before close arrive, and then the close frame."""
     peer = await t.meet()
     sizes = [1, 70_000, 5000]
     writing = t.begin("write", **write(*sizes, count=60))
@@ -62,7 +62,7 @@ async def sends_everything(t: Trial) -> None:
     transports=over(drains_before_close=True),
 )
 async def unread_input(t: Trial) -> None:
-    """Input that the closing end has not read does not cost the peer what it was sent."""
+    """Unread input of the closing end does not cost the peer any output sent to it."""
     peer = await t.meet()
     await peer.send_until_stuck(frame(bytes(1000)) * 20_000, silence=0.2)
     await t.do("write", **write(1000, count=50))
@@ -81,9 +81,9 @@ async def unread_input(t: Trial) -> None:
     transports=over(drains_before_close=True),
 )
 async def talks_on(t: Trial) -> None:
-    """What the peer still sends as the testee closes does not cost it what it was sent."""
+    """A peer that still sends while the testee closes loses nothing that was sent to it."""
     peer = await t.meet()
-    if peer.sock is not None:  # so that much waits in the testee's system
+    if peer.sock is not None:  # so that much output waits in the testee's kernel
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     writing = t.begin("write", **write(1000, count=300))
     await peer.expect_message(payload(1000))
@@ -92,7 +92,7 @@ async def talks_on(t: Trial) -> None:
         if closing is None and writing.reply.done():
             closing = t.begin("close")
             await t.settle()
-            with contextlib.suppress(BrokenPipeError):  # it may stop reading in the end
+            with contextlib.suppress(BrokenPipeError):  # the testee may stop reading
                 await peer.send(frame(b"and on") * 100)
             await t.settle()
             if peer.sock is not None:
@@ -107,9 +107,9 @@ async def talks_on(t: Trial) -> None:
     t.check_ok(await t.answer(closing), "close")
 
 
-@case("lifecycle/close/unread-messages", "SES-2", "SES-33")
+@case("lifecycle/close/unread-messages", "SES-2", "SES-33", "SES-41")
 async def unread_messages(t: Trial) -> None:
-    """Messages that nobody has read are gone with the channel, and not in the next one."""
+    """Unread messages are dropped with the channel, and do not appear in the next one."""
     peer = await t.meet()
     await peer.send(frame(b"read") + frame(b"unread") * 3)
     await t.reads(b"read")
@@ -132,9 +132,9 @@ async def unread_messages(t: Trial) -> None:
 
 @case("lifecycle/close/peer-that-goes-on-writing", "SES-34", needs="concurrent")
 async def peer_writes(t: Trial) -> None:
-    """A peer that is stuck in a write of its own still gets everything."""
-    # Until the peer's write is over the testee's own output does not move, so that the
-    # linger goes on; how long that takes is the machine's business.
+    """A peer that is blocked in a write of its own still gets everything."""
+    # Until the peer's write ends, the testee's own output does not progress, so the
+    # linger keeps running; how long that takes depends on the machine.
     peer = await t.meet(linger=3 * t.patience)
     size = 3_000_000
     writing = t.begin("write", **write(size))
@@ -158,7 +158,7 @@ async def peer_writes(t: Trial) -> None:
 
 @case("lifecycle/close/stuck-peer", "SES-31", "SES-36", needs="concurrent linger")
 async def stuck_peer(t: Trial) -> None:
-    """A peer that takes nothing is given up after the linger, without a false close frame."""
+    """After the linger, close gives up a peer that takes nothing; sends no close frame."""
     peer = await t.meet(linger=0.2)
     writing = t.begin("write", **write(_LARGE))
     header = await peer.receive(4)
@@ -179,7 +179,7 @@ async def stuck_peer(t: Trial) -> None:
 
 @case("lifecycle/close/wakes-a-reader", "SES-33", needs="concurrent")
 async def wakes_reader(t: Trial) -> None:
-    """A read that waits ends with the channel."""
+    """A waiting read ends when the channel is closed."""
     peer = await t.meet()
     reading = t.begin("read")
     await t.settle()
@@ -198,7 +198,7 @@ async def wakes_reader(t: Trial) -> None:
 
 @case("lifecycle/close/frees-descriptors", "SES-32")
 async def frees(t: Trial) -> None:
-    """Twenty sessions in one process leave as many descriptors open as the first."""
+    """After twenty sessions the process has as many descriptors open as after the first."""
     before: list[str] = []
     for number in range(20):
         peer = await t.meet()
@@ -216,7 +216,7 @@ async def frees(t: Trial) -> None:
 
 @case("lifecycle/exit/idle", "SES-32")
 async def exits_idle(t: Trial) -> None:
-    """A testee that has closed its channel ends by itself."""
+    """A testee that has closed its channel exits by itself."""
     peer = await t.meet()
     closing = t.begin("close")
     await peer.expect_close()
@@ -226,7 +226,7 @@ async def exits_idle(t: Trial) -> None:
 
 @case("lifecycle/exit/connected", "SES-4")
 async def exits_connected(t: Trial) -> None:
-    """A testee that ends while it is connected is an end of stream at a boundary."""
+    """A testee that exits while connected ends its stream at a frame boundary."""
     peer = await t.meet()
     await t.do("write", **write(10))
     finishing = t.spawn(t.finish_testee())
@@ -238,7 +238,7 @@ async def exits_connected(t: Trial) -> None:
 
 @case("lifecycle/exit/waiting-read", "SES-33", needs="concurrent")
 async def exits_reading(t: Trial) -> None:
-    """At the end of its input a testee calls off a read that waits, closes and ends."""
+    """At the end of its input a testee cancels a waiting read, closes and exits."""
     peer = await t.meet()
     reading = t.begin("read")
     await t.settle()
@@ -251,7 +251,7 @@ async def exits_reading(t: Trial) -> None:
 
 @case("lifecycle/exit/waiting-write", "SES-33", needs="concurrent linger")
 async def exits_writing(t: Trial) -> None:
-    """At the end of its input a testee calls off a write that waits, closes and ends."""
+    """At the end of its input a testee cancels a blocked write, closes and exits."""
     peer = await t.meet(linger=0.2)
     writing = t.begin("write", **write(_LARGE))
     await peer.receive(4)
@@ -261,7 +261,7 @@ async def exits_writing(t: Trial) -> None:
 
 @case("lifecycle/exit/waiting-connect", "RDV-10", needs="concurrent")
 async def exits_connecting(t: Trial) -> None:
-    """At the end of its input a testee calls off a connect that waits, and ends."""
+    """At the end of its input a testee cancels a waiting connect, and exits."""
     connecting = t.begin("connect", **await t.absent(), timeout=3 * t.patience)
     await t.settle()
     await t.finish_testee()
@@ -273,5 +273,5 @@ async def exits_connecting(t: Trial) -> None:
 async def _expect_close_or_end(t: Trial, peer: Wire) -> None:
     got = await peer.receive_until_end(5)
     t.expect(
-        got in (b"", bytes(4)), "what came last", "a close frame or nothing", got.hex()
+        got in (b"", bytes(4)), "the last bytes", "a close frame or nothing", got.hex()
     )

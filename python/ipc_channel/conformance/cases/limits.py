@@ -1,4 +1,4 @@
-"""Sizes that are too large, and too small."""
+"""Messages that are too large or too small."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ipc_channel.conformance.trial import Trial
 
 _DEFAULT = 64 * 2**20
 _LARGEST = 2**32 - 1
-_CAME = 1000  # bytes that follow a header
-_ALLOWED = 2**20  # bytes that a header may reserve
-_SPARE = 4 * 2**20  # bytes that a runtime may take for itself, beyond what it was seen to
+_CAME = 1000  # bytes that arrive behind a header
+_ALLOWED = 2**20  # bytes that may be allocated for a header (FRM-9)
+_SPARE = 4 * 2**20  # bytes that a runtime may allocate beyond its measured use
 _SESSIONS = 5
 
 
@@ -25,7 +25,7 @@ async def exact(t: Trial) -> None:
 
 @case("limits/receive/one-over", "FRM-8", needs="max_message_size")
 async def one_over(t: Trial) -> None:
-    """A header one over the limit ends the session with too-large, before any payload."""
+    """A header one byte over the limit ends the session before any payload: too-large."""
     peer = await t.meet(max_message_size=1000)
     await peer.send(frame(b"before") + (1001).to_bytes(4, "big"))
     await t.reads(b"before")
@@ -35,7 +35,7 @@ async def one_over(t: Trial) -> None:
 
 @case("limits/receive/default", "FRM-6", "FRM-8")
 async def default(t: Trial) -> None:
-    """Unless told otherwise the limit is 64 MiB."""
+    """The default limit is 64 MiB."""
     peer = await t.meet()
     await peer.send((_DEFAULT + 1).to_bytes(4, "big"))
     await t.reads_error("too-large", "too_large")
@@ -50,7 +50,7 @@ async def unsigned(t: Trial) -> None:
 
 
 async def _half_a_message(t: Trial, size: int) -> None:
-    """Let the testee read the beginning of a message, which then ends."""
+    """Make the testee read the beginning of a message, then end the stream."""
     peer = await t.meet()
     await peer.send(size.to_bytes(4, "big") + bytes(_CAME))
     peer.end_writing()
@@ -60,7 +60,7 @@ async def _half_a_message(t: Trial, size: int) -> None:
 
 
 async def _growth(t: Trial, size: int) -> int:
-    """Return how much memory several sessions take that get such a header."""
+    """Return the memory that several sessions take which get such a header."""
     before = t.memory()
     for _ in range(_SESSIONS):
         await _half_a_message(t, size)
@@ -69,7 +69,7 @@ async def _growth(t: Trial, size: int) -> int:
 
 @case("limits/receive/header-takes-no-memory", "FRM-9")
 async def no_memory(t: Trial) -> None:
-    """A header alone, within the limit, makes the reader take next to no memory."""
+    """For a header within the limit, the reader allocates next to no memory in advance."""
     small = _CAME + 1000
     await _growth(t, small)
     noise = max(await _growth(t, small), await _growth(t, small))
@@ -85,7 +85,7 @@ async def no_memory(t: Trial) -> None:
 
 @case("limits/receive/writes-after-too-large", "SES-23", "SES-26")
 async def writes_after_too_large(t: Trial) -> None:
-    """After a header that was too large, a write fails with that code."""
+    """After a header over the limit, writes fail with too-large."""
     peer = await t.meet()
     await peer.send(b"\xff\xff\xff\xff")
     await t.reads_error("too-large", "too_large")
@@ -95,7 +95,7 @@ async def writes_after_too_large(t: Trial) -> None:
 
 @case("limits/receive/write-that-waits", "SES-23", "SES-26", needs="concurrent")
 async def waiting_write(t: Trial) -> None:
-    """A write that waits is told when the peer sends a header that is too large."""
+    """A blocked write fails when the peer sends a header over the limit."""
     peer = await t.meet()
     writing = [t.begin("write", **write(size)) for size in (_DEFAULT // 2, 10)]
     await peer.receive(4)
@@ -107,7 +107,7 @@ async def waiting_write(t: Trial) -> None:
 
 @case("limits/receive/close-after-too-large", "SES-37")
 async def close_after_too_large(t: Trial) -> None:
-    """After too-large a close frame still tells the peer that this is the end."""
+    """After too-large, close still sends a close frame."""
     peer = await t.meet()
     await peer.send(b"\xff\xff\xff\xff")
     await t.reads_error("too-large")
@@ -128,7 +128,7 @@ async def send_one_over(t: Trial) -> None:
 
 @case("limits/send/default", "FRM-6", "FRM-7")
 async def send_default(t: Trial) -> None:
-    """Unless told otherwise a message of over 64 MiB is not sent."""
+    """By default, a message over 64 MiB is refused and not sent."""
     peer = await t.meet()
     await t.fail("message-too-large", "write", **write(_DEFAULT + 1))
     await t.do("write", **write(1))
@@ -145,12 +145,12 @@ async def send_empty(t: Trial) -> None:
 
 
 _REFUSED = {0: "empty-message", _DEFAULT + 1: "message-too-large"}
-"""Sizes of messages that are refused, and the codes of that."""
+"""Sizes of messages that are refused, and the error codes."""
 
 
 @case("limits/send/refused-once-writing-is-over", "SES-25")
 async def refused_once_over(t: Trial) -> None:
-    """Where every write fails, what can never be sent still gets the code of its refusal."""
+    """While every write fails, a message of invalid size still gets its own error code."""
     peer = await t.meet()
     await peer.send(b"\xff\xff\xff\xff")
     await t.reads_error("too-large")
@@ -161,7 +161,7 @@ async def refused_once_over(t: Trial) -> None:
 
 @case("limits/send/refused-after-close", "SES-25", "SES-26")
 async def refused_after_close(t: Trial) -> None:
-    """After close, what can never be sent gets the code of its refusal, or closed."""
+    """After close, a message of invalid size gets its own error code, or closed."""
     peer = await t.meet()
     closing = t.begin("close")
     await peer.expect_close()
@@ -183,7 +183,7 @@ async def refused_after_close(t: Trial) -> None:
 
 @case("limits/options/smallest", "FRM-11", level="SHOULD", needs="max_message_size")
 async def smallest(t: Trial) -> None:
-    """A limit of one byte is taken, both ways."""
+    """A limit of one byte is accepted, and applies to both directions."""
     peer = await t.meet(max_message_size=1)
     await t.fail("message-too-large", "write", **write(2))
     await t.do("write", **write(1))
@@ -195,7 +195,7 @@ async def smallest(t: Trial) -> None:
 
 @case("limits/options/largest", "FRM-11", level="SHOULD", needs="max_message_size")
 async def largest(t: Trial) -> None:
-    """A limit of 4,294,967,295 bytes is taken: no length is too large."""
+    """A limit of 4,294,967,295 bytes is accepted: no length is too large."""
     peer = await t.meet(max_message_size=_LARGEST)
     await peer.send(_LARGEST.to_bytes(4, "big") + b"begun")
     peer.end_writing()

@@ -1,4 +1,4 @@
-"""Much at once, between the testee and the Python channel."""
+"""Load: many messages, and large ones, between the testee and a Python channel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def to_testee(t: Trial) -> None:
 
 @case("load/from-testee", "FRM-2")
 async def from_testee(t: Trial) -> None:
-    """Thousands of messages of mixed sizes leave in order, and closing loses none."""
+    """Thousands of messages of mixed sizes are sent in order, and closing loses none."""
     channel = await t.meet_channel()
     sizes = sizes_of(t.random, _COUNT, _MOST)
     writing = t.begin("write", **write(*sizes))
@@ -45,7 +45,7 @@ async def from_testee(t: Trial) -> None:
 
 @case("load/echo", "FRM-2", "SES-22")
 async def echo(t: Trial) -> None:
-    """Thousands of messages, both ways at once, come back as they went."""
+    """Thousands of messages that cross in both directions come back unchanged."""
     channel = await t.meet_channel()
     echoing = t.begin("echo")
     messages = [payload(size) for size in sizes_of(t.random, _COUNT, _MOST)]
@@ -68,9 +68,9 @@ async def large(t: Trial) -> None:
     channel = await t.meet_channel()
     message = payload(32 * 2**20)
     reading = t.begin("read")
-    await t.in_time(channel.write(message), "read")
+    await t.in_time(channel.write(message), "read", times=3)
     t.check_message(t.check_ok(await t.answer(reading), "read"), message)
     writing = t.begin("write", **write(len(message)))
-    got = await t.in_time(channel.read(), "sent its message")
+    got = await t.in_time(channel.read(), "sent its message", times=3)
     t.expect(got == message, "what arrived", "32 MiB", "something else")
     t.check_ok(await t.answer(writing), "write")

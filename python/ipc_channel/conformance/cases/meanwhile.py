@@ -1,4 +1,4 @@
-"""What happens between two system calls of the testee, by which it sees who is there."""
+"""Events between two system calls by which the testee detects its peer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ipc_channel.conformance.testee import Pending
 from ipc_channel.conformance.trial import Trial
 
 _PIPES = ("named_pipe",)
-_MOMENTS = 8  # more than there are calls between connecting and being connected
+_MOMENTS = 8  # more than the calls between a connection and its detection
 
 
 async def _at_a_read(t: Trial, watch: Watch, act: Callable[[], int | None]) -> None:
-    """Act just before the testee reads its `in`, once; what it returns is what is read."""
+    """Act once, just before the testee reads its `in`; the read returns act's result."""
     path = t.paths()["in"]
     done = asyncio.Event()
 
@@ -36,12 +36,12 @@ async def _at_a_read(t: Trial, watch: Watch, act: Callable[[], int | None]) -> N
         async with asyncio.timeout(t.patience / 2):
             await done.wait()
     except TimeoutError:
-        t.skip(f"how this client reads {path} cannot be seen")
+        t.skip(f"the suite cannot see how this client reads {path}")
 
 
 @case("connect/pipes/reader-leaves-meanwhile", "RDV-28", level="SHOULD", transports=_PIPES)
 async def reader_leaves(t: Trial) -> None:
-    """A reader that leaves between two looks, just before another writes, is no server."""
+    """A stray reader that leaves just before another opener writes is not the server."""
     watch = await watched(t, "read")
     connecting = await t.connecting(timeout=3 * t.patience)
     in_ = await read_first(t)
@@ -62,21 +62,21 @@ async def reader_leaves(t: Trial) -> None:
     reader = os.open(t.server.testee_out, os.O_RDONLY | os.O_NONBLOCK)
     peer = t.adopt(reader, opened[0])
     await t.connected(connecting)
-    t.expect(not early, "connect to one who only writes", "waits", "done")
+    t.expect(not early, "connect to a stray opener that only writes", "waits", "done")
     await peer.send(frame(b"both"))
     await t.reads(b"both")
 
 
 @case("connect/pipes/last-words-after-a-read", "RDV-26", transports=_PIPES)
 async def last_words(t: Trial) -> None:
-    """A server that writes and leaves right after a read has given no bytes is heard."""
+    """If a server writes and leaves right after an empty read, its messages arrive."""
     watch = await watched(t, "read")
     peer = await t.meet()
     reading = t.begin("read")
     await t.settle()
 
     def speak_and_leave() -> int:
-        """Come back and leave behind the read, which has found nobody who writes."""
+        """Write and leave right after the read, which has found no writer."""
         out = os.open(t.server.testee_in, os.O_WRONLY | os.O_NONBLOCK)
         os.write(out, frame(b"last words") + CLOSE)
         os.close(out)
@@ -92,7 +92,7 @@ async def last_words(t: Trial) -> None:
 
 @case("connect/tcp/reset-before-it-looks", "RDV-49", transports=("tcp",))
 async def reset_before_it_looks(t: Trial) -> None:
-    """Reset before it sees that it is connected, a client tells that, or tries again."""
+    """A client that is reset before it detects its connection reports that, or retries."""
     watch = await watched(t, "ask")
     for moment in range(_MOMENTS):
         t.trace.add(f"--- moment {moment}")
@@ -103,16 +103,16 @@ async def reset_before_it_looks(t: Trial) -> None:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not reset.is_set():
             if moment == 0:
-                t.skip("what this client asks its socket cannot be seen")
+                t.skip("the suite cannot see what this client asks about its socket")
             await t.connected(connecting)
-            await t.accept()  # without which its close would wait
+            await t.accept()  # or the testee's close would wait for that
             return
         await _tells_or_tries_again(t, connecting)
         await t.do("close")
 
 
 def _reset_at(t: Trial, watch: Watch, moment: int) -> asyncio.Event:
-    """Let the server write and reset just before a call of the testee about its socket."""
+    """Make the server write and reset just before a call of the testee on its socket."""
     done = asyncio.Event()
     calls: list[Call] = []
     server = cast(RawListener, t.server)

@@ -1,4 +1,4 @@
-"""Paths that can never work."""
+"""Paths that can never be a rendezvous."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import socket
 import time
 
-with contextlib.suppress(ImportError):  # Windows, where there is no named pipe either
+with contextlib.suppress(ImportError):  # Windows, which has no POSIX named pipes
     import fcntl
 
 from ipc_channel.conformance.case import Body, case
@@ -18,7 +18,7 @@ _KINDS = ("file", "directory", "symlink", "socket", "device")
 
 
 def make_no_pipe(kind: str, directory: str) -> str:
-    """Make something that is no named pipe; return its path."""
+    """Make something that is not a named pipe; return its path."""
     path = os.path.join(directory, "bad")
     if kind == "file":
         with open(path, "wb") as file:
@@ -37,7 +37,7 @@ def make_no_pipe(kind: str, directory: str) -> str:
 
 
 async def _refuses(t: Trial, paths: dict[str, str]) -> None:
-    """Fail unless connecting is refused long before its timeout, with nothing left open."""
+    """Fail unless connect is refused long before its timeout, with nothing left open."""
     before = t.descriptors()
     start = time.monotonic()
     await t.fail("bad-rendezvous", "connect", **paths, timeout=2 * t.patience)
@@ -51,7 +51,7 @@ def _no_pipe(kind: str, which: str) -> Body:
         paths = t.paths()
         await t.fail("timeout", "connect", **paths, timeout=0)
         path = make_no_pipe(kind, t.directory)
-        # With a reader at the other end, only the bad one can be in the way.
+        # The other pipe has a reader, so only the bad path can make connect fail.
         reader = os.open(paths["out"], os.O_RDONLY | os.O_NONBLOCK)
         try:
             await _refuses(t, paths | {which: path})
@@ -98,7 +98,7 @@ def _untouched(which: str) -> Body:
     async def untouched(t: Trial) -> None:
         other = "out" if which == "in" else "in"
         paths = t.paths() | {which: make_no_pipe("file", t.directory)}
-        # To open a pipe and wait for its other end is to notice whoever opens that.
+        # A blocking open returns as soon as the testee opens the other end.
         flags = os.O_WRONLY if other == "in" else os.O_RDONLY
         opening = t.spawn(t.open_blocking(paths[other], flags))
         await t.settle()
@@ -109,7 +109,7 @@ def _untouched(which: str) -> Body:
         os.close(await opening)
         os.close(helping)
         t.expect(
-            not opened, f"the pipe `{other}`, beside what is none", "untouched", "opened"
+            not opened, f"the pipe `{other}`, beside a bad path", "untouched", "opened"
         )
 
     return untouched
@@ -135,7 +135,7 @@ async def another_owner(t: Trial) -> None:
 
 @case("connect/refused/the-same-pipe", "RDV-1", "RDV-11", transports=_PIPES)
 async def same_pipe(t: Trial) -> None:
-    """Two names of one pipe are refused, since an end would meet itself."""
+    """Two names of one pipe are refused, since an end would connect to itself."""
     paths = t.paths()
     other = os.path.join(t.directory, "other")
     os.link(paths["in"], other)
@@ -146,7 +146,7 @@ async def same_pipe(t: Trial) -> None:
 
 @case("connect/refused/swapped-pipes", "RDV-35", level="SHOULD", transports=_PIPES)
 async def swapped_pipes(t: Trial) -> None:
-    """A client that is told to read the very pipe which the server reads is refused at once."""
+    """A client that is told to read the pipe that the server reads is refused at once."""
     paths = t.paths()
     await t.fail("timeout", "connect", **paths, timeout=0)
     reader = os.open(paths["out"], os.O_RDONLY | os.O_NONBLOCK)
@@ -159,6 +159,6 @@ async def swapped_pipes(t: Trial) -> None:
 
 @case("connect/refused/unmapped-user", "RDV-38", transports=_PIPES)
 async def unmapped_user(t: Trial) -> None:
-    """Where every user has the id of the own one, a pipe with this id is refused."""
+    """Where the testee's own id stands for every user, a pipe with this id is refused."""
     await t.restart_where_no_user_is_mapped()
     await t.fail("bad-rendezvous", "connect", **t.paths(), timeout=t.patience / 2)

@@ -1,4 +1,4 @@
-"""Strings and variables that lead to a server, or never can."""
+"""Rendezvous strings and environment variables, valid and invalid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _string(vector: dict[str, Any]) -> Body:
             return
         if vector.get("host") == "::1" and not _has_ipv6():
             t.skip("this machine has no ::1")
-        # Nobody is there, as far as we know: any answer will do but this one.
+        # A server may or may not be there: any answer but this one is right.
         reply = await t.tell("connect", **paths, timeout=0)
         t.expect(
             reply.get("error") != "bad-rendezvous",
@@ -33,18 +33,24 @@ def _string(vector: dict[str, Any]) -> Body:
     return connect
 
 
-# Allowed, but the system itself may refuse them.
+def _meant_for(text: str) -> str:
+    """Return the transport that a string looks like; any other is refused as TCP's."""
+    if text.startswith("unix:"):
+        return "unix"
+    return "named_pipe" if text.startswith("/") else "tcp"
+
+
+# Valid, but the system itself may refuse them.
 _NOT_TRIED = {"pipe-longest", "host-last-loopback"}
 
 for _vector in vectors.load("rendezvous"):
     if _vector["id"] in _NOT_TRIED:
         continue
     _error = _vector.get("error")
-    _kind = "named_pipe" if _vector["in"].startswith("/") else "tcp"
     case(
         f"rendezvous/{_vector['id']}",
         *_vector["covers"],
-        transports=(_vector.get("transport", _kind),),
+        transports=(_vector.get("transport", _meant_for(_vector["in"])),),
         text=f"{_vector['in'][:40]!r} is {'refused' if _error else 'accepted'}.",
     )(_string(_vector))
 
@@ -79,9 +85,7 @@ for _vector in vectors.load("environment"):
     case(
         f"environment/{_vector['id']}",
         *_vector["covers"],
-        transports=("tcp",)
-        if "in" in _vector and _vector["in"][0] != "/"
-        else ("named_pipe",),
+        transports=(_meant_for(_vector.get("in", "/")),),
         text=f"The variables {_vector['env']} are "
         f"{'refused' if 'error' in _vector else 'accepted'}.",
     )(_environment(_vector))
@@ -89,7 +93,7 @@ for _vector in vectors.load("environment"):
 
 @case("environment/leads-to-the-server", "RDV-6", "RDV-7")
 async def leads_to_server(t: Trial) -> None:
-    """The two variables lead to the server, over either transport."""
+    """The two variables lead to the server, over every transport."""
     paths = t.paths()
     await t.restart({"IPC_CHANNEL_IN": paths["in"], "IPC_CHANNEL_OUT": paths["out"]})
     connecting = t.begin("connect", timeout=t.patience)
@@ -99,9 +103,9 @@ async def leads_to_server(t: Trial) -> None:
     await t.reads(b"found")
 
 
-@case("environment/path-of-any-bytes", "RDV-36", transports=("named_pipe",))
+@case("environment/path-of-any-bytes", "RDV-36", transports=("named_pipe", "unix"))
 async def any_bytes(t: Trial) -> None:
-    """Paths that are no UTF-8 lead to the server, or else are refused at once."""
+    """Paths that are not UTF-8 lead to the server, or are refused at once."""
     directory = os.path.join(t.directory, os.fsdecode(b"\xe9\xff"))
     try:
         os.mkdir(directory)

@@ -64,6 +64,7 @@ static code channel_connect(struct channel *channel, const char *in, const char 
     /* TODO RDV-1, RDV-6, RDV-20 to RDV-38: named pipes. */
     /* TODO RDV-9: this connect blocks for long if the queue of the server is full. */
     /* TODO RDV-12: pause for 1 ms first, then twice as long each time, up to 20 ms. */
+    /* TODO RDV-14: also after other errors, which the timeout then names. */
     /* TODO RDV-44: not to itself. RDV-45: TCP_NODELAY. RDV-49: a reset is an end. */
     const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port_of(in))};

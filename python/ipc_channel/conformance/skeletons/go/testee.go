@@ -54,7 +54,7 @@ var portOf = regexp.MustCompile(`\A(?:127\.0\.0\.1:)?([1-9][0-9]{0,4})\z`)
 func connect(in, out string, timeout time.Duration) (*channel, error) {
 	// TODO RDV-1, RDV-6, RDV-20 to RDV-38: named pipes.
 	// TODO RDV-12: pause for 1 ms first, then twice as long each time, up to 20 ms.
-	// TODO RDV-44: not to itself. (RDV-45: Go sets TCP_NODELAY.)
+	// TODO RDV-14: also after other errors. RDV-44: not to itself. (RDV-45: Go sets TCP_NODELAY.)
 	port := portOf.FindStringSubmatch(in)
 	if in != out || port == nil || len(port[1]) == 5 && port[1] > "65535" {
 		return nil, coded("bad-rendezvous", fmt.Sprintf("%q and %q lead to no server", in, out))

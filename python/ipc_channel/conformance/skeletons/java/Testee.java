@@ -24,7 +24,7 @@ public class Testee {
     static final int LIMIT = 64 << 20; // FRM-6
 
     /** An error with one of the codes of spec/errors.md. */
-    @SuppressWarnings("serial") // nobody stores one
+    @SuppressWarnings("serial") // never serialised
     static class ChannelException extends IOException {
         final String code;
 
@@ -53,6 +53,7 @@ public class Testee {
         /** Tries again until the timeout (RDV-9, RDV-43). */
         static Socket connect(SocketAddress server, long deadline) throws IOException, InterruptedException {
             // TODO RDV-12: pause for 1 ms first, then twice as long each time, up to 20 ms.
+            // TODO RDV-14: also after other errors, which the timeout then names.
             // TODO RDV-44: not to itself. RDV-45: TCP_NODELAY. RDV-49: a reset is an end.
             while (true) {
                 Socket socket = new Socket();

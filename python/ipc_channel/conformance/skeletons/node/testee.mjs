@@ -44,6 +44,7 @@ class Channel {
     // TODO RDV-1, RDV-6, RDV-20 to RDV-38: named pipes.
     // TODO RDV-4: the other hosts. RDV-5: all that is refused here stays refused.
     // TODO RDV-12: pause for 1 ms first, then twice as long each time, up to 20 ms.
+    // TODO RDV-14: also after other errors, which the timeout then names.
     // TODO RDV-44: not to itself. RDV-45: TCP_NODELAY. RDV-49: a reset is an end.
     const [, port] = /^(?:127\.0\.0\.1:)?([1-9][0-9]{0,4})$/.exec(input) ?? [];
     if (input !== output || port === undefined || port > 65535) {

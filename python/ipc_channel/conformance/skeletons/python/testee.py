@@ -111,6 +111,7 @@ class Channel:
 
 def _connect(port: int, deadline: float) -> socket.socket:
     # TODO RDV-12: pause for 1 ms first, then twice as long each time, up to 20 ms.
+    # TODO RDV-14: also after other errors, which the timeout then names.
     # TODO RDV-44: not to itself. RDV-45: TCP_NODELAY. RDV-49: a reset is an end.
     while True:
         try:

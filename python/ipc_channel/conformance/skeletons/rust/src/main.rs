@@ -49,7 +49,7 @@ impl Channel {
     fn connect(input: &str, output: &str, timeout: Duration) -> Result<Self, Error> {
         // TODO RDV-1, RDV-6, RDV-20 to RDV-38: named pipes.
         // TODO RDV-12: pause for 1 ms first, then twice as long each time, up to 20 ms.
-        // TODO RDV-44: not to itself. RDV-45: TCP_NODELAY. RDV-49: a reset is an end.
+        // TODO RDV-14: other errors. RDV-44: not to itself. RDV-45: TCP_NODELAY. RDV-49: a reset is an end.
         let port = port_of(input).filter(|_| input == output);
         let nowhere =
             || coded("bad-rendezvous")(format!("{input:?} and {output:?} lead to no server"));

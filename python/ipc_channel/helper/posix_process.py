@@ -1,65 +1,31 @@
-"""A child process, and those of its group, whatever event loop or none looks after it.
+"""A child process and its group on POSIX.
 
-A number belongs to a process until it is reaped, and afterwards perhaps to another. So
-the end of a child is looked at without reaping it; it is reaped once nothing of its
-group lives, or all was killed. Where the system has descriptors of processes (Linux),
-signals go through one, and never reach another process, whoever reaps our child.
+A process number is free for another process once the process has been reaped. So a
+child is polled without being reaped; it is reaped once its whole group has ended or was
+killed. Where the kernel has process descriptors (Linux), signals go through a
+descriptor, and never reach another process, even if other code reaps our child.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ipc_channel.fork import Process, lock, this_process
-from ipc_channel.helper.spawn import popen, spawn
-from ipc_channel.helper.windows_process import WindowsChild
+from ipc_channel.fork import this_process
+from ipc_channel.helper.child import Watch, abandon, reap_abandoned
+from ipc_channel.helper.spawn import spawn
+from ipc_channel.helper.watch import DescriptorWatch, PollingWatch
 
 UNKNOWN_STATUS = 255
-"""Exit status of a process that something else has reaped; as in asyncio."""
+"""Exit status of a process that other code has reaped; as in asyncio."""
 
 _NONE = -1  # no descriptor
 _PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, since Linux 6.9
-
-
-class Child(Protocol):
-    """A process that was started here, with its group if that is its own."""
-
-    maker: Process
-    """The process that started it: a forked child of that must not end it."""
-    status_lost: bool
-    """Whether something else has reaped it, so that its exit status is unknown."""
-
-    @property
-    def pid(self) -> int:
-        """Its number, which may belong to another process once it was released."""
-
-    @property
-    def released(self) -> bool:
-        """Whether nothing is left to do for it."""
-
-    def poll(self) -> int | None:
-        """Return its exit status, negative for a signal; None while it runs."""
-
-    def group_lives(self) -> bool:
-        """Whether others of its group live."""
-
-    def signal(self, number: int) -> None:
-        """Send a signal to it, if it runs."""
-
-    def signal_all(self, number: int) -> None:
-        """Send a signal to it and its group, as far as they run."""
-
-    def release(self) -> None:
-        """Reap it, if it has ended, and close what it is watched by."""
-
-    def duplicate(self) -> int:
-        """Return a new descriptor that is readable once it has ended; -1 for none."""
 
 
 def start_child(
@@ -68,35 +34,33 @@ def start_child(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
-) -> Child:
-    """Start ``command``; raise OSError or ValueError if that cannot be."""
-    _reap_abandoned()
-    if sys.platform == "win32":
-        return WindowsChild(popen(command, env=env, cwd=cwd, own_group=own_group))
+) -> PosixChild:
+    """Start ``command``; raise OSError or ValueError if it cannot be started."""
+    reap_abandoned()
     child = PosixChild(own_group=own_group)
     try:
         child.start(command, env=env, cwd=cwd)
-    except BaseException:  # of a signal handler, perhaps after the start
+    except BaseException:  # from a signal handler, perhaps after the start
         abandon(child)
         raise
     return child
 
 
 class PosixChild:
-    """A child that is looked at with ``waitid``."""
+    """A child that is polled with ``waitid``."""
 
     def __init__(self, *, own_group: bool) -> None:
         self.maker = this_process()
-        self.status_lost = False
+        self._status_lost = False  # other code has reaped it
         self._own_group = own_group
         self._status: int | None = None
-        self._reaped = False  # the number may be another's
+        self._reaped = False  # afterwards the number may be another process's
         self._released = False
         self._pidfd = _NONE
-        self._started: list[int] = []  # its number
+        self._started: list[int] = []  # its number, once it is started
 
     def __del__(self) -> None:
-        # Nobody has it: an exception of a signal handler came before anybody could.
+        # Dropped before its release: a signal handler raised just after the start.
         if hasattr(self, "_started") and not self.released:
             abandon(self)
 
@@ -107,7 +71,7 @@ class PosixChild:
         env: Mapping[str, str],
         cwd: str | os.PathLike[str] | None,
     ) -> None:
-        """Start ``command``; raise OSError or ValueError if that cannot be."""
+        """Start ``command``; raise OSError or ValueError if it cannot be started."""
         spawn(command, env=env, cwd=cwd, own_group=self._own_group, started=self._started)
         self._pidfd = _open_pidfd(self.pid)
 
@@ -119,13 +83,22 @@ class PosixChild:
     def released(self) -> bool:
         return not self._started or self._released
 
+    @property
+    def ending(self) -> str:
+        status = self.poll()
+        if self._status_lost:
+            return "ended with unknown status (another part of this service reaped it)"
+        if status is None or status >= 0:
+            return f"ended with status {status}"
+        return f"was killed by {signal_name(-status)}"
+
     def poll(self) -> int | None:
         if self._status is None and self.maker.runs:
             try:
                 self._status = self._look()
             except ChildProcessError:
                 self._status = UNKNOWN_STATUS
-                self._reaped = self.status_lost = True
+                self._reaped = self._status_lost = True
             if self._status is not None and not self.group_lives():
                 self.release()
         return self._status
@@ -136,9 +109,9 @@ class PosixChild:
         if sys.platform == "linux" and os.path.exists("/proc/self/stat"):
             try:
                 return self._reaches_group() and any(_living_members(self.pid))
-            except OSError:  # no descriptor for looking: suppose so, and look again
+            except OSError:  # no descriptor is free: assume so until the next poll
                 return True
-        # There, those that have ended are not signalled, and so do not count.
+        # On other systems a signal does not reach processes that have ended.
         return self.poll() is not None and self._reaches_group()
 
     def signal(self, number: int) -> None:
@@ -151,6 +124,7 @@ class PosixChild:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def signal_all(self, number: int) -> None:
+        """Send a signal to it and its group, as far as they are running."""
         if not self.maker.runs:
             return
         if not self._own_group:
@@ -158,6 +132,12 @@ class PosixChild:
         elif not self.released:
             with contextlib.suppress(ProcessLookupError):
                 self._signal_group(number)
+
+    def terminate_all(self) -> None:
+        self.signal_all(signal.SIGTERM)
+
+    def kill_all(self) -> None:
+        self.signal_all(signal.SIGKILL)
 
     def release(self) -> None:
         if self._status is None or self.released:
@@ -171,21 +151,22 @@ class PosixChild:
             os.close(self._pidfd)
             self._pidfd = _NONE
 
-    def duplicate(self) -> int:
+    def watch(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], object]) -> Watch:
         try:
-            return os.dup(self._pidfd)
-        except OSError:  # there is none, or no room for another
-            return _NONE
+            fd = os.dup(self._pidfd)
+        except OSError:  # it has no descriptor, or no further one is free
+            return PollingWatch(loop, lambda: self.poll() is not None, on_end)
+        return DescriptorWatch(loop, fd, on_end, self.maker)
 
     def _look(self) -> int | None:
-        """Return the exit status, if there is one, and leave it with the kernel."""
+        """Return the exit status, or None; do not reap the process."""
         if hasattr(os, "waitid"):
             found = self._wait(os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if found is None:
                 return None
             exited = found.si_code == os.CLD_EXITED
             return found.si_status if exited else -found.si_status
-        # macOS before Python 3.13: to look is to reap.
+        # macOS before Python 3.13 cannot poll a process without reaping it.
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         self._reaped = pid != 0
         return os.waitstatus_to_exitcode(status) if pid else None
@@ -196,7 +177,7 @@ class PosixChild:
         return os.waitid(os.P_PIDFD, self._pidfd, options)
 
     def _reaches_group(self) -> bool:
-        """Whether a signal to the group reaches anybody, dead or alive."""
+        """Whether a signal to the group reaches a process, even one that has ended."""
         try:
             self._signal_group(0)
         except (ProcessLookupError, PermissionError):
@@ -212,43 +193,22 @@ class PosixChild:
                 if error.errno != errno.EINVAL:
                     raise
         if self._status is None:
-            self.poll()  # something else may have reaped it
+            self.poll()  # other code may have reaped it
         if self._reaped:
             raise ProcessLookupError
         os.killpg(self.pid, number)
 
 
-SIGKILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
-"""The signal that ends a process for certain; on Windows every signal does."""
-
-_abandoned: list[Child] = []
-
-
-def abandon(child: Child) -> bool:
-    """Kill what nobody will end any more; return whether there was anything."""
-    if child.released or not child.maker.runs:
-        return False
-    child.poll()
-    if child.released:
-        return False
-    with contextlib.suppress(OSError):
-        child.signal_all(SIGKILL)
-    _abandoned.append(child)
-    _reap_abandoned()
-    return True
-
-
-def _reap_abandoned() -> None:
-    with lock:  # threads may start helpers at the same time
-        for child in tuple(_abandoned):
-            if child.poll() is not None:
-                child.release()
-                with contextlib.suppress(ValueError):  # the garbage collector came between
-                    _abandoned.remove(child)
+def signal_name(number: int) -> str:
+    """Return the name of a signal: "SIGKILL"."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _open_pidfd(pid: int) -> int:
-    """Return a descriptor of the process; -1 where there is none, or no room for one."""
+    """Return a descriptor of the process; -1 if the system has none, or none is free."""
     if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
         return _NONE
     try:
@@ -258,15 +218,15 @@ def _open_pidfd(pid: int) -> int:
     try:
         os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except OSError:
-        # Something else has reaped our child, and this may be another process; or
-        # Linux 5.3, which cannot wait for it.
+        # Either other code has reaped our child, and this is another process, or this is
+        # Linux 5.3, which cannot wait for a descriptor.
         os.close(fd)
         return _NONE
     return fd
 
 
 def _living_members(group: int) -> Iterator[int]:
-    """Yield the processes of a group that have not ended, but for its leader."""
+    """Yield the running processes of a group, except its leader."""
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != group:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from ipc_channel import fork
+from ipc_channel.aio.readiness import is_level_triggered
 from ipc_channel.aio.stream import Stream
 from ipc_channel.transports.peer_user import peer_user
 
@@ -19,12 +20,12 @@ if sys.platform == "linux":
     import termios
 
 
-# A program may have SIGPIPE at its default, which would end it.
+# A program may keep the default action of SIGPIPE, which would kill it.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class SocketStream(Stream):
-    """A connected socket, which the stream owns from now on."""
+    """A connected socket, which the stream owns."""
 
     def __init__(
         self,
@@ -37,14 +38,16 @@ class SocketStream(Stream):
         super().__init__(loop)
         self.initial_data = initial_data
         self.was_reset = was_reset
-        # libuv tells of a reset once, along with the data before it.
-        self.level_triggered = isinstance(loop, asyncio.SelectorEventLoop)
+        self.level_triggered = is_level_triggered(loop)
         self._socket = sock
         self._finished = False  # writing was shut down
-        # Whether a process is known to hold the other end; others than TCP begin that way.
+        # Whether a process is known to hold the other end; true from the start except TCP.
         self._accepted = sock.family not in (socket.AF_INET, socket.AF_INET6)
         sock.setblocking(False)
-        with contextlib.suppress(OSError):  # not TCP, or gone already
+        self._set_up(sock)
+
+    def _set_up(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # not TCP, or already disconnected
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def in_fd(self) -> int:
@@ -65,7 +68,7 @@ class SocketStream(Stream):
         return self._socket.send(buffers[0], _NO_SIGNAL)
 
     def finish_writing(self) -> bool:
-        with contextlib.suppress(OSError):  # the connection is gone: reading tells
+        with contextlib.suppress(OSError):  # the connection is gone: reads report it
             self._socket.shutdown(socket.SHUT_WR)
         self._finished = True
         return True
@@ -82,19 +85,24 @@ class SocketStream(Stream):
 
     def release(self) -> None:
         if self._finished and self.process.runs:
-            # A child that was forked without our hook may hold a copy: the peer's writes
-            # fail all the same.
+            # A child that was forked without our hook may hold a copy of the socket; the
+            # shutdown makes the peer's writes fail even then.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
+            self._drop_input()
         fork.close(self._socket)
 
-    def is_accepted(self) -> bool:
-        """Whether a process holds the other end, or has.
+    def _drop_input(self) -> None:
+        """Drop what has not been read, where that spares the peer a reset."""
 
-        While the server has not let us in, leaving would make us nobody's
-        (RDV-48), and it would turn away what we sent.
+    def is_accepted(self) -> bool:
+        """Whether the server's process holds the other end, or has held it.
+
+        A client that closes its socket before loses what it sent: the kernel can no
+        longer tell the server which user owned the socket, so the server refuses the
+        connection (RDV-48).
         """
-        # Without a descriptor for asking, the peer's end of the stream has to tell.
+        # If no descriptor is free for the query, wait for the peer's end of stream.
         with contextlib.suppress(OSError):
             self._accepted = self._accepted or peer_user(self._socket) is not None
         return self._accepted
@@ -103,21 +111,31 @@ class SocketStream(Stream):
         return hasattr(select, "POLLRDHUP") and bool(self._poll(select.POLLRDHUP))
 
     def broken(self) -> bool:
-        """Whether the connection has failed, whoever has been told so already."""
+        """Whether the connection has failed, even if a read or write has reported that."""
         return hasattr(select, "poll") and bool(self._poll(0))
 
     def _poll(self, events: int) -> int:
-        """Return what is true of the socket now, of ``events`` and of errors and hang-ups."""
+        """Return which of ``events``, and which errors and hang-ups, the socket has now."""
         poller = select.poll()
         poller.register(self._socket, events)
         return sum(found for _, found in poller.poll(0))
 
 
 def is_writable(sock: socket.socket) -> bool:
-    """Whether there is room to write, or an error to be told."""
+    """Whether there is room to write, or an error to report."""
     if not hasattr(select, "poll"):
         _, writable, failed = select.select((), (sock,), (sock,), 0)
         return bool(writable or failed)
     poller = select.poll()
     poller.register(sock, select.POLLOUT)
     return bool(poller.poll(0))
+
+
+def has_left_silently(sock: socket.socket) -> bool:
+    """Whether a peer has gone again without having sent anything."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,107 @@
+"""Channels and helpers for programs without asyncio.
+
+The same names and arguments as in :mod:`ipc_channel`, with methods that block::
+
+    >>> import sys
+    >>> from ipc_channel.sync import Helper
+
+    >>> ECHO = '''
+    ... from ipc_channel.sync import from_environment, make_ipc_channel_client
+    ...
+    ... with make_ipc_channel_client(*from_environment()) as channel:
+    ...     for message in channel:
+    ...         channel.write(message)
+    ... '''
+
+    >>> with Helper([sys.executable, "-c", ECHO]) as channel:
+    ...     channel.write(b"hello")
+    ...     print(channel.read())
+    b'hello'
+
+``read``, ``write`` and ``close`` take a ``timeout`` in seconds, and raise CallTimeoutError,
+a TimeoutError. Any number of threads may use a channel at once. One end of a channel may
+use this module, and the other one asyncio, or another language. The errors are those of
+:mod:`ipc_channel`.
+"""
+
+from ipc_channel.channel import PIPE_CONN_TIMEOUT
+from ipc_channel.errors import (
+    BadRendezvousError,
+    CallTimeoutError,
+    ChannelClosedError,
+    ConnectInProgressError,
+    ConnectTimeoutError,
+    EmptyMessageError,
+    EndReason,
+    FrameTooLargeError,
+    HelperError,
+    IPCChannelError,
+    LocalError,
+    MessageTooLargeError,
+    NotConnectedError,
+    PeerError,
+    PeerGoneError,
+    ResetError,
+    SessionInterruptedError,
+    TruncatedError,
+    UnfinishedWriteError,
+    WrongProcessError,
+)
+from ipc_channel.options import DEFAULT_LINGER, Options
+from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
+from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
+from ipc_channel.sync.channel import IPCChannel, IPCChannelClient
+from ipc_channel.sync.factory import make_ipc_channel, make_ipc_channel_client
+from ipc_channel.sync.helper import Helper, HelperProcess
+from ipc_channel.sync.transports import (
+    PosixNamedPipeChannel,
+    PosixNamedPipeChannelClient,
+    TCPSocketChannel,
+    TCPSocketChannelClient,
+    UnixSocketChannel,
+    UnixSocketChannelClient,
+)
+from ipc_channel.transports import Transport
+
+__all__ = [
+    "DEFAULT_LINGER",
+    "DEFAULT_MAX_MESSAGE_SIZE",
+    "ENV_IN",
+    "ENV_OUT",
+    "PIPE_CONN_TIMEOUT",
+    "BadRendezvousError",
+    "CallTimeoutError",
+    "ChannelClosedError",
+    "ConnectInProgressError",
+    "ConnectTimeoutError",
+    "EmptyMessageError",
+    "EndReason",
+    "FrameTooLargeError",
+    "Helper",
+    "HelperError",
+    "HelperProcess",
+    "IPCChannel",
+    "IPCChannelClient",
+    "IPCChannelError",
+    "LocalError",
+    "MessageTooLargeError",
+    "NotConnectedError",
+    "Options",
+    "PeerError",
+    "PeerGoneError",
+    "PosixNamedPipeChannel",
+    "PosixNamedPipeChannelClient",
+    "ResetError",
+    "SessionInterruptedError",
+    "TCPSocketChannel",
+    "TCPSocketChannelClient",
+    "Transport",
+    "TruncatedError",
+    "UnfinishedWriteError",
+    "UnixSocketChannel",
+    "UnixSocketChannelClient",
+    "WrongProcessError",
+    "from_environment",
+    "make_ipc_channel",
+    "make_ipc_channel_client",
+]

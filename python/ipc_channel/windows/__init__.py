@@ -1,0 +1,1 @@
+"""What Windows is asked for through ctypes: importable everywhere, callable on Windows."""

@@ -1,0 +1,1 @@
+"""The tests on Windows, or under Wine on Linux: ``nox -s windows``."""

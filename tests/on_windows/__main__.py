@@ -1,0 +1,168 @@
+"""Test the package for Windows under Wine: its unit tests, and the conformance suite.
+
+``nox -s windows`` takes a minute or some; with ``--full`` it runs the long tests too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from on_windows.interpreter import Interpreter
+from on_windows.jobs import Job, run_all
+from on_windows.machine import Machine, what_is_missing, windows_path
+from on_windows.selection import OWN_TESTS, WINDOWS_TESTS
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+IDLE = "import sys; print(flush=True); sys.stdin.read()"
+VERSIONS = ("3.14", "3.11")
+SESSIONS = ("cancel", "ends", "flow", "load")
+"""Cases in which it matters how a client waits."""
+SELECTOR_TESTEE = """
+import asyncio
+from ipc_channel.conformance import python_testee
+asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
+python_testee.main()
+"""
+GO_PROGRAMS = {
+    "testee": "./cmd/testee",
+    "echo": "./examples/echo",
+    "digest": "./examples/digest",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 1 if something fails."""
+    options = _options(arguments)
+    if (missing := what_is_missing()) is not None:
+        print(missing, file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="windows-") as name:
+        failed = run(options, Path(name))
+    for one in failed:
+        print(f"FAILED: {one}")
+    return int(bool(failed))
+
+
+def run(options: argparse.Namespace, place: Path) -> list[str]:
+    """Make a Windows in ``place``, run the jobs on it, and return which have failed."""
+    machine = Machine(place)
+    machine.set_up()
+    wheels = list(Path(options.wheels).glob("*.whl"))
+    interpreters = [Interpreter(version, machine, place) for version in VERSIONS]
+    for interpreter in interpreters:
+        interpreter.compile_library()
+        interpreter.install(*map(str, wheels), *options.package)
+    programs = build_go(options.go, place)
+    jobs = [
+        *unit_tests(interpreters, full=options.full),
+        *conformance(interpreters, machine, programs, full=options.full),
+        *helpers(interpreters[0], programs, options.node),
+    ]
+    wanted = [job for job in jobs if is_wanted(job, options.only)]
+    with machine.switched_on(interpreters[0].command("-S", "-c", IDLE)):
+        return run_all(wanted, options.jobs) if wanted else options.only
+
+
+def is_wanted(job: Job, words: Sequence[str]) -> bool:
+    return not words or any(word in job.name for word in words)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="nox -s windows --", description=__doc__)
+    parser.add_argument("--go", required=True, help="the Go that builds the client")
+    parser.add_argument("--node", required=True, help="the Node of the helpers on Linux")
+    parser.add_argument("--wheels", required=True, help="where the package's wheel is")
+    parser.add_argument("--package", action="append", default=[], help="what tests need")
+    parser.add_argument("--full", action="store_true", help="run the long tests, too")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
+    parser.add_argument(
+        "only", nargs="*", help="words in the names of the only jobs to run"
+    )
+    return parser.parse_args(arguments)
+
+
+def build_go(go: str, place: Path) -> dict[str, Path]:
+    """Build programs of the Go client for Windows."""
+    built = {name: place / f"go-{name}.exe" for name in GO_PROGRAMS}
+    for name, package in GO_PROGRAMS.items():
+        subprocess.run(
+            [go, "build", "-o", str(built[name]), package],
+            cwd=ROOT / "go-client",
+            env={**os.environ, "GOOS": "windows", "GOARCH": "amd64"},
+            check=True,
+        )
+    return built
+
+
+def unit_tests(interpreters: Sequence[Interpreter], *, full: bool) -> Iterator[Job]:
+    """Run the tests of what is Windows' own, and with ``full`` those of sessions, too."""
+    env = {
+        "HYPOTHESIS_PROFILE": "quick",
+        "LONG_TESTS": "1" if full else "",
+        "PYTHONUNBUFFERED": "1",
+    }
+    options = ("-v", "-p", "no:cacheprovider", "-o", "console_output_style=classic")
+    tests = WINDOWS_TESTS if full else OWN_TESTS
+    for one in interpreters:
+        command = one.command("-m", "pytest", *options, *tests, env=env)
+        yield Job(f"unit tests, Python {one.version}", command)
+
+
+def helpers(one: Interpreter, programs: dict[str, Path], node: str) -> Iterator[Job]:
+    """Have a service on Windows use helpers in each language."""
+    service = windows_path(HERE / "service.py")
+    for kind in ("echo", "digest"):
+        go = one.command(service, kind, windows_path(programs[kind]))
+        yield Job(f"a service and its Go helper, {kind}", go)
+        script = windows_path(ROOT / "python" / "examples" / f"{kind}.py")
+        python = one.command(service, kind, one.program, script)
+        yield Job(f"a service and its Python helper, {kind}", python)
+        helper = (node, str(ROOT / "js-client" / "examples" / f"{kind}.js"))
+        meet = (sys.executable, str(HERE / "meet.py"), *one.command(service, kind))
+        yield Job(f"a service and a Node helper on Linux, {kind}", (*meet, "--", *helper))
+
+
+def conformance(
+    interpreters: Sequence[Interpreter],
+    machine: Machine,
+    programs: dict[str, Path],
+    *,
+    full: bool,
+) -> Iterator[Job]:
+    """Run the whole suite on the newest Python, and what loops may change on the oldest."""
+    newest, oldest = interpreters
+    some = () if full else tuple(f"--run={group}" for group in SESSIONS)
+    testee = newest.command("-m", "ipc_channel.conformance.python_testee")
+    yield _suite(f"Python {newest.version}", "python", testee)
+    testee = oldest.command("-c", SELECTOR_TESTEE)
+    yield _suite(f"Python {oldest.version}, selector loop", "python", testee, *some)
+    testee = oldest.command("-m", "ipc_channel.conformance.sync_testee")
+    yield _suite(f"Python {oldest.version}, blocking", "python", testee, *some)
+    yield _suite("Go", "go", machine.command(programs["testee"]))
+
+
+def _suite(name: str, client: str, testee: Sequence[str], *more: str) -> Job:
+    known = HERE / f"known_failing_{client}.txt"
+    skipped = HERE / f"not_tested_{client}.txt"
+    lines = (line.partition("#")[0].strip() for line in skipped.read_text().splitlines())
+    command = [
+        str(Path(sys.executable).with_name("ipc-channel")),
+        *("conformance", "--transport", "tcp", "--known-failing", str(known)),
+        *(f"--skip={line}" for line in lines if line),
+        *more,
+        *("--timeout", "60"),  # a Python that starts under Wine is slow
+        *("--", *testee),
+    ]
+    reasons = "\n".join(file.read_text() for file in (known, skipped))
+    return Job(f"conformance, {name}", command, reasons)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The handles of this process on Windows."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from ctypes import wintypes
+
+from ipc_channel.windows.api import Function
+
+_query_system = Function(
+    *("ntdll", "NtQuerySystemInformation", ctypes.c_int, ctypes.c_void_p, wintypes.ULONG),
+    wintypes.PULONG,
+    result=ctypes.c_long,
+)
+_getsockopt = Function(
+    *("ws2_32", "getsockopt", ctypes.c_size_t, ctypes.c_int, ctypes.c_int),
+    *(ctypes.c_void_p, ctypes.c_void_p),
+    result=ctypes.c_int,
+)
+_HANDLES = 64  # SystemExtendedHandleInformation
+_ENTRY = struct.Struct("=QQQ16x")  # object, process, handle
+_SOL_SOCKET, _SO_TYPE = 0xFFFF, 0x1008
+
+
+def all_handles() -> Iterator[int]:
+    """Yield the handles of this process.
+
+    Wine does not count them (GetProcessHandleCount), but it lists those of all processes.
+    """
+    size = 1 << 16
+    while True:
+        listed = ctypes.create_string_buffer(size)
+        if _query_system(_HANDLES, listed, size, None) == 0:
+            break
+        size *= 2
+    (count,) = struct.unpack_from("=Q", listed)
+    entries = memoryview(listed)[16 : 16 + count * _ENTRY.size]
+    yield from (
+        handle for _, pid, handle in _ENTRY.iter_unpack(entries) if pid == os.getpid()
+    )
+
+
+def open_sockets() -> set[str]:
+    """Return the sockets of this process."""
+    kind, size = ctypes.c_int(), ctypes.c_int(4)
+    return {
+        str(handle)
+        for handle in all_handles()
+        if _getsockopt(
+            handle, _SOL_SOCKET, _SO_TYPE, ctypes.byref(kind), ctypes.byref(size)
+        )
+        == 0
+    }
