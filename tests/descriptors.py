@@ -14,6 +14,8 @@ if sys.platform == "win32":
 else:
     import resource
 
+    from ipc_channel.helper import guard
+
 
 def open_descriptors() -> set[str]:
     """Return what every descriptor of this process is, by number; on Windows its sockets."""
@@ -22,7 +24,8 @@ def open_descriptors() -> set[str]:
     found = set()
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):
-            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+            if int(number) != guard.descriptor():  # open for as long as this process
+                found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
     # Not the one used for looking, nor the one that libuv keeps in reserve.
     return {
         text.removesuffix(" (deleted)")

@@ -34,6 +34,13 @@ def check_seconds(name: str, value: float) -> float:
     return value
 
 
+def check_flag(name: str, value: bool) -> bool:
+    """Return ``value``, or raise TypeError if it is neither True nor False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {type(value).__name__}")
+    return value
+
+
 class Options(TypedDict, total=False):
     """Keyword options of every channel and client."""
 

@@ -36,6 +36,7 @@ TESTS = {
     "fork": ["fork"],
     "framing": ["protocol/framing"],
     "gate": ["transports/unix_users", "transports/tcp_listener"],
+    "guard": ["helper/guard"],
     "helper": [
         "helper/helper",
         "helper/dying",

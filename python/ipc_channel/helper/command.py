@@ -14,6 +14,7 @@ from typing import Any
 from ipc_channel.errors import HelperError
 from ipc_channel.helper.advice import advice
 from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.options import check_flag
 
 if sys.platform == "win32":
     from ipc_channel.helper.windows_process import start_child
@@ -31,14 +32,13 @@ class Command:
         env: Mapping[str, str] | None,
         cwd: str | os.PathLike[str] | None,
         process_group: bool,
+        end_grace: float | None = 5.0,
     ) -> None:
         self.words = _check_command(words)
         self._env = dict(os.environ) if env is None else _check_env(env)
         self._cwd = _check_cwd(cwd)
-        if not isinstance(process_group, bool):
-            kind = type(process_group).__name__
-            raise TypeError(f"process_group is True or False, not {kind}")
-        self._process_group = process_group
+        self._process_group = check_flag("process_group", process_group)
+        self._end_grace = end_grace
 
     def start(self, told: Mapping[str, str]) -> HelperProcess:
         """Start the program; ``told`` is the rendezvous, which goes into its environment."""
@@ -48,6 +48,7 @@ class Command:
                 env={**self._env, **told},
                 cwd=self._cwd,
                 own_group=self._process_group,
+                end_grace=self._end_grace,
             )
         except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
             known = advice(error, self.words[0], self._cwd)

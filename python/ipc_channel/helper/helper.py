@@ -14,7 +14,7 @@ from ipc_channel.errors import ConnectInProgressError, HelperError, WrongLoopErr
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess, complete
 from ipc_channel.helper.start import Attempt
-from ipc_channel.options import check_seconds
+from ipc_channel.options import check_flag, check_seconds
 from ipc_channel.transports import registry
 
 
@@ -35,8 +35,8 @@ class Helper:
     Windows has no signals. There CTRL_BREAK stands for SIGTERM, and ends a program that does
     not handle it. It reaches the group only if the service has a console; otherwise, and
     without a group of its own, the helper is killed instead. The helper is in a job object
-    with the processes that it starts: so Windows ends all of them even if the service is
-    killed, unless they break away from the job (CREATE_BREAKAWAY_FROM_JOB).
+    with the processes that it starts, unless they break away from the job
+    (CREATE_BREAKAWAY_FROM_JOB).
 
     Arguments:
         command: program and arguments, each a str or a path.
@@ -53,6 +53,10 @@ class Helper:
         process_group: whether it leads a process group of its own. If False, it
             shares ours, as a helper that reads from the terminal must: Ctrl-C
             reaches it too, and processes that it starts are not ended with it.
+        end_with_service: whether the helper and its group are ended if the service is
+            killed, even by SIGKILL: a second process notices, and after ``grace`` seconds
+            sends SIGTERM, and after another ``grace`` seconds SIGKILL. On Windows they are
+            ended at once. By default True.
     """
 
     def __init__(
@@ -65,8 +69,17 @@ class Helper:
         timeout: float = PIPE_CONN_TIMEOUT,
         grace: float = 5.0,
         process_group: bool = True,
+        end_with_service: bool = True,
     ) -> None:
-        self._command = Command(command, env=env, cwd=cwd, process_group=process_group)
+        self._command = Command(
+            command,
+            env=env,
+            cwd=cwd,
+            process_group=process_group,
+            end_grace=check_seconds("grace", grace)
+            if check_flag("end_with_service", end_with_service)
+            else None,
+        )
         self.command = self._command.words
         if not isinstance(channel, IPCChannel | None):
             raise TypeError(

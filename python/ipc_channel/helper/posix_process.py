@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ipc_channel.fork import this_process
+from ipc_channel.helper import guard
 from ipc_channel.helper.child import Watch, abandon, reap_abandoned
 from ipc_channel.helper.spawn import spawn
 from ipc_channel.helper.watch import DescriptorWatch, PollingWatch
@@ -34,10 +35,15 @@ def start_child(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
+    end_grace: float | None,
 ) -> PosixChild:
-    """Start ``command``; raise OSError or ValueError if it cannot be started."""
+    """Start ``command``; raise OSError or ValueError if it cannot be started.
+
+    If this process is killed, the child is ended, and gets ``end_grace`` seconds to end by
+    itself; unless that is None.
+    """
     reap_abandoned()
-    child = PosixChild(own_group=own_group)
+    child = PosixChild(own_group=own_group, end_grace=end_grace)
     try:
         child.start(command, env=env, cwd=cwd)
     except BaseException:  # from a signal handler, perhaps after the start
@@ -49,8 +55,10 @@ def start_child(
 class PosixChild:
     """A child that is polled with ``waitid``."""
 
-    def __init__(self, *, own_group: bool) -> None:
+    def __init__(self, *, own_group: bool, end_grace: float | None) -> None:
         self.maker = this_process()
+        self._end_grace = end_grace
+        self._guarded: str | None = None  # how the guard lists it
         self._status_lost = False  # other code has reaped it
         self._own_group = own_group
         self._status: int | None = None
@@ -72,7 +80,14 @@ class PosixChild:
         cwd: str | os.PathLike[str] | None,
     ) -> None:
         """Start ``command``; raise OSError or ValueError if it cannot be started."""
+        if self._end_grace is not None:
+            guard.prepare()
         spawn(command, env=env, cwd=cwd, own_group=self._own_group, started=self._started)
+        if self._end_grace is not None:
+            self._guarded = guard.entry(
+                self.pid, self._end_grace, own_group=self._own_group
+            )
+            guard.add(self._guarded)
         self._pidfd = _open_pidfd(self.pid)
 
     @property
@@ -142,6 +157,8 @@ class PosixChild:
     def release(self) -> None:
         if self._status is None or self.released:
             return
+        if self._guarded is not None:
+            guard.remove(self._guarded)
         self._released = True
         if not self._reaped:
             self._reaped = True

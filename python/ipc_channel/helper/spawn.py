@@ -45,7 +45,7 @@ def spawn(
         command = _in_directory(command, env, cwd)
     options: dict[str, Any] = {"setpgroup": 0} if own_group else {}
     program = _find(command[0], env)
-    with _none_beyond_limit() as closed:
+    with closing_inherited() as closed:
         start = functools.partial(
             os.posix_spawn,
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), *closed],
@@ -116,7 +116,7 @@ def _find(program: str, env: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _none_beyond_limit() -> Iterator[list[tuple[int, int]]]:
+def closing_inherited() -> Iterator[list[tuple[int, int]]]:
     """Yield the ``posix_spawn`` actions that close inheritable descriptors in the child.
 
     The C library refuses to close numbers at or above RLIMIT_NOFILE, which may have been

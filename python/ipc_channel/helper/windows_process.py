@@ -1,7 +1,7 @@
 """A child process on Windows, in a job with the processes that it starts.
 
 The job belongs to this process alone. So Windows ends the helper, and what the helper has
-started, however this process ends.
+started, however this process ends; unless the helper is to outlive it.
 
 Windows has no signals. What comes closest to SIGTERM is CTRL_BREAK, which reaches a group
 of processes on the console of this process. A process without a handler for it ends.
@@ -71,10 +71,14 @@ def start_child(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
+    end_grace: float | None,
 ) -> WindowsChild:
-    """Start ``command``; raise OSError or ValueError if it cannot be started."""
+    """Start ``command``; raise OSError or ValueError if it cannot be started.
+
+    If this process is killed, the child is ended at once, unless ``end_grace`` is None.
+    """
     reap_abandoned()
-    child = WindowsChild(own_group=own_group)
+    child = WindowsChild(own_group=own_group, outlives_us=end_grace is None)
     try:
         child.start(command, env=env, cwd=cwd)
     except BaseException:  # from a signal handler, perhaps after the start
@@ -88,8 +92,9 @@ class WindowsChild:
 
     _job: Job
 
-    def __init__(self, *, own_group: bool) -> None:
+    def __init__(self, *, own_group: bool, outlives_us: bool) -> None:
         self.maker = this_process()
+        self._outlives_us = outlives_us
         self._own_group = own_group
         self._status: int | None = None
         self._released = False
@@ -110,7 +115,9 @@ class WindowsChild:
         """Start ``command``; raise OSError or ValueError if it cannot be started."""
         if cwd is not None:
             _check_directory(cwd)
-        self._job = Job(keeps_descendants=self._own_group)
+        self._job = Job(
+            keeps_descendants=self._own_group, ends_on_close=not self._outlives_us
+        )
         try:
             create_process(
                 command,

@@ -88,6 +88,7 @@ class Helper:
         timeout: float | None = PIPE_CONN_TIMEOUT,
         grace: float = 5.0,
         process_group: bool = True,
+        end_with_service: bool = True,
     ) -> None:
         if not isinstance(channel, IPCChannel | None):
             raise TypeError(
@@ -104,6 +105,7 @@ class Helper:
             timeout=LONGEST if timeout is None else timeout,
             grace=grace,
             process_group=process_group,
+            end_with_service=end_with_service,
         )
         self._channel = channel or blocking_server(self._driver, self._helper.channel)
         self._use = self._driver.acquire()

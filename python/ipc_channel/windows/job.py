@@ -56,16 +56,17 @@ class _Limits(ctypes.Structure):
 
 
 class Job:
-    """A job object; closing it, which the end of this process does too, ends what is in it.
+    """A job object.
 
-    With ``keeps_descendants`` the processes that a member starts are members as well,
+    With ``ends_on_close``, closing it, which the end of this process does too, ends what is
+    in it. With ``keeps_descendants`` the processes that a member starts are members as well,
     unless they ask for the opposite (CREATE_BREAKAWAY_FROM_JOB).
     """
 
-    def __init__(self, *, keeps_descendants: bool) -> None:
+    def __init__(self, *, keeps_descendants: bool, ends_on_close: bool) -> None:
         self.handle: int = _create_job.checked(None, None)
         limits = _Limits()
-        limits.flags = _KILL_ON_CLOSE
+        limits.flags = _KILL_ON_CLOSE if ends_on_close else 0
         limits.flags |= _BREAKAWAY_IF_ASKED if keeps_descendants else _BREAKAWAY_ALWAYS
         try:
             _set_information.checked(
