@@ -17,7 +17,7 @@ LAYERS = (
     ("introspection",),
     ("errors",),
     ("windows",),
-    ("fork", "log", "users"),
+    ("fork", "log", "service_signals", "users"),
     ("channel",),
     ("protocol",),
     ("options",),

@@ -28,6 +28,7 @@ A service starts a helper, and both exchange whole messages, which are bytes::
 What to look at next, with ``help(ipc_channel.Helper)`` and so on:
 
 - ``Helper`` starts the process, meets it, and ends it.
+- ``exit_on_signals`` has SIGTERM and SIGHUP end a service and its helpers in order.
 - ``make_ipc_channel`` makes the server of a channel, and has every option;
   ``make_ipc_channel_client`` and ``from_environment`` are for the helper.
 - ``IPCChannelClient`` documents what both ends can do: ``connect``, ``read``,
@@ -73,6 +74,7 @@ from ipc_channel.helper.helper import Helper
 from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
+from ipc_channel.service_signals import exit_on_signals
 from ipc_channel.transports import Transport
 from ipc_channel.transports.named_pipe import (
     PosixNamedPipeChannel,
@@ -125,6 +127,7 @@ __all__ = [
     "UnixSocketChannelClient",
     "WrongLoopError",
     "WrongProcessError",
+    "exit_on_signals",
     "from_environment",
     "make_ipc_channel",
     "make_ipc_channel_client",

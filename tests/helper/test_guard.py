@@ -23,11 +23,9 @@ START = "tell(start({command!r}, {options}).process.pid)" + WAIT
 ASYNC = """
 async def main():
     async with Helper({command!r}, {options}) as channel:
-        tell(helper_pid())
+        tell(*children())
         await asyncio.sleep(1000)
 
-def helper_pid():
-    return int(open("/proc/self/task/%d/children" % os.getpid()).read())
 asyncio.run(main())
 """
 # Tells in a file how it ends: by itself, or by SIGTERM.

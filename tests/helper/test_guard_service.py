@@ -125,27 +125,31 @@ tell(process.pid, its_guard)
 
 
 @pytest.mark.parametrize(
-    ("limit", "text"),
-    [("RLIMIT_NOFILE, (free, free)", "ulimit -n"), ("RLIMIT_NPROC, (1, 1)", "ulimit -u")],
+    ("limit", "value", "text"),
+    [("NOFILE", "free", "ulimit -n"), ("NPROC", "1", "ulimit -u")],
 )
 @needs_root
-def test_without_the_means_for_a_guard_no_helper_starts(limit: str, text: str) -> None:
+def test_without_the_means_for_a_guard_no_helper_starts(
+    limit: str, value: str, text: str
+) -> None:
     body = f"""
 os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
-command = Command({IGNORES!r}, env=None, cwd=None, process_group=True, end_grace=1)
+sleeps = ["/bin/sleep", "1000"]
+command = Command(sleeps, env=None, cwd=None, process_group=True, end_grace=1)
 free = os.dup(0)
 os.close(free)
-resource.setrlimit(resource.{limit})
+former = resource.getrlimit(resource.RLIMIT_{limit})
+resource.setrlimit(resource.RLIMIT_{limit}, ({value}, former[1]))
 try:
     command.start({{}})
 except Exception as error:
-    tell(str(error), open("/proc/self/task/%d/children" % os.getpid()).read()
-        if "NPROC" in {limit!r} else "")
+    resource.setrlimit(resource.RLIMIT_{limit}, former)
+    tell(str(error), children())
 """
-    with service(body) as one:
+    with service(body + WAIT) as one:
         error, children = one.told()
         assert text in error
-        assert children == ""
+        assert children == []
         assert guards_of(one.process.pid) == []
 
 

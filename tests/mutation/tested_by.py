@@ -145,6 +145,7 @@ TESTS = {
     ],
     "selector_thread": ["aio/selector_thread"],
     "sender": ["aio/sender", "aio/close", "use", "transports/tcp_socket", "aio/faults"],
+    "service_signals": ["service_signals"],
     "session": [
         "aio/close",
         "use",

@@ -50,6 +50,7 @@ from ipc_channel.errors import (
 from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
+from ipc_channel.service_signals import exit_on_signals
 from ipc_channel.sync.channel import IPCChannel, IPCChannelClient
 from ipc_channel.sync.factory import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.sync.helper import Helper, HelperProcess
@@ -101,6 +102,7 @@ __all__ = [
     "UnixSocketChannel",
     "UnixSocketChannelClient",
     "WrongProcessError",
+    "exit_on_signals",
     "from_environment",
     "make_ipc_channel",
     "make_ipc_channel_client",
