@@ -1,6 +1,8 @@
 package ipcchannel
 
 import (
+	"cmp"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +46,7 @@ type Channel struct {
 
 	mu      sync.Mutex
 	session sessionState
+	stopped error // io.EOF once reads are to end although the session goes on, see Main
 }
 
 func newChannel(transport *transportType, s stream, opts Options) *Channel {
@@ -70,14 +73,28 @@ func (c *Channel) state() sessionState {
 	return c.session
 }
 
-// readError returns what reads return since the session has ended, or nil.
-func (c *Channel) readError() error { return c.state().readErr }
+// readError returns what reads return since the session has ended, or since
+// stopReading; nil before.
+func (c *Channel) readError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return cmp.Or(c.session.readErr, c.stopped)
+}
 
 // writeError returns why writes are refused, or nil.
 func (c *Channel) writeError() error { return c.state().writeErr }
 
 // isClosing reports whether Close has been called.
 func (c *Channel) isClosing() bool { return c.state().isClosing() }
+
+// stopReading makes reads return io.EOF from now on, unless the session has ended.
+// Messages that were not read stay unread; writing goes on.
+func (c *Channel) stopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = io.EOF
+	c.reading.refuse()
+}
 
 // on notes an event, with the error that it makes reads or writes return, and
 // wakes the goroutines that wait for what can no longer happen.

@@ -3,26 +3,24 @@
 // client side: the other process, the server, has created the rendezvous and
 // has told this program where it is.
 //
-// A program that was started as a helper finds the rendezvous in its
-// environment:
+// A program that was started as a helper finds the rendezvous in its environment. [Main]
+// does everything that such a program needs apart from its own work:
 //
-//	channel, err := ipcchannel.DialEnv(ctx, nil)
-//	if err != nil {
-//		return err
-//	}
-//	defer channel.Close()
-//	for {
-//		message, err := channel.ReadMessage(ctx)
-//		if err == io.EOF {
-//			return channel.Close() // reports whether the peer took the last answers
-//		}
-//		if err != nil {
-//			return err
-//		}
-//		if err := channel.WriteMessage(ctx, message); err != nil {
-//			return err
+//	func main() { ipcchannel.Main(echo, nil) }
+//
+//	func echo(ctx context.Context, channel *ipcchannel.Channel) error {
+//		for {
+//			message, err := channel.ReadMessage(ctx)
+//			if err != nil {
+//				return err // io.EOF at the end
+//			}
+//			if err := channel.WriteMessage(ctx, message); err != nil {
+//				return err
+//			}
 //		}
 //	}
+//
+// Other programs call [DialEnv] or [Dial], and [Channel.Close] at the end.
 //
 // # Messages
 //

@@ -64,6 +64,33 @@ export function connect(options: ConnectOptions): Promise<Channel>;
 /** Connects to the server that IPC_CHANNEL_IN and IPC_CHANNEL_OUT in the environment name. */
 export function connectFromEnv(options?: Options): Promise<Channel>;
 
+/** The options of `runHelper`. */
+export type HelperOptions = Omit<Options, 'signal'>;
+
+/**
+ * Does everything that a helper needs apart from its own work: connects as `connectFromEnv` does, calls `main`
+ * with the channel, closes the channel once `main`'s promise settles, and sets `process.exitCode`. Never
+ * rejects. The process then ends as soon as nothing else keeps it alive, so pending output is not lost.
+ *
+ * The exit code stays as it is, 0 if `main` has not set it, if
+ * - `main` resolved, unless the session has ended as `truncated`, `reset` or `too_large`;
+ * - a write failed because the service had closed its channel: it does not want the answer any more.
+ *
+ * It becomes 1, unless `main` has set another, if `main` rejected or can never settle, if the session has
+ * ended with an error, even if `main` has caught it, or if no server came. Stderr says why: in one line with
+ * the code for an error of the channel, with the stack for any other. It becomes 2 if an environment variable
+ * is missing: somebody has started the helper by hand. Stderr then shows a command line to try it with.
+ *
+ * At SIGINT, SIGTERM or SIGHUP (on Windows also SIGBREAK) reads give null, even if messages are unread, so
+ * that `main` finishes the message in hand, sends the answer and returns; `signal` aborts for a `main` that
+ * waits for something else. Do not pass it to `write`: the answer would not be sent. A second of these
+ * signals ends the process at once.
+ */
+export function runHelper(
+  main: (channel: Channel, context: { signal: AbortSignal }) => unknown,
+  options?: HelperOptions,
+): Promise<void>;
+
 /** A connected channel. `connect` and `connectFromEnv` make it. */
 export class Channel implements AsyncIterable<Buffer> {
   private constructor();

@@ -56,7 +56,7 @@ def place(tmp_path: Path) -> Path:
         ("server.py", "python", "create_subprocess_exec"),
         ("fixed.py", "python", "helper.sock"),
         ("echo.go", "go", "package main"),
-        ("echo.mjs", "js", "connectFromEnv"),
+        ("echo.mjs", "js", "runHelper"),
     ):
         (tmp_path / name).write_text(program(language, having))
     return tmp_path

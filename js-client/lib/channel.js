@@ -4,8 +4,19 @@ import { duplexOver } from './duplex.js';
 import { signalOf } from './options.js';
 import { Session } from './session.js';
 
+/**
+ * Makes the reads of a channel give null although its session goes on. Not for users.
+ *
+ * @type {(channel: Channel) => void}
+ */
+export let stopReading;
+
 /** A connected channel; `connect` and `connectFromEnv` make it. */
 export class Channel {
+  static {
+    stopReading = (channel) => channel.#session.stopReading();
+  }
+
   #session;
   #rendezvous;
   /** @type {import('node:stream').Duplex | null} */

@@ -24,6 +24,7 @@ export class Inbox {
   /** @type {Queue<Reader>} */
   #readers = new Queue();
   #cost = 0;
+  #stopped = false;
   #changed;
 
   /**
@@ -80,15 +81,15 @@ export class Inbox {
    */
   async read(signal) {
     throwIfAborted(signal);
-    const message = this.#messages.shift();
+    const message = this.#stopped ? undefined : this.#messages.shift();
     if (message !== undefined) {
       this.#cost -= message.length + MESSAGE_OVERHEAD;
       this.#changed();
       return message;
     }
     const { end } = this.#state;
-    if (end === null) return this.#wait(signal);
-    if (end.error !== null) throw end.error;
+    if (end === null && !this.#stopped) return this.#wait(signal);
+    if (end?.error) throw end.error;
     return null;
   }
 
@@ -112,7 +113,7 @@ export class Inbox {
   /**
    * Gives every waiting reader the end.
    *
-   * @param {End} end
+   * @param {Pick<End, 'error'>} end
    */
   wakeReaders({ error }) {
     for (let reader = this.#readers.shift(); reader; reader = this.#readers.shift()) {
@@ -121,6 +122,12 @@ export class Inbox {
       else reader.reject(error);
     }
     this.#changed();
+  }
+
+  /** Gives readers null from now on, unless the session ends with an error; messages stay unread. */
+  stop() {
+    this.#stopped = true;
+    this.wakeReaders({ error: null });
   }
 
   /** Drops the messages that no reader has taken. */

@@ -38,6 +38,17 @@ export function checkEnvOptions(options) {
 }
 
 /**
+ * The options of `runHelper`, which has a signal of its own.
+ *
+ * @param {unknown} options
+ */
+export function checkHelperOptions(options) {
+  const { signal, ...settings } = checkNames('runHelper', options, SETTINGS);
+  if (signal === undefined) return checkSettings(settings);
+  throw badOption('runHelper does not take the option signal: SIGTERM ends the helper');
+}
+
+/**
  * The signal among the options of a read or a write, if there are any.
  *
  * @param {string} call

@@ -40,13 +40,28 @@ export function fromEnvironment(environment) {
 }
 
 /**
+ * Which variable is missing or empty, and which of the two it is; null if none is.
+ *
+ * @param {Record<string, string | undefined>} environment
+ */
+export function missingVariable(environment) {
+  const name = ['IPC_CHANNEL_IN', 'IPC_CHANNEL_OUT'].find((each) => !environment[each]);
+  return name === undefined ? null : { name, state: stateOf(environment[name]) };
+}
+
+/** @param {string | undefined} value */
+function stateOf(value) {
+  return value === undefined ? 'missing' : 'empty';
+}
+
+/**
  * @param {Record<string, string | undefined>} environment
  * @param {string} name
  */
 function requireVariable(environment, name) {
   const value = environment[name];
   if (value) return value;
-  const state = value === undefined ? 'missing' : 'empty';
+  const state = stateOf(value);
   const origin = 'the service that starts this program sets it';
   const paths = "IPC_CHANNEL_IN to its server's out path and IPC_CHANNEL_OUT to its in path";
   const byHand = `to try it by hand, set ${paths}`;

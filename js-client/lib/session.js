@@ -107,6 +107,11 @@ export class Session {
     return this.#inbox.read(signal);
   }
 
+  /** Makes reads give null although the session goes on; see runHelper. */
+  stopReading() {
+    this.#inbox.stop();
+  }
+
   /**
    * @param {unknown} message
    * @param {AbortSignal | undefined} signal

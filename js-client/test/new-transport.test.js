@@ -252,6 +252,7 @@ describe('the registry of transports', () => {
       'WrongTypeError',
       'connect',
       'connectFromEnv',
+      'runHelper',
     ]);
   });
 });

@@ -13,9 +13,10 @@ import { until } from './wait.js';
  * @param {TestContext} t
  * @param {string} file relative to the package
  * @param {{inPath: string, outPath: string}} rendezvous
+ * @param {string[]} values
  */
-export function startHelper(t, file, rendezvous) {
-  return startFile(t, fileURLToPath(new URL(`../${file}`, import.meta.url)), rendezvous);
+export function startHelper(t, file, rendezvous, ...values) {
+  return startFile(t, fileURLToPath(new URL(`../${file}`, import.meta.url)), rendezvous, ...values);
 }
 
 /**
@@ -24,10 +25,11 @@ export function startHelper(t, file, rendezvous) {
  * @param {TestContext} t
  * @param {string} script
  * @param {{inPath: string, outPath: string}} rendezvous
+ * @param {string[]} values
  */
-export function startFile(t, script, { inPath, outPath }) {
+export function startFile(t, script, { inPath, outPath }, ...values) {
   const environment = { IPC_CHANNEL_IN: inPath, IPC_CHANNEL_OUT: outPath };
-  return start(t, [script], environment);
+  return start(t, [script, ...values], environment);
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   connectFromEnv,
   type EndReason,
   IPCChannelError,
+  runHelper,
   WrongTypeError,
 } from 'ipc-channel';
 import type { Channel as Implementation } from '../lib/channel.js';
@@ -61,6 +62,18 @@ export async function use(): Promise<EndReason | null> {
   stream.end();
   await channel.close();
   return channel.endReason;
+}
+
+export async function help(): Promise<void> {
+  await runHelper(async (channel, { signal }) => {
+    const message: Buffer | null = await channel.read({ signal });
+    if (message !== null) await channel.write(message);
+  });
+  await runHelper(() => 5, { linger: 5 });
+  // @ts-expect-error the helper has a signal of its own
+  await runHelper(() => {}, { signal: AbortSignal.timeout(5) });
+  // @ts-expect-error the function comes first
+  await runHelper({ linger: 5 });
 }
 
 export function tell(error: unknown): string {

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# What is not for this system, or nothing that a testee needs but texts for people.
+# What is not for this system, or nothing that a testee needs: texts for people, and the
+# main function of a helper.
 LEFT_OUT = (
     "_other.go",
     "_windows.go",
     "_darwin.go",
     "_test.go",
     "/describe.go",
+    "/main.go",
+    "/main_usage.go",
     "/duplex.js",
     "/spelling.js",
 )
@@ -52,7 +55,12 @@ NOT_OF_A_CLIENT = {  # functions and classes
     *("make_pipes", "_check_replaceable"),
     *("write_plainly", "write_held_back"),  # only older systems come there
     *("disconnect", "deserted", "abandon", "last_attempt", "closing"),
-    *("Is", "Messages", "_holds_something"),  # an API's own, which no testee can show
+    *(
+        "Is",
+        "Messages",
+        "_holds_something",
+        "stopReading",
+    ),  # an API's own, which no testee can show
 }
 
 

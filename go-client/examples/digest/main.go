@@ -8,60 +8,20 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	ipcchannel "github.com/ipc-channel/ipc-channel/go-client"
 )
 
-func main() {
-	ctx, told := untilSignal()
-	err := run(ctx)
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		os.Exit(128 + int((<-told).(syscall.Signal))) // as a shell counts it
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "digest:", err)
-		os.Exit(1)
-	}
-}
+func main() { ipcchannel.Main(serve, nil) }
 
-// untilSignal returns a context that ends at SIGINT or SIGTERM, and a channel that then
-// holds the signal. A second signal ends the program at once.
-func untilSignal() (context.Context, <-chan os.Signal) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals, told := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		told <- <-signals
-		signal.Reset()
-		cancel()
-	}()
-	return ctx, told
-}
-
-// run answers the service that started this program until the service ends the session,
-// or until ctx ends.
-func run(ctx context.Context) error {
-	writing := context.WithoutCancel(ctx) // the message in hand is still answered
-	channel, err := ipcchannel.DialEnv(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer channel.Close()
+// serve answers every message until the service, or a signal, ends the reads.
+func serve(ctx context.Context, channel *ipcchannel.Channel) error {
 	for {
 		message, err := channel.ReadMessage(ctx)
-		if err == io.EOF || errors.Is(err, context.Canceled) {
-			return channel.Close()
-		}
 		if err != nil {
-			return err
+			return err // io.EOF at the end
 		}
-		if err := channel.WriteMessage(writing, answer(message)); err != nil {
+		if err := channel.WriteMessage(ctx, answer(message)); err != nil {
 			return err
 		}
 	}

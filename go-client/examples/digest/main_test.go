@@ -2,29 +2,40 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"testing"
-	"time"
 )
 
-// serve sets the environment of a helper and runs it against a server that
-// sends wire. It returns what the helper sent and how it ended.
-func serve(t *testing.T, wire []byte) ([]byte, error) {
+// TestMain makes this program the example when a test starts it as such.
+//
+// Beyond the specification: a test starts this program as the example.
+func TestMain(m *testing.M) {
+	if os.Getenv("IPC_CHANNEL_TEST_EXAMPLE") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// exchange starts the example, sends it wire and the end of the stream, and returns what the
+// example sent and its exit status.
+func exchange(t *testing.T, wire []byte) ([]byte, int) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	t.Setenv("IPC_CHANNEL_IN", listener.Addr().String())
-	t.Setenv("IPC_CHANNEL_OUT", listener.Addr().String())
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
+	example := exec.Command(os.Args[0])
+	address := listener.Addr().String()
+	example.Env = append(os.Environ(), "IPC_CHANNEL_IN="+address, "IPC_CHANNEL_OUT="+address, "IPC_CHANNEL_TEST_EXAMPLE=1")
+	if err := example.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { example.Process.Kill() })
 	conn, err := listener.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +49,9 @@ func serve(t *testing.T, wire []byte) ([]byte, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sent, <-ended
+	conn.Close()
+	example.Wait()
+	return sent, example.ProcessState.ExitCode()
 }
 
 func frame(message string) []byte {
@@ -50,7 +63,7 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 // Beyond the specification: what the example digest answers.
 func TestDigest(t *testing.T) {
 	// The digests of FIPS 180-2, appendix B.
-	got, err := serve(t, join(
+	got, status := exchange(t, join(
 		frame("abc"),
 		frame("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
 		frame("")))
@@ -58,14 +71,14 @@ func TestDigest(t *testing.T) {
 		frame("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
 		frame("248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
 		frame(""))
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%q, %v", got, err)
+	if status != 0 || !bytes.Equal(got, want) {
+		t.Errorf("%q, status %d", got, status)
 	}
 }
 
 // Beyond the specification: how the example digest ends after an error.
 func TestDigestOfCutStream(t *testing.T) {
-	if got, err := serve(t, []byte{0, 0, 0, 2, 'a'}); err == nil || !bytes.Equal(got, frame("")) {
-		t.Errorf("%q, %v", got, err)
+	if got, status := exchange(t, []byte{0, 0, 0, 2, 'a'}); status != 1 || !bytes.Equal(got, frame("")) {
+		t.Errorf("%q, status %d", got, status)
 	}
 }

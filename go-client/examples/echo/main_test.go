@@ -2,29 +2,40 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"testing"
-	"time"
 )
 
-// serve sets the environment of a helper and runs it against a server that
-// sends wire. It returns what the helper sent and how it ended.
-func serve(t *testing.T, wire []byte) ([]byte, error) {
+// TestMain makes this program the example when a test starts it as such.
+//
+// Beyond the specification: a test starts this program as the example.
+func TestMain(m *testing.M) {
+	if os.Getenv("IPC_CHANNEL_TEST_EXAMPLE") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// exchange starts the example, sends it wire and the end of the stream, and returns what the
+// example sent and its exit status.
+func exchange(t *testing.T, wire []byte) ([]byte, int) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	t.Setenv("IPC_CHANNEL_IN", listener.Addr().String())
-	t.Setenv("IPC_CHANNEL_OUT", listener.Addr().String())
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
+	example := exec.Command(os.Args[0])
+	address := listener.Addr().String()
+	example.Env = append(os.Environ(), "IPC_CHANNEL_IN="+address, "IPC_CHANNEL_OUT="+address, "IPC_CHANNEL_TEST_EXAMPLE=1")
+	if err := example.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { example.Process.Kill() })
 	conn, err := listener.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +49,9 @@ func serve(t *testing.T, wire []byte) ([]byte, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sent, <-ended
+	conn.Close()
+	example.Wait()
+	return sent, example.ProcessState.ExitCode()
 }
 
 func frame(message string) []byte {
@@ -50,24 +63,16 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 // Beyond the specification: what the example echo answers.
 func TestEcho(t *testing.T) {
 	wire := join(frame("a"), frame("message"), frame(""))
-	got, err := serve(t, wire)
-	if err != nil || !bytes.Equal(got, wire) {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
-// Beyond the specification: how the example echo ends without a close frame.
-func TestEchoWithoutCloseFrame(t *testing.T) {
-	got, err := serve(t, frame("a"))
-	if err != nil || !bytes.Equal(got, join(frame("a"), frame(""))) {
-		t.Errorf("%q, %v", got, err)
+	got, status := exchange(t, wire)
+	if status != 0 || !bytes.Equal(got, wire) {
+		t.Errorf("%q, status %d", got, status)
 	}
 }
 
 // Beyond the specification: how the example echo ends after an error.
 func TestEchoOfCutStream(t *testing.T) {
-	got, err := serve(t, join(frame("a"), []byte{0, 0}))
-	if err == nil || !bytes.Equal(got, join(frame("a"), frame(""))) {
-		t.Errorf("%q, %v", got, err)
+	got, status := exchange(t, join(frame("a"), []byte{0, 0}))
+	if status != 1 || !bytes.Equal(got, join(frame("a"), frame(""))) {
+		t.Errorf("%q, status %d", got, status)
 	}
 }
