@@ -69,16 +69,22 @@ var helpers = map[string]func(context.Context, *Channel) error{
 		}
 		return nil
 	},
+	"impatient": func(context.Context, *Channel) error { return nil },
 	"deaf": func(ctx context.Context, c *Channel) error {
 		println("deaf")
 		select {}
 	},
 }
 
+var optionsOfHelpers = map[string]*Options{
+	"impatient": {Timeout: 100 * time.Millisecond},
+	"hasty":     {Linger: 100 * time.Millisecond},
+}
+
 // Beyond the specification: other tests start this one as a helper.
 func TestAsHelper(t *testing.T) {
 	if serve := helpers[os.Getenv(mainVariable)]; serve != nil {
-		Main(serve, &Options{Timeout: time.Second, Linger: 100 * time.Millisecond})
+		Main(serve, optionsOfHelpers[os.Getenv(mainVariable)])
 	}
 }
 
@@ -209,8 +215,8 @@ func TestMainTellsThatThereIsNoService(t *testing.T) {
 	fd := bound(t) // refuses connections
 	defer syscall.Close(fd)
 	port := localPort(t, fd)
-	startMain(t, "echo", port, port).mustExit(t, 1, nameOfTest()+": timeout: no server came within 1s")
-	startMain(t, "echo", "in", "out").mustExit(t, 1, nameOfTest()+": bad-rendezvous: ")
+	startMain(t, "impatient", port, port).mustExit(t, 1, nameOfTest()+": timeout: no server came within 100ms")
+	startMain(t, "impatient", "in", "out").mustExit(t, 1, nameOfTest()+": bad-rendezvous: ")
 }
 
 // Beyond the specification: the exit status of Main when the service does not read.

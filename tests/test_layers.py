@@ -24,6 +24,7 @@ LAYERS = (
     ("aio",),
     ("transports",),
     ("factory",),
+    ("helper_side", "helper_main"),
     ("helper",),
     ("sync",),
     ("__init__",),

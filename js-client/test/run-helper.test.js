@@ -57,7 +57,7 @@ describe('the exit code of runHelper', () => {
       [`${port}`, /^helper: timeout: no server came within 500 ms: .*\n$/],
       ['in', /^helper: bad-rendezvous: .*\n$/],
     ])) {
-      const result = await startHelper(t, PROGRAM, { inPath, outPath: inPath }, 'echo').ended;
+      const result = await startHelper(t, PROGRAM, { inPath, outPath: inPath }, 'echo', '500').ended;
       assert.equal(result.code, 1);
       assert.match(result.errors, said);
     }

@@ -6,15 +6,13 @@ A service starts a helper, and both exchange whole messages, which are bytes::
     >>> from ipc_channel import Helper
 
     >>> ECHO = '''
-    ... import asyncio
-    ... from ipc_channel import from_environment, make_ipc_channel_client
+    ... from ipc_channel import run_helper
     ...
-    ... async def main():
-    ...     async with make_ipc_channel_client(*from_environment()) as channel:
-    ...         async for message in channel:
-    ...             await channel.write(message)
+    ... async def main(channel):
+    ...     async for message in channel:
+    ...         await channel.write(message)
     ...
-    ... asyncio.run(main())
+    ... run_helper(main)
     ... '''
 
     >>> async def main():
@@ -29,6 +27,7 @@ What to look at next, with ``help(ipc_channel.Helper)`` and so on:
 
 - ``Helper`` starts the process, meets it, and ends it.
 - ``exit_on_signals`` has SIGTERM and SIGHUP end a service and its helpers in order.
+- ``run_helper`` is the main function of a helper in Python.
 - ``make_ipc_channel`` makes the server of a channel, and has every option;
   ``make_ipc_channel_client`` and ``from_environment`` are for the helper.
 - ``IPCChannelClient`` documents what both ends can do: ``connect``, ``read``,
@@ -71,6 +70,7 @@ from ipc_channel.errors import (
 )
 from ipc_channel.factory import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.helper.helper import Helper
+from ipc_channel.helper_main import run_helper
 from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
@@ -131,4 +131,5 @@ __all__ = [
     "from_environment",
     "make_ipc_channel",
     "make_ipc_channel_client",
+    "run_helper",
 ]

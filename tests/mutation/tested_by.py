@@ -44,6 +44,8 @@ TESTS = {
         "helper/end",
         "helper/service",
     ],
+    "helper_main": ["helper_main"],
+    "helper_side": ["helper_main", "interop/run_helper"],
     "helper_process": ["helper/helper", "helper/dying", "helper/cancel", "helper/end"],
     "inbox": ["aio/inbox", "aio/receiver", "aio/waiter", "aio/interrupts"],
     "introspection": ["help", "channel"],
@@ -188,6 +190,7 @@ TESTS = {
         "transports/tcp_socket",
         "use",
     ],
+    "sync/helper_main": ["helper_main"],  # runs each test with both kinds of helpers
     **{
         f"sync/{module}": [f"sync/{name}" for name in names.split()]
         for module, names in {

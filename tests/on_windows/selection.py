@@ -56,7 +56,7 @@ TYPED = (
     *(
         f"python/ipc_channel/{name}.py"
         for name in (
-            *("users", "options", "fork"),
+            *("users", "options", "fork", "helper_main", "helper_side"),
             *("helper/command", "helper/helper_process", "helper/windows_process"),
             *("transports/owner_windows", "transports/tcp_listener"),
             "conformance/python_testee",

@@ -1,4 +1,4 @@
-// Helpers that fail, or do what a test looks at; the first argument says which.
+// Helpers that fail, or do what a test looks at; the first argument says which, the second is the timeout.
 import { runHelper } from 'ipc-channel';
 
 /** @type {Record<string, Parameters<typeof runHelper>[0]>} */
@@ -43,4 +43,4 @@ const MAINS = {
   },
 };
 
-await runHelper(MAINS[process.argv[2]], { timeout: 500 });
+await runHelper(MAINS[process.argv[2]], { timeout: Number(process.argv[3] ?? 10_000) });

@@ -56,6 +56,7 @@ class Inbox:
         self._readers: deque[Waiter] = deque()
         self._reserved = 0  # messages at the end of the queue, kept for later iterations
         self._share: Iterator[bytes] = _NOTHING  # pops this iteration's, except the last
+        self._stopped = False
         self.buffered = 0
         """Bytes that have arrived since the queue was last empty."""
         self.paused = True
@@ -116,7 +117,7 @@ class Inbox:
             return False
         if self._state.read_error is not None:
             raise self._state.read_error.copy_to_raise()
-        return self._state.end is not None
+        return self._stopped or self._state.end is not None
 
     def put_back(self, message: bytes) -> None:
         """Make ``message``, which was just taken, the next one again."""
@@ -134,6 +135,11 @@ class Inbox:
     def end_turn(self) -> None:
         """Stop readers from taking this iteration's messages: the queue is to be emptied."""
         self._share = _NOTHING
+
+    def stop(self) -> None:
+        """Make readers find an orderly end, although the session goes on."""
+        self._stopped = True
+        self.wake_all()
 
     def wake_all(self) -> None:
         """Wake every waiting reader, which then finds the end."""

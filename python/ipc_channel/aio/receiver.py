@@ -126,6 +126,12 @@ class Receiver:
             wake(drained)
         return drained
 
+    def stop_delivering(self) -> None:
+        """Read nothing more until :meth:`discard`; readers get None."""
+        self.pause()
+        self._drop_all()
+        self.inbox.stop()
+
     def forget(self) -> None:
         """Drop everything and stop reading; the stream is about to be closed."""
         self.inbox.paused = True

@@ -43,6 +43,8 @@ class Session:
         self._name = name
         self._linger = linger
         self._logger = logger
+        self.lost = 0
+        """Bytes that the peer had not taken when the session was freed."""
         self._closing: asyncio.Task[Any] | None = None  # runs the first close
         self._closed: asyncio.Future[None] = stream.loop.create_future()
         decoder = Decoder(max_message_size)
@@ -109,6 +111,13 @@ class Session:
         """Whether the loop was closed during the session, which can only be freed then."""
         return self.stream.loop.is_closed()
 
+    def stop_reading(self) -> None:
+        """Make reads return None from now on, unless the session has ended with an error.
+
+        What was not read stays unread, and writing goes on.
+        """
+        self.receiver.stop_delivering()
+
     async def close(self, linger: float | None = None) -> None:
         """Send what was written and the close frame, then free everything.
 
@@ -141,7 +150,7 @@ class Session:
         """
         if self.closed:
             return
-        lost = self.sender.size
+        self.lost = lost = self.sender.size
         try:
             self._on_own_close()
             self.receiver.forget()

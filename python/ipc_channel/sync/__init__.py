@@ -6,11 +6,13 @@ The same names and arguments as in :mod:`ipc_channel`, with methods that block::
     >>> from ipc_channel.sync import Helper
 
     >>> ECHO = '''
-    ... from ipc_channel.sync import from_environment, make_ipc_channel_client
+    ... from ipc_channel.sync import run_helper
     ...
-    ... with make_ipc_channel_client(*from_environment()) as channel:
+    ... def main(channel):
     ...     for message in channel:
     ...         channel.write(message)
+    ...
+    ... run_helper(main)
     ... '''
 
     >>> with Helper([sys.executable, "-c", ECHO]) as channel:
@@ -54,6 +56,7 @@ from ipc_channel.service_signals import exit_on_signals
 from ipc_channel.sync.channel import IPCChannel, IPCChannelClient
 from ipc_channel.sync.factory import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.sync.helper import Helper, HelperProcess
+from ipc_channel.sync.helper_main import run_helper
 from ipc_channel.sync.transports import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
@@ -106,4 +109,5 @@ __all__ = [
     "from_environment",
     "make_ipc_channel",
     "make_ipc_channel_client",
+    "run_helper",
 ]
