@@ -33,9 +33,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import enum
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ipc_channel.introspection import MembersOnly, OwnNames
+
+if TYPE_CHECKING:
+    from ipc_channel.helper.result import HelperResult
 
 
 class EndReason(enum.StrEnum, metaclass=MembersOnly):
@@ -232,7 +235,10 @@ class CallTimeoutError(IPCChannelError, TimeoutError):
 class HelperError(IPCChannelError, RuntimeError):
     """A helper did not start, ended before it connected, or did not connect in time.
 
-    Also when a helper is in use already, or cannot be ended.
+    Also when a helper has failed by the time its block is left, is in use already, or
+    cannot be ended. If a process has ended, ``result`` says how.
     """
 
     code = "helper-failed"
+    result: HelperResult | None = None
+    """How the process ended, and what it wrote last; None if no process has ended."""

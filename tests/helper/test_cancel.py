@@ -12,6 +12,7 @@ from counting import LOOPS
 from descriptors import open_descriptors
 from helper_programs import BEHAVES, DIES, IGNORES
 from ipc_channel import Helper, HelperError, make_ipc_channel
+from ipc_channel.helper.lifecycle import Limits
 from process_tree import children
 from raw import PATIENCE
 
@@ -62,7 +63,9 @@ def assert_nothing_is_left() -> None:
 async def cancelled_start(transport: Any, kind: str, count: int) -> bool:
     helper = make(transport, kind, PATIENCE)  # it waits for nothing
     went = await cancelled_after(count, helper.start)
-    helper._grace = 0.01  # what is left, or starts now, is to be stopped
+    helper._life._limits = Limits(
+        PATIENCE, 0.01
+    )  # what is left, or starts now, is to be stopped
     if went:
         assert_nothing_is_left()
         await again(helper)

@@ -13,6 +13,7 @@ import pytest
 
 from helper_programs import BEHAVES, DIES, IGNORES, connected, told, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel, make_ipc_channel_client
+from ipc_channel.helper.lifecycle import Limits
 from process_tree import lives
 from raw import PATIENCE, dial, eventually
 from waiting import until_connect_waits
@@ -23,7 +24,7 @@ SLEEPS = ["/bin/sleep", "1000"]
 async def test_a_start_that_is_stopped_says_so(transport: Any) -> None:
     helper = Helper(SLEEPS, make_ipc_channel(transport=transport), timeout=PATIENCE)
     starting = asyncio.create_task(helper.start())
-    await eventually(lambda: helper._process is not None)
+    await eventually(lambda: helper._life.process is not None)
     assert await helper.stop() == -signal.SIGTERM
     with pytest.raises(
         HelperError, match="sleep 1000 was stopped while it was being started"
@@ -47,7 +48,7 @@ async def test_a_start_that_is_stopped_as_it_begins(transport: Any, turns: int) 
 async def test_a_channel_that_is_closed_under_a_start(transport: Any) -> None:
     helper = Helper(SLEEPS, make_ipc_channel(transport=transport), timeout=PATIENCE)
     starting = asyncio.create_task(helper.start())
-    await eventually(lambda: helper._process is not None)
+    await eventually(lambda: helper._life.process is not None)
     await helper.channel.close()
     with pytest.raises(HelperError, match="had not connected when the channel was closed"):
         await starting
@@ -143,9 +144,9 @@ while True: time.sleep(0.05)
 """
     helper = Helper(connected(code), make_ipc_channel(transport=transport), grace=0.05)
     assert await (await helper.start()).read() == b"deaf"
-    helper._grace = PATIENCE
+    helper._life._limits = Limits(PATIENCE, PATIENCE)
     await helper.channel.close()
-    stops = [asyncio.create_task(helper._end(helper.process, 0)) for _ in range(2)]
+    stops = [asyncio.create_task(helper._life._end(helper.process, 0)) for _ in range(2)]
     await asyncio.gather(*stops)
     assert helper.process.returncode == 1
 
@@ -165,7 +166,7 @@ async def test_a_task_group_that_fails(transport: Any) -> None:
     with pytest.raises(ExceptionGroup) as failed:
         async with asyncio.TaskGroup() as group:
             starting = group.create_task(helper.start())
-            await eventually(lambda: helper._process is not None)
+            await eventually(lambda: helper._life.process is not None)
             raise KeyError
     assert len(failed.value.exceptions) == 1
     assert starting.cancelled()
@@ -180,7 +181,7 @@ async def test_the_signal_has_its_name(transport: Any) -> None:
         await helper.start()
     pid = helper.process.pid
     assert re.search(
-        rf"\(pid {pid}\) was killed by SIGKILL before it connected; see .*standard error",
+        rf"\(pid {pid}\) was killed by SIGKILL before it connected; it wrote nothing to standard error",
         str(failed.value),
     )
     with pytest.raises(ProcessLookupError):

@@ -14,6 +14,7 @@ PACKAGE = Path("python", "ipc_channel")
 TESTS = {
     "adopted_stream": ["transports/streams", "transports/tcp_socket"],
     "advice": ["helper/spawn", "messages_of_errors"],
+    "by_hand": ["helper/by_hand"],
     "channel": ["channel", "use", "aio/endpoint"],
     "cli": ["help"],
     "child": ["helper/reaping", "helper/end", "helper/interrupt"],
@@ -47,9 +48,24 @@ TESTS = {
     "helper_main": ["helper_main"],
     "helper_side": ["helper_main", "interop/run_helper"],
     "helper_process": ["helper/helper", "helper/dying", "helper/cancel", "helper/end"],
+    "helper_process": [
+        "helper/helper",
+        "helper/dying",
+        "helper/cancel",
+        "helper/end",
+        "helper/result",
+    ],
     "inbox": ["aio/inbox", "aio/receiver", "aio/waiter", "aio/interrupts"],
     "introspection": ["help", "channel"],
     "large_messages": ["aio/sender", "aio/close", "messages_of_errors"],
+    "lifecycle": [
+        "helper/helper",
+        "helper/dying",
+        "helper/cancel",
+        "helper/end",
+        "helper/result",
+    ],
+    "lines": ["helper/output", "helper/result"],
     "listener": [
         "transports/tcp_listener",
         "transports/unix_removed",
@@ -68,6 +84,7 @@ TESTS = {
         "transports/unix_removed",
     ],
     "log": ["aio/faults"],
+    "names": ["helper/names"],
     "named_pipe": [
         "transports/named_pipe",
         "transports/pipe_refusals",
@@ -85,6 +102,8 @@ TESTS = {
         "transports/unix_path_options",
     ],
     "owner_linux": ["transports/peer_user", "transports/tcp_listener"],
+    "output": ["helper/output", "helper/result"],
+    "output_thread": ["sync/helper_output"],
     "owner_windows": ["transports/owner_windows"],
     "peer_user": ["transports/peer_user", "transports/owner_windows"],
     "pipe_address": [
@@ -116,6 +135,7 @@ TESTS = {
         "aio/close",
     ],
     "pipe_write": ["transports/sigpipe"],
+    "posix_output": ["helper/output", "sync/helper_output"],
     "posix_process": [
         "helper/process",
         "helper/reaping",
@@ -140,6 +160,7 @@ TESTS = {
     "readiness": ["aio/selector_thread", "aio/loops"],
     "refusals": ["transports/tcp_listener", "transports/owner_windows"],
     "registry": ["transports/registry", "protocol/rendezvous", "messages_of_errors"],
+    "result": ["helper/result"],
     "rendezvous": [
         "protocol/rendezvous",
         "transports/named_pipe",
@@ -161,6 +182,7 @@ TESTS = {
         "transports/streams",
     ],
     "session_state": ["protocol/session_state", "aio/close", "aio/receiver"],
+    "sinks": ["helper/output"],
     "socket_channel": [
         "transports/unix_socket",
         "transports/unix_client",
@@ -261,7 +283,7 @@ def modules() -> list[Path]:
     The suite has faults of its own, and what calls Windows is tested there only.
     """
     own = (path.relative_to(ROOT) for path in (ROOT / PACKAGE).rglob("*.py"))
-    left_out = {"conformance", "windows", "windows_process.py"}
+    left_out = {"conformance", "windows", "windows_process.py", "windows_output.py"}
     return [path for path in own if not left_out & set(path.parts)]
 
 

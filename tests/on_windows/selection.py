@@ -58,6 +58,7 @@ TYPED = (
         for name in (
             *("users", "options", "fork", "helper_main", "helper_side"),
             *("helper/command", "helper/helper_process", "helper/windows_process"),
+            *("helper/output", "helper/output_thread", "helper/windows_output"),
             *("transports/owner_windows", "transports/tcp_listener"),
             "conformance/python_testee",
         )

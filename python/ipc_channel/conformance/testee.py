@@ -15,7 +15,7 @@ from typing import Any
 
 from ipc_channel.conformance.case import TRANSPORTS, CaseFailedError
 from ipc_channel.conformance.trace import Trace, shorten_text
-from ipc_channel.helper.posix_process import signal_name
+from ipc_channel.helper.result import signal_name
 
 LANGUAGE = 1
 """Version of the control language."""

@@ -14,6 +14,7 @@ from typing import Any
 from ipc_channel.errors import HelperError
 from ipc_channel.helper.advice import advice
 from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.output import HelperOutput
 from ipc_channel.options import check_flag
 
 if sys.platform == "win32":
@@ -40,8 +41,14 @@ class Command:
         self._process_group = check_flag("process_group", process_group)
         self._end_grace = end_grace
 
-    def start(self, told: Mapping[str, str]) -> HelperProcess:
-        """Start the program; ``told`` is the rendezvous, which goes into its environment."""
+    def start(
+        self, told: Mapping[str, str], output: HelperOutput | None = None
+    ) -> HelperProcess:
+        """Start the program; ``told`` is the rendezvous, which goes into its environment.
+
+        The caller begins to read ``output``; the process that is returned closes it.
+        """
+        output = output or HelperOutput()
         try:
             child = start_child(
                 self.words,
@@ -49,12 +56,17 @@ class Command:
                 cwd=self._cwd,
                 own_group=self._process_group,
                 end_grace=self._end_grace,
+                streams=output.ends,
             )
         except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
-            known = advice(error, self.words[0], self._cwd)
-            hint = "" if known is None else f"; {known}"
-            raise HelperError(f"cannot start helper {self}: {error}{hint}") from error
-        return HelperProcess(child)
+            raise self.cannot_start(error) from error
+        return HelperProcess(child, self.words, output)
+
+    def cannot_start(self, error: Exception) -> HelperError:
+        """Return the error that says what to do about ``error``."""
+        known = advice(error, self.words[0], self._cwd)
+        hint = "" if known is None else f"; {known}"
+        return HelperError(f"cannot start helper {self}: {error}{hint}")
 
     def __str__(self) -> str:
         words = (word if len(word) <= 60 else word[:57] + "..." for word in self.words)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NoReturn
 
-from ipc_channel import fork
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel
-from ipc_channel.errors import ConnectInProgressError, HelperError, WrongLoopError
+from ipc_channel.errors import HelperError
 from ipc_channel.helper.command import Command
-from ipc_channel.helper.helper_process import HelperProcess, complete
-from ipc_channel.helper.start import Attempt
-from ipc_channel.options import check_flag, check_seconds
+from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.lifecycle import Lifecycle, Limits
+from ipc_channel.helper.names import check_name, name_of
+from ipc_channel.helper.output import Outputs
+from ipc_channel.helper.result import HelperResult
+from ipc_channel.helper.sinks import OutputOption
+from ipc_channel.options import LONGEST, check_flag, check_seconds
 from ipc_channel.transports import registry
 
 
@@ -23,9 +26,9 @@ class Helper:
 
     ``async with Helper(["./helper"]) as channel:`` starts the process with its rendezvous
     in ``IPC_CHANNEL_IN`` and ``IPC_CHANNEL_OUT``, connects, and on leaving closes the
-    channel and waits for the process to end. The helper shares our standard output and
-    error; its standard input is empty. All its signals have their default actions and
-    are unblocked, whatever the service ignores or blocks.
+    channel and waits for the process to end. If the process has failed by then, it raises
+    HelperError. The standard input of a helper is empty. All its signals have their
+    default actions and are unblocked, whatever the service ignores or blocks.
 
     The helper leads a process group of its own: Ctrl-C in the terminal reaches
     only the service, and processes that the helper starts are ended with it, unless
@@ -57,7 +60,36 @@ class Helper:
             killed, even by SIGKILL: a second process notices, and after ``grace`` seconds
             sends SIGTERM, and after another ``grace`` seconds SIGKILL. On Windows they are
             ended at once. By default True.
+        name: what stands for the helper in the names of loggers; by default the name of
+            the program or, behind an interpreter, of the script, without its extension.
+        stdout: what becomes of its standard output: as ``stderr``; by default "inherit".
+        stderr: what becomes of its standard error. Unless it is inherited, the last 100
+            lines are kept for :attr:`result` and for the text of HelperError.
+
+            - "forward", the default: it is copied to ours as it comes.
+            - "inherit": the helper shares ours, as one that looks for a terminal must.
+            - "log", or a logger: each line is logged, with the number of the process, by
+              ``ipc_channel.helper.<name>`` or that logger. The level is INFO; a line
+              that is a JSON object with a level keeps it.
+            - a path or an open file: it is appended there.
+            - a function: it is called with each line, a str without its end. An
+              exception that it raises is logged once, and ends nothing.
+            - "discard": it is dropped; only the last lines are kept.
+
+            A line over 64 KiB is split, and a byte that is not UTF-8 becomes ``\\xff``.
+            Lines are read by the event loop (by a thread on Windows and in blocking
+            programs). What is captured has no reader once the service has died: a helper
+            that writes then gets SIGPIPE.
+        check: whether a helper that failed makes HelperError on leaving the block. It has
+            failed if its status is not 0 and it was sent no signal by this object. If the
+            block has raised an exception, that gets a note with the failure instead.
+        attach: whether you start the process yourself, for instance in a debugger. Then
+            the constructor starts nothing: :meth:`start` prints the two variables and a
+            command line to standard error, and waits without limit.
     """
+
+    _reads_in_thread = sys.platform == "win32"
+    """Whether outputs are read in a thread: on POSIX the event loop reads them."""
 
     def __init__(
         self,
@@ -70,6 +102,11 @@ class Helper:
         grace: float = 5.0,
         process_group: bool = True,
         end_with_service: bool = True,
+        name: str | None = None,
+        stdout: OutputOption = "inherit",
+        stderr: OutputOption = "forward",
+        check: bool = True,
+        attach: bool = False,
     ) -> None:
         self._command = Command(
             command,
@@ -81,23 +118,31 @@ class Helper:
             else None,
         )
         self.command = self._command.words
+        outputs = Outputs(
+            name_of(self.command) if name is None else check_name(name),
+            stdout=stdout,
+            stderr=stderr,
+            in_thread=self._reads_in_thread,
+        )
+        check_seconds("timeout", timeout)
+        limits = Limits(
+            LONGEST if check_flag("attach", attach) else timeout,
+            check_seconds("grace", grace),
+        )
         if not isinstance(channel, IPCChannel | None):
             raise TypeError(
                 f"channel is a server, not {type(channel).__name__};"
                 " pass what make_ipc_channel() returns, or leave it out"
             )
-        self._owner = fork.this_process()
-        self._process: HelperProcess | None = None
-        self._attempt: Attempt | None = None
-        self._timeout = check_seconds("timeout", timeout)
-        self._grace = check_seconds("grace", grace)
+        self._check = check_flag("check", check)
         # Last, so that nothing is left of a Helper that was refused.
-        self._channel = channel or registry.for_helpers().server()
+        channel = channel or registry.for_helpers().server()
+        self._life = Lifecycle(self._command, None if attach else outputs, channel, limits)
 
     @property
     def channel(self) -> IPCChannel:
         """The channel passed to the constructor, or made by it."""
-        return self._channel
+        return self._life.channel
 
     @property
     def process(self) -> HelperProcess:
@@ -106,9 +151,14 @@ class Helper:
         It has ``pid``, ``returncode``, ``wait()``, ``send_signal()``,
         ``terminate()`` and ``kill()``, as asyncio's processes have.
         """
-        if self._process is None:
+        if self._life.process is None:
             raise HelperError(f"helper {self} was not started; call start first")
-        return self._process
+        return self._life.process
+
+    @property
+    def result(self) -> HelperResult | None:
+        """What came of the process that was started last; None before it has ended."""
+        return self._life.result
 
     async def start(self) -> IPCChannel:
         """Start the process and return the connected channel.
@@ -126,8 +176,7 @@ class Helper:
         meanwhile. Raises the errors of ``connect``. If cancelled, it kills the process
         and its group at once.
         """
-        async with self._admitted() as attempt:
-            await attempt.run(self._set_process)
+        await self._life.start()
         return self.channel
 
     async def stop(self) -> int | None:
@@ -144,43 +193,20 @@ class Helper:
         If cancelled, it kills the process and its group at once. In a forked child it
         raises WrongProcessError, and the parent's helper keeps running.
         """
-        self._owner.check()
-        if self._attempt is not None:
-            self._attempt.stop()
-        try:
-            await self.channel.close()
-        except BaseException as error:
-            if self._process is not None:
-                if isinstance(error, Exception):  # WrongLoopError, for instance
-                    await self._end(self._process, self._grace)
-                else:
-                    await self._process.kill_all(error)
-            raise
-        if self._process is None:
-            return None
-        await self._end(self._process, self._grace)
-        return self._process.returncode
+        return await self._life.stop()
 
     def __repr__(self) -> str:
-        if self._process is None:
+        process = self._life.process
+        if process is None:
             state = "not started"
-        elif (status := self._process.returncode) is None:
-            state = f"pid {self._process.pid}"
+        elif (status := process.returncode) is None:
+            state = f"pid {process.pid}"
         else:
             state = f"status {status}"
         return f"<Helper {self} {state}>"
 
     async def __aenter__(self) -> IPCChannel:
-        async with self._admitted() as attempt:
-            try:
-                await attempt.run(self._set_process)
-            except (ConnectInProgressError, WrongLoopError):
-                raise  # another task or another loop uses the channel
-            except GeneratorExit:
-                raise  # the loop is closed, so nothing can be awaited
-            except BaseException:
-                await complete(self.channel.close())
-                raise
+        await self._life.start_or_close()
         return self.channel
 
     async def __aexit__(
@@ -189,8 +215,18 @@ class Helper:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._owner.runs:  # a forked child leaves the block as well
+        if self._life.owner.runs:  # a forked child leaves the block as well
             await self.stop()
+            self.check(error)
+
+    def check(self, error: BaseException | None = None) -> None:
+        """Raise HelperError if the helper has failed: see the argument ``check``.
+
+        Leaving the block calls it. If ``error`` has ended the block already, that gets a
+        note instead.
+        """
+        if self._check:
+            self._life.check(error)
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
@@ -200,62 +236,3 @@ class Helper:
 
     def __str__(self) -> str:
         return str(self._command)
-
-    @contextlib.asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[Attempt]:
-        """Refuse a start while another process, or another peer, has the channel."""
-        self._owner.check()
-        if self._attempt is not None:
-            raise HelperError(f"helper {self} is being started already: wait for that call")
-        attempt = Attempt(self._command, self.channel, self._timeout, self._grace)
-        self._attempt = attempt
-        try:
-            if self._process is not None:
-                await self._succeed(self._process)
-            if self.channel.connected:
-                raise HelperError(
-                    f"helper {self}: the channel has a peer already; "
-                    "disconnect it, or give the helper a channel of its own"
-                )
-            yield attempt
-        finally:
-            self._attempt = None
-
-    def _set_process(self, process: HelperProcess) -> None:
-        self._process = process
-
-    async def _succeed(self, process: HelperProcess) -> None:
-        """End the previous process, provided that it or its session has ended.
-
-        Its exit counts even if the session is open: another process that has inherited
-        the helper's end of the channel may keep it open.
-        """
-        still = f"helper {self} (pid {process.pid}) is running"
-        lives = self.channel.connected and self.channel.end_reason is None
-        if process.returncode is None and lives:
-            raise HelperError(
-                f"{still}; to replace it, disconnect the channel and start again"
-            )
-        try:
-            await self.channel.disconnect()  # the process may wait for our end to exit
-            gone = await process.wait_for(self._grace)
-        except Exception:
-            raise  # WrongLoopError, for instance
-        except BaseException as error:
-            await process.kill_all(error)
-            raise
-        if not gone:
-            raise HelperError(
-                f"{still} {self._grace} s after its session; call process.kill() and start"
-                " again, or raise grace if it needs longer"
-            )
-        await self._end(process, 0)
-
-    async def _end(self, process: HelperProcess, patience: float) -> None:
-        try:
-            await process.end(patience, self._grace)
-        except PermissionError as error:
-            raise HelperError(
-                f"helper {self} (pid {process.pid}) is still running: it has changed its"
-                " user, so this process may not signal it; end it as that user, or as root"
-            ) from error

@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 import functools
 import signal
+import time
 import warnings
 import weakref
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
 from ipc_channel.aio.waiter import wake
 from ipc_channel.helper.child import Child, abandon
+from ipc_channel.helper.output import HelperOutput
+from ipc_channel.helper.result import HelperResult
 
 _KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows both end it at once
 _LONGEST_PAUSE = 0.02  # seconds between polls of a group
@@ -29,10 +32,15 @@ class HelperProcess:
     process and its group are killed.
     """
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, command: Sequence[str], output: HelperOutput) -> None:
         self._child = child
+        self._command = tuple(command)
+        self._output = output
+        self._started = time.monotonic()
+        self._duration: float | None = None  # until its end was noticed
+        self._signalled = False
         self._ending = asyncio.Lock()  # so that SIGTERM is sent only once
-        self._dropped = weakref.finalize(self, _on_dropped, child)
+        self._dropped = weakref.finalize(self, _on_dropped, child, output)
 
     @property
     def pid(self) -> int:
@@ -47,7 +55,32 @@ class HelperProcess:
         255 if another part of the service has reaped it (``os.waitpid(-1)``, or an
         ignored SIGCHLD): then its status is unknown.
         """
-        return self._child.poll()
+        status = self._child.poll()
+        if status is not None and self._duration is None:
+            self._duration = time.monotonic() - self._started
+        return status
+
+    @property
+    def result(self) -> HelperResult | None:
+        """What came of it; None while it runs, or in a forked child."""
+        status = self.returncode
+        if status is None:
+            return None
+        self._output.read_rest()
+        return HelperResult(
+            command=self._command,
+            pid=self.pid,
+            status=status,
+            duration=self._duration or 0.0,
+            ending=self.ending,
+            requested=self._signalled,
+            last_lines=self._output.last_lines,
+        )
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines that it has written so far, at most 100, unless inherited."""
+        return self._output.last_lines
 
     @property
     def ending(self) -> str:
@@ -73,6 +106,7 @@ class HelperProcess:
         self._child.maker.check()
         if self.returncode is not None:
             raise ProcessLookupError(f"process {self.pid} has ended")
+        self._signalled = True
         self._child.signal(signal)
 
     def terminate(self) -> None:
@@ -117,6 +151,7 @@ class HelperProcess:
         try:
             async with self._ending:
                 if not await self.wait_for(patience) or self._child.group_lives():
+                    self._note_signal()
                     self._child.terminate_all()
                     await self._all_gone_in(grace)
                 self._child.kill_all()
@@ -132,16 +167,21 @@ class HelperProcess:
         if not self._child.maker.runs:
             return  # a forked child unwinds the parent's frames
         with contextlib.suppress(PermissionError):
+            self._note_signal()
             self._child.kill_all()
         # A coroutine that is closed because its loop has gone cannot wait.
         if not isinstance(reason, GeneratorExit):
             await complete(self._settle())
+
+    def _note_signal(self) -> None:
+        self._signalled = self._signalled or self.returncode is None
 
     async def _settle(self) -> None:
         await self._all_gone_in(_SETTLE)
         self._release()
 
     def _release(self) -> None:
+        self._output.close()
         self._child.release()
         if self._child.released:
             self._dropped.detach()
@@ -175,8 +215,10 @@ async def complete(work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-def _on_dropped(child: Child) -> None:
-    if abandon(child):
+def _on_dropped(child: Child, output: HelperOutput) -> None:
+    was_needed = abandon(child)
+    output.close()
+    if was_needed:
         warnings.warn(
             f"helper process {child.pid} was killed because it had not been stopped: "
             "call Helper.stop, or use the helper in a with block",

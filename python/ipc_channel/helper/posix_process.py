@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipc_channel.fork import this_process
 from ipc_channel.helper import guard
 from ipc_channel.helper.child import Watch, abandon, reap_abandoned
+from ipc_channel.helper.result import signal_name
 from ipc_channel.helper.spawn import spawn
 from ipc_channel.helper.watch import DescriptorWatch, PollingWatch
 
@@ -36,16 +37,18 @@ def start_child(
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
     end_grace: float | None,
+    streams: Mapping[int, int],
 ) -> PosixChild:
     """Start ``command``; raise OSError or ValueError if it cannot be started.
 
     If this process is killed, the child is ended, and gets ``end_grace`` seconds to end by
-    itself; unless that is None.
+    itself; unless that is None. ``streams`` has the descriptors for standard output (1) and standard error (2); by
+    default the child shares ours.
     """
     reap_abandoned()
     child = PosixChild(own_group=own_group, end_grace=end_grace)
     try:
-        child.start(command, env=env, cwd=cwd)
+        child.start(command, env=env, cwd=cwd, streams=streams)
     except BaseException:  # from a signal handler, perhaps after the start
         abandon(child)
         raise
@@ -78,11 +81,19 @@ class PosixChild:
         *,
         env: Mapping[str, str],
         cwd: str | os.PathLike[str] | None,
+        streams: Mapping[int, int],
     ) -> None:
         """Start ``command``; raise OSError or ValueError if it cannot be started."""
         if self._end_grace is not None:
             guard.prepare()
-        spawn(command, env=env, cwd=cwd, own_group=self._own_group, started=self._started)
+        spawn(
+            command,
+            env=env,
+            cwd=cwd,
+            own_group=self._own_group,
+            streams=streams,
+            started=self._started,
+        )
         if self._end_grace is not None:
             self._guarded = guard.entry(
                 self.pid, self._end_grace, own_group=self._own_group
@@ -214,14 +225,6 @@ class PosixChild:
         if self._reaped:
             raise ProcessLookupError
         os.killpg(self.pid, number)
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal: "SIGKILL"."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _open_pidfd(pid: int) -> int:

@@ -34,11 +34,13 @@ def spawn(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
+    streams: Mapping[int, int],
     started: list[int],
 ) -> None:
     """Start ``command`` with an empty standard input and default signal actions.
 
-    ``own_group`` keeps Ctrl-C in the terminal from it. Appends the number of the process
+    ``own_group`` keeps Ctrl-C in the terminal from it. ``streams`` has the descriptors
+    that take the place of standard output (1) and standard error (2). Appends the number of the process
     to ``started``, even if a signal handler raises meanwhile. Raises OSError or ValueError.
     """
     if cwd is not None:
@@ -48,7 +50,11 @@ def spawn(
     with closing_inherited() as closed:
         start = functools.partial(
             os.posix_spawn,
-            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), *closed],
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                *((os.POSIX_SPAWN_DUP2, ours, stream) for stream, ours in streams.items()),
+                *closed,
+            ],
             setsigmask=(),
             setsigdef=[*_ignored(), *_IGNORED_BY_PYTHON],
             **options,

@@ -9,8 +9,11 @@ from typing import Any
 
 from ipc_channel.channel import IPCChannel
 from ipc_channel.errors import ConnectTimeoutError, HelperError
+from ipc_channel.helper import by_hand
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess, complete
+from ipc_channel.helper.output import HelperOutput, Outputs
+from ipc_channel.helper.result import quoted
 from ipc_channel.protocol import rendezvous
 
 _LAST_LOOK = 0.05  # seconds: longer than any pause between two attempts to connect
@@ -20,9 +23,16 @@ class Attempt:
     """Starts a process while the server waits for its connection."""
 
     def __init__(
-        self, command: Command, channel: IPCChannel, timeout: float, grace: float
+        self,
+        command: Command,
+        outputs: Outputs | None,
+        channel: IPCChannel,
+        *,
+        timeout: float,
+        grace: float,
     ) -> None:
         self._command = command
+        self._outputs = outputs  # None if the helper is started by hand
         self._channel = channel
         self._timeout = timeout
         self._grace = grace
@@ -45,8 +55,13 @@ class Attempt:
             await asyncio.sleep(0)  # connect reports misuse at once
             if connecting.done() and connecting.result():
                 raise HelperError(f"helper {self._command}: the channel has a peer already")
-            if not self._stopped:
-                self._process = self._spawn()
+            if self._outputs is None:
+                by_hand.explain(self._command.words, self._rendezvous())
+                await asyncio.wait({connecting})
+                if not (self._stopped or connecting.result()):
+                    raise HelperError(f"helper {self._command}: the channel was closed")
+            elif not self._stopped:
+                self._process = self._spawn(self._outputs)
                 on_process(self._process)
                 await self._meet(self._process, connecting)
             if self._stopped:
@@ -60,9 +75,24 @@ class Attempt:
     def _was_stopped(self) -> HelperError:
         return HelperError(f"helper {self._command} was stopped while it was being started")
 
-    def _spawn(self) -> HelperProcess:
-        ours = self._channel
-        return self._command.start(rendezvous.to_environment(ours.out_path, ours.in_path))
+    def _rendezvous(self) -> dict[str, str]:
+        return rendezvous.to_environment(self._channel.out_path, self._channel.in_path)
+
+    def _spawn(self, outputs: Outputs) -> HelperProcess:
+        output = self._open(outputs)
+        try:
+            process = self._command.start(self._rendezvous(), output)
+        except BaseException:
+            output.close()
+            raise
+        output.begin(process.pid)
+        return process
+
+    def _open(self, outputs: Outputs) -> HelperOutput:
+        try:
+            return outputs.open()
+        except OSError as error:
+            raise self._command.cannot_start(error) from error
 
     async def _meet(self, process: HelperProcess, connecting: asyncio.Future[bool]) -> None:
         """Wait for the helper to connect, or to end, whichever comes first."""
@@ -73,16 +103,16 @@ class Attempt:
             # It may have connected, sent messages and exited in the meantime.
             await asyncio.wait({connecting}, timeout=_LAST_LOOK)
         if not (connecting.done() and connecting.result()):
-            raise HelperError(self._unmet(process, timed_out=connecting.done()))
+            error = HelperError(self._unmet(process, timed_out=connecting.done()))
+            error.result = process.result
+            raise error
 
     def _unmet(self, process: HelperProcess, *, timed_out: bool) -> str:
         """Return why the helper did not connect, and what to check."""
         name = f"helper {self._command} (pid {process.pid})"
-        if process.returncode is not None:
-            return (
-                f"{name} {process.ending} before it connected; "
-                "see what it wrote to standard error"
-            )
+        if (result := process.result) is not None:
+            lines = quoted(result.last_lines) or f"; {self._silence()}"
+            return f"{name} {result.ending} before it connected{lines}"
         missed = self._channel.last_exception
         if not (timed_out and isinstance(missed, ConnectTimeoutError)):
             return f"{name} had not connected when the channel was closed"
@@ -90,7 +120,13 @@ class Attempt:
             f"{name} did not connect in {self._timeout} s: {missed}; check that the program "
             "connects to the IPC_CHANNEL_IN and IPC_CHANNEL_OUT of its environment, "
             "and that a script or a wrapper passes them on, or raise timeout"
+            f"{quoted(process.last_lines)}"
         )
+
+    def _silence(self) -> str:
+        if self._outputs is not None and self._outputs.captures_errors:
+            return "it wrote nothing to standard error"
+        return "see what it wrote to standard error"
 
     async def _undo(self, connecting: asyncio.Future[bool], reason: BaseException) -> None:
         """End the process and drop its connection; kill it unless it just failed."""

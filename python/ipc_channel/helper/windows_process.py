@@ -72,15 +72,18 @@ def start_child(
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
     end_grace: float | None,
+    streams: Mapping[int, int],
 ) -> WindowsChild:
     """Start ``command``; raise OSError or ValueError if it cannot be started.
 
     If this process is killed, the child is ended at once, unless ``end_grace`` is None.
+    ``streams`` has the handles for standard output (1) and standard error (2); by default
+    the child shares ours.
     """
     reap_abandoned()
     child = WindowsChild(own_group=own_group, outlives_us=end_grace is None)
     try:
-        child.start(command, env=env, cwd=cwd)
+        child.start(command, env=env, cwd=cwd, streams=streams)
     except BaseException:  # from a signal handler, perhaps after the start
         abandon(child)
         raise
@@ -111,6 +114,7 @@ class WindowsChild:
         *,
         env: Mapping[str, str],
         cwd: str | os.PathLike[str] | None,
+        streams: Mapping[int, int],
     ) -> None:
         """Start ``command``; raise OSError or ValueError if it cannot be started."""
         if cwd is not None:
@@ -125,6 +129,7 @@ class WindowsChild:
                 cwd=cwd,
                 own_group=self._own_group,
                 job=self._job.handle,
+                streams=streams,
                 made=self._made,
             )
         finally:

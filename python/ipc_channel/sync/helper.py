@@ -14,6 +14,8 @@ from ipc_channel.channel import IPCChannel as AsyncServer
 from ipc_channel.errors import HelperError, channel_closed
 from ipc_channel.helper import helper as aio
 from ipc_channel.helper.helper_process import HelperProcess as AsyncProcess
+from ipc_channel.helper.result import HelperResult
+from ipc_channel.helper.sinks import OutputOption
 from ipc_channel.options import LONGEST, check_seconds
 from ipc_channel.sync.channel import IPCChannel, parts_of, release
 from ipc_channel.sync.driver import Driver
@@ -69,6 +71,10 @@ class HelperProcess:
         return repr(self._process)
 
 
+class _Helper(aio.Helper):
+    _reads_in_thread = True  # the loop of a blocking channel runs only during calls
+
+
 class Helper:
     """A helper process and this end of the blocking channel to it.
 
@@ -89,6 +95,11 @@ class Helper:
         grace: float = 5.0,
         process_group: bool = True,
         end_with_service: bool = True,
+        name: str | None = None,
+        stdout: OutputOption = "inherit",
+        stderr: OutputOption = "forward",
+        check: bool = True,
+        attach: bool = False,
     ) -> None:
         if not isinstance(channel, IPCChannel | None):
             raise TypeError(
@@ -97,7 +108,7 @@ class Helper:
             )
         self._driver, end = (Driver(), None) if channel is None else parts_of(channel)
         assert isinstance(end, AsyncServer | None)
-        self._helper = aio.Helper(
+        self._helper = _Helper(
             command,
             end,
             env=env,
@@ -106,6 +117,11 @@ class Helper:
             grace=grace,
             process_group=process_group,
             end_with_service=end_with_service,
+            name=name,
+            stdout=stdout,
+            stderr=stderr,
+            check=check,
+            attach=attach,
         )
         self._channel = channel or blocking_server(self._driver, self._helper.channel)
         self._use = self._driver.acquire()
@@ -121,6 +137,11 @@ class Helper:
     def process(self) -> HelperProcess:
         """The process that was started last; HelperError before the first start."""
         return HelperProcess(self._helper.process, self._driver)
+
+    @property
+    def result(self) -> HelperResult | None:
+        """What came of the process that was started last; None before it has ended."""
+        return self._helper.result
 
     def start(self) -> IPCChannel:
         """Start the process and return the connected channel.
@@ -168,6 +189,7 @@ class Helper:
     ) -> None:
         if self._owner.runs:  # a forked child leaves the block as well
             self.stop()
+            self._helper.check(error)
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[bool]:

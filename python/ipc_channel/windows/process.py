@@ -89,11 +89,13 @@ def create_process(
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
     job: int,
+    streams: Mapping[int, int],
     made: ProcessInformation,
 ) -> None:
     """Start a process in ``job`` with an empty standard input; raise OSError.
 
-    It inherits nothing but our standard output and error. ``made`` is filled in by
+    It inherits nothing but standard output (1) and standard error (2): the handles in
+    ``streams``, and otherwise ours. ``made`` is filled in by
     Windows: so the process is not lost if a signal handler raises right after the start.
     """
     startup = _Startup()
@@ -101,7 +103,7 @@ def create_process(
     startup.flags = _USE_STANDARD_HANDLES
     line = ctypes.create_unicode_buffer(subprocess.list2cmdline(command))
     block = ctypes.create_unicode_buffer(_block(env))
-    with _standard_handles() as handles, _attributes(handles, job) as attributes:
+    with _standard_handles(streams) as handles, _attributes(handles, job) as attributes:
         startup.standard_handles[:] = handles
         startup.attributes = attributes
         done = _create_process(
@@ -152,7 +154,7 @@ def _flags(*, own_group: bool) -> int:
 
 
 @contextlib.contextmanager
-def _standard_handles() -> Iterator[list[int]]:
+def _standard_handles(streams: Mapping[int, int]) -> Iterator[list[int]]:
     """Yield inheritable handles for standard input, output and error."""
     if sys.platform != "win32":
         raise NotImplementedError
@@ -162,9 +164,10 @@ def _standard_handles() -> Iterator[list[int]]:
         nothing = msvcrt.get_osfhandle(null.fileno())
         os.set_handle_inheritable(nothing, True)
         handles = [nothing]
-        for which in (_STANDARD_OUTPUT, _STANDARD_ERROR):
+        for stream, which in ((1, _STANDARD_OUTPUT), (2, _STANDARD_ERROR)):
+            ours = streams.get(stream) or _get_standard_handle(which)
             try:
-                handles.append(duplicate(_get_standard_handle(which), inheritable=True))
+                handles.append(duplicate(ours, inheritable=True))
                 stack.callback(close_handle, handles[-1])
             except OSError:  # a service without windows has none
                 handles.append(nothing)

@@ -1,0 +1,34 @@
+"""What a user is told who is to start a helper by hand: in a debugger, for instance."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+
+def explain(command: Sequence[str], told: Mapping[str, str]) -> None:
+    """Print to standard error how to start the helper so that it connects."""
+    sys.stderr.write(f"{instructions(command, told, windows=os.name == 'nt')}\n")
+    sys.stderr.flush()
+
+
+def instructions(command: Sequence[str], told: Mapping[str, str], *, windows: bool) -> str:
+    """Return the variables, and a command line that sets them and starts the helper."""
+    variables = "".join(f"\n    {name}={value}" for name, value in told.items())
+    return (
+        "The service waits for this helper, without limit. Give it these variables,"
+        f" for instance in your debugger:{variables}\n"
+        f"or start it in {'PowerShell' if windows else 'a shell'}:\n"
+        f"    {_line(command, told, windows=windows)}"
+    )
+
+
+def _line(command: Sequence[str], told: Mapping[str, str], *, windows: bool) -> str:
+    if not windows:
+        settings = (f"{name}={shlex.quote(value)}" for name, value in told.items())
+        return " ".join([*settings, shlex.join(command)])
+    settings = (f"$env:{name} = '{value}'" for name, value in told.items())
+    return "; ".join([*settings, f"& {subprocess.list2cmdline(command)}"])

@@ -1,0 +1,58 @@
+"""What came of a helper: how it ended, after how long, and what it wrote last."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class HelperResult:
+    """How the process of a helper ended. ``str()`` says it in words."""
+
+    command: tuple[str, ...]
+    """The program and its arguments."""
+    pid: int
+    """Its number, which may belong to another process by now."""
+    status: int
+    """Its exit status, negative for a signal; on Windows as Windows has it.
+
+    255 if another part of the service has reaped it: then its status is unknown.
+    """
+    duration: float
+    """Seconds from its start until this process noticed its end."""
+    ending: str
+    """The end in words: "ended with status 3", "was killed by SIGSEGV"."""
+    requested: bool = False
+    """Whether it ended after a signal that this process had sent to it."""
+    last_lines: tuple[str, ...] = field(default=(), repr=False)
+    """The last lines, at most 100, of those outputs that are not inherited."""
+
+    @property
+    def signal(self) -> str | None:
+        """The name of the signal that ended it, such as "SIGKILL"; None if none did."""
+        return signal_name(-self.status) if self.status < 0 else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by itself, and not with status 0."""
+        return self.status != 0 and not self.requested
+
+    def __str__(self) -> str:
+        return f"{self.ending} after {self.duration:.1f} s{quoted(self.last_lines)}"
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal: "SIGKILL"."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def quoted(lines: tuple[str, ...], most: int = 20) -> str:
+    """Return the last lines of a helper as the end of an error's text; "" without lines."""
+    if not lines:
+        return ""
+    text = "".join(f"\n    {line}" for line in lines[-most:])
+    return f"; its last lines:{text}"
