@@ -47,7 +47,6 @@ TESTS = {
     ],
     "helper_main": ["helper_main"],
     "helper_side": ["helper_main", "interop/run_helper"],
-    "helper_process": ["helper/helper", "helper/dying", "helper/cancel", "helper/end"],
     "helper_process": [
         "helper/helper",
         "helper/dying",
