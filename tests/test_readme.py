@@ -56,6 +56,7 @@ def place(tmp_path: Path) -> Path:
             "python",
             "from ipc_channel.sync import IPCChannelClient, run_helper",
         ),
+        ("failing.py", "python", "no licence"),
         ("restart.py", "python", "print_all"),
         ("server.py", "python", "create_subprocess_exec"),
         ("fixed.py", "python", "helper.sock"),
@@ -97,6 +98,26 @@ def test_a_helper_that_something_else_starts(place: Path) -> None:
         helper = f"{variables} {shlex.quote(sys.executable)} echo.py"
         both = f"{helper} & {shlex.quote(sys.executable)} fixed.py && wait $!"
         assert run(place, "sh", "-c", both) == "b'hello'\n"
+
+
+def test_a_helper_that_fails(place: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT / "python")}
+    done = subprocess.run(
+        [sys.executable, "failing.py"],
+        check=True,
+        cwd=place,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert re.fullmatch(
+        r"INFO ipc_channel\.helper\.report: \[\d+\] no licence\n", done.stderr
+    )
+    error, lines, result = done.stdout.splitlines()
+    assert "ended with status 1 before it connected; its last lines:" in error
+    assert lines == "    no licence"
+    assert re.fullmatch(r"1 None [\d.]+ \('no licence',\)", result)
 
 
 def test_a_helper_that_crashes_is_restarted(place: Path) -> None:
