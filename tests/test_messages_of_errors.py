@@ -104,7 +104,10 @@ HELPERS: list[tuple[dict[str, Any], str]] = [
     ({"cwd": 3}, "cwd is a str or a path, not int; leave it out for ours"),
     ({"cwd": b"/tmp"}, "cwd is a str or a path, not bytes: use os.fsdecode(cwd)"),
     ({"cwd": "/\0"}, "cwd has a NUL byte"),
-    ({"env": "A=1"}, 'not str; pass for example os.environ | {"NAME": "value"}'),
+    (
+        {"env": "A=1"},
+        'not str; to add variables to ours pass for example add_env={"NAME": "value"}',
+    ),
     ({"env": ["A=1"]}, "env is a mapping of str to str, not list; "),
     ({"env": {"A": 1}}, "env has 'A': 1, which are not both strings: use str()"),
     ({"env": {"A=B": "1"}}, "env has the name 'A=B': it must not be empty or have a ="),

@@ -41,6 +41,13 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
+def check_int(name: str, value: int, what: str) -> int:
+    """Return ``value``, or raise TypeError, which says what it is, if it is no int."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {what}, an int, not {type(value).__name__}")
+    return value
+
+
 class Options(TypedDict, total=False):
     """Keyword options of every channel and client."""
 

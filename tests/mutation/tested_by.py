@@ -57,6 +57,8 @@ TESTS = {
     "inbox": ["aio/inbox", "aio/receiver", "aio/waiter", "aio/interrupts"],
     "introspection": ["help", "channel"],
     "large_messages": ["aio/sender", "aio/close", "messages_of_errors"],
+    "launch": ["helper/launch"],
+    "launcher": ["helper/launch"],
     "lifecycle": [
         "helper/helper",
         "helper/dying",

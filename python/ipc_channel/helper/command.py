@@ -14,6 +14,7 @@ from typing import Any
 from ipc_channel.errors import HelperError
 from ipc_channel.helper.advice import advice
 from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.launch import Launch
 from ipc_channel.helper.output import HelperOutput
 from ipc_channel.options import check_flag
 
@@ -32,12 +33,16 @@ class Command:
         *,
         env: Mapping[str, str] | None,
         cwd: str | os.PathLike[str] | None,
+        add_env: Mapping[str, str | None] | None = None,
+        launch: Launch | None = None,
         process_group: bool,
         end_grace: float | None = 5.0,
     ) -> None:
         self.words = _check_command(words)
         self._env = dict(os.environ) if env is None else _check_env(env)
+        _change(self._env, {} if add_env is None else add_env)
         self._cwd = _check_cwd(cwd)
+        self._launch = launch or Launch()
         self._process_group = check_flag("process_group", process_group)
         self._end_grace = end_grace
 
@@ -49,11 +54,14 @@ class Command:
         The caller begins to read ``output``; the process that is returned closes it.
         """
         output = output or HelperOutput()
+        env = {**self._env, **told}
         try:
+            words, cwd = self._launch.command(self.words, env, self._cwd)
             child = start_child(
-                self.words,
-                env={**self._env, **told},
-                cwd=self._cwd,
+                words,
+                env=env,
+                cwd=cwd,
+                nice=self._launch.nice,
                 own_group=self._process_group,
                 end_grace=self._end_grace,
                 streams=output.ends,
@@ -129,17 +137,38 @@ def _check_env(env: Any) -> dict[str, str]:
     if not isinstance(env, Mapping):
         raise TypeError(
             f"env is a mapping of str to str, not {type(env).__name__};"
-            ' pass for example os.environ | {"NAME": "value"}, or leave it out for ours'
+            ' to add variables to ours pass for example add_env={"NAME": "value"}'
         )
     for name, value in env.items():
-        if not (isinstance(name, str) and isinstance(value, str)):
-            raise TypeError(
-                f"env has {name!r}: {value!r}, which are not both strings: use str()"
-            )
-        if not name or "=" in name:
-            raise ValueError(f"env has the name {name!r}: it must not be empty or have a =")
-        _without_nul(f"env[{name!r}]", name + value)
+        _check_variable("env", name, value)
     return dict(env)
+
+
+def _change(env: dict[str, str], changes: Any) -> None:
+    """Set the variables of ``changes``, or remove those that are None there."""
+    if not isinstance(changes, Mapping):
+        raise TypeError(
+            "add_env is a mapping of str to str, or to None to remove a variable, not"
+            f" {type(changes).__name__}"
+        )
+    for name, value in changes.items():
+        _check_variable("add_env", name, "" if value is None else value)
+        if sys.platform == "win32":  # where the names have no case
+            for same in [one for one in env if one.upper() == name.upper()]:
+                del env[same]
+        env.pop(name, None)
+        if value is not None:
+            env[name] = value
+
+
+def _check_variable(what: str, name: Any, value: Any) -> None:
+    if not (isinstance(name, str) and isinstance(value, str)):
+        raise TypeError(
+            f"{what} has {name!r}: {value!r}, which are not both strings: use str()"
+        )
+    if not name or "=" in name:
+        raise ValueError(f"{what} has the name {name!r}: it must not be empty or have a =")
+    _without_nul(f"{what}[{name!r}]", name + value)
 
 
 def _without_nul(name: str, text: str) -> str:

@@ -12,6 +12,7 @@ from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel
 from ipc_channel.errors import HelperError
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.launch import Launch
 from ipc_channel.helper.lifecycle import Lifecycle, Limits
 from ipc_channel.helper.names import check_name, name_of
 from ipc_channel.helper.output import Outputs
@@ -47,9 +48,26 @@ class Helper:
             socket, and over TCP on Windows. :meth:`stop` closes it.
         env: environment of the process besides the rendezvous; by default ours. On
             Windows SYSTEMROOT is added, without which a program cannot open a socket.
+        add_env: variables to add to ``env``, or to replace in it; a value of None
+            removes the variable.
         cwd: its working directory; by default ours. If given, ``/bin/sh`` starts the
             program on POSIX, sets ``PWD``, and drops variables with names that are not
             identifiers.
+        user: name or number of the user that the helper becomes, with the groups of that
+            user; HOME, USER and LOGNAME stay as they are. Needs root. The channel that is
+            made by default lets that user in; one that you pass needs
+            ``allowed_users=[user]``. Not on Windows.
+        group: name or number of its group, by default the one of ``user``. Needs root, and
+            is not for Windows.
+        limits: resource limits, by their names in the module ``resource`` without
+            ``RLIMIT_``: a number for both limits, or (soft, hard), such as
+            ``{"NOFILE": 100, "CORE": (0, 0)}``. Not on Windows.
+        nice: increment of its nice value, from -20 to 19; only root may pass less than 0. On
+            Windows it chooses a priority class.
+
+            With one of these four, a small Python program (``sys.executable``) starts first
+            and becomes the helper. If it cannot, it says why on standard error, and ends
+            with status 126.
         timeout: seconds within which it has to connect; by default 10.
         grace: seconds that it gets to end by itself once the channel is
             closed, and again after SIGTERM, before it is killed; by default 5.
@@ -97,7 +115,12 @@ class Helper:
         channel: IPCChannel | None = None,
         *,
         env: Mapping[str, str] | None = None,
+        add_env: Mapping[str, str | None] | None = None,
         cwd: str | os.PathLike[str] | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        limits: Mapping[str, int | tuple[int, int]] | None = None,
+        nice: int | None = None,
         timeout: float = PIPE_CONN_TIMEOUT,
         grace: float = 5.0,
         process_group: bool = True,
@@ -108,10 +131,13 @@ class Helper:
         check: bool = True,
         attach: bool = False,
     ) -> None:
+        launch = Launch(user=user, group=group, limits=limits, nice=nice)
         self._command = Command(
             command,
             env=env,
+            add_env=add_env,
             cwd=cwd,
+            launch=launch,
             process_group=process_group,
             end_grace=check_seconds("grace", grace)
             if check_flag("end_with_service", end_with_service)
@@ -125,7 +151,7 @@ class Helper:
             in_thread=self._reads_in_thread,
         )
         check_seconds("timeout", timeout)
-        limits = Limits(
+        times = Limits(
             LONGEST if check_flag("attach", attach) else timeout,
             check_seconds("grace", grace),
         )
@@ -136,8 +162,9 @@ class Helper:
             )
         self._check = check_flag("check", check)
         # Last, so that nothing is left of a Helper that was refused.
-        channel = channel or registry.for_helpers().server()
-        self._life = Lifecycle(self._command, None if attach else outputs, channel, limits)
+        users = () if launch.user is None else (launch.user,)
+        channel = channel or registry.for_helpers().server(allowed_users=users)
+        self._life = Lifecycle(self._command, None if attach else outputs, channel, times)
 
     @property
     def channel(self) -> IPCChannel:

@@ -38,13 +38,16 @@ def start_child(
     own_group: bool,
     end_grace: float | None,
     streams: Mapping[int, int],
+    nice: int = 0,
 ) -> PosixChild:
     """Start ``command``; raise OSError or ValueError if it cannot be started.
 
     If this process is killed, the child is ended, and gets ``end_grace`` seconds to end by
-    itself; unless that is None. ``streams`` has the descriptors for standard output (1) and standard error (2); by
+    itself; unless that is None. ``nice`` is for Windows; here the command does that.
+    ``streams`` has the descriptors for standard output (1) and standard error (2); by
     default the child shares ours.
     """
+    del nice
     reap_abandoned()
     child = PosixChild(own_group=own_group, end_grace=end_grace)
     try:

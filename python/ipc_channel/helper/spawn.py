@@ -68,11 +68,26 @@ def _in_directory(
     command: Sequence[str], env: Mapping[str, str], cwd: str | os.PathLike[str]
 ) -> list[str]:
     """Return a shell command; raise the OSErrors that the shell would only print."""
-    _check_directory(os.fsdecode(cwd))
-    # Absolute, since "-", for instance, has a meaning in the shell.
-    directory = os.path.join(os.getcwd(), os.fsdecode(cwd))
-    _check_program(os.path.join(directory, _find(command[0], env)), directory)
+    _, directory = locate(command, env, cwd)
+    assert directory is not None
     return ["/bin/sh", "-c", _IN_DIRECTORY, directory, *command]
+
+
+def locate(
+    command: Sequence[str], env: Mapping[str, str], cwd: str | os.PathLike[str] | None
+) -> tuple[str, str | None]:
+    """Return the path of a program, and of the directory in which it is to start.
+
+    Raises OSError if the program cannot be started there.
+    """
+    directory = None
+    if cwd is not None:
+        _check_directory(os.fsdecode(cwd))
+        # Absolute, since "-", for instance, has a meaning in the shell.
+        directory = os.path.join(os.getcwd(), os.fsdecode(cwd))
+    program = _find(command[0], env)
+    _check_program(os.path.join(directory or "", program), directory or "")
+    return program, directory
 
 
 def _check_directory(path: str) -> None:

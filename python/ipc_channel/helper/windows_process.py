@@ -73,15 +73,17 @@ def start_child(
     own_group: bool,
     end_grace: float | None,
     streams: Mapping[int, int],
+    nice: int = 0,
 ) -> WindowsChild:
     """Start ``command``; raise OSError or ValueError if it cannot be started.
 
     If this process is killed, the child is ended at once, unless ``end_grace`` is None.
+    ``nice`` chooses a priority class.
     ``streams`` has the handles for standard output (1) and standard error (2); by default
     the child shares ours.
     """
     reap_abandoned()
-    child = WindowsChild(own_group=own_group, outlives_us=end_grace is None)
+    child = WindowsChild(own_group=own_group, outlives_us=end_grace is None, nice=nice)
     try:
         child.start(command, env=env, cwd=cwd, streams=streams)
     except BaseException:  # from a signal handler, perhaps after the start
@@ -95,9 +97,10 @@ class WindowsChild:
 
     _job: Job
 
-    def __init__(self, *, own_group: bool, outlives_us: bool) -> None:
+    def __init__(self, *, own_group: bool, outlives_us: bool, nice: int) -> None:
         self.maker = this_process()
         self._outlives_us = outlives_us
+        self._nice = nice
         self._own_group = own_group
         self._status: int | None = None
         self._released = False
@@ -128,6 +131,7 @@ class WindowsChild:
                 env=env,
                 cwd=cwd,
                 own_group=self._own_group,
+                nice=self._nice,
                 job=self._job.handle,
                 streams=streams,
                 made=self._made,

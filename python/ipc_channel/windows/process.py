@@ -51,6 +51,8 @@ _STANDARD_OUTPUT, _STANDARD_ERROR = 2**32 - 11, 2**32 - 12
 _USE_STANDARD_HANDLES = 0x100
 _NEW_PROCESS_GROUP = 0x200
 _UNICODE_ENVIRONMENT = 0x400
+_IDLE, _BELOW_NORMAL, _ABOVE_NORMAL, _HIGH = 0x40, 0x4000, 0x8000, 0x80
+_FAR = 15  # the increment from which on a class is the last but one
 _EXTENDED_STARTUP = 0x80000
 _NO_WINDOW = 0x8000000
 
@@ -88,6 +90,7 @@ def create_process(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None,
     own_group: bool,
+    nice: int,
     job: int,
     streams: Mapping[int, int],
     made: ProcessInformation,
@@ -107,7 +110,15 @@ def create_process(
         startup.standard_handles[:] = handles
         startup.attributes = attributes
         done = _create_process(
-            *(None, line, None, None, True, _flags(own_group=own_group), block),
+            *(
+                None,
+                line,
+                None,
+                None,
+                True,
+                _flags(own_group=own_group) | priority_class(nice),
+                block,
+            ),
             *(
                 None if cwd is None else os.fspath(cwd),
                 ctypes.byref(startup),
@@ -151,6 +162,15 @@ def _flags(*, own_group: bool) -> int:
         # A process without a console would have Windows open one, in a new window.
         flags |= _NO_WINDOW
     return flags
+
+
+def priority_class(nice: int) -> int:
+    """Return the class for an increment of a nice value; 0, for ours, if that is 0."""
+    if nice == 0:
+        return 0
+    if nice > 0:
+        return _IDLE if nice >= _FAR else _BELOW_NORMAL
+    return _HIGH if nice <= -_FAR else _ABOVE_NORMAL
 
 
 @contextlib.contextmanager
