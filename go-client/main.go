@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // The exit statuses of Main.
@@ -20,6 +21,10 @@ const (
 	statusFailed = 1
 	statusUsage  = 2 // started by hand, without the environment variables
 )
+
+// together is how long further signals belong to the first: a terminal that closes, for
+// instance, may send SIGHUP twice, and systemd SIGHUP after SIGTERM.
+const together = time.Second
 
 // Main is the main function of a helper. It connects with [DialEnv], lets serve use the
 // channel until serve returns, closes the channel, and exits with a status that tells
@@ -39,8 +44,8 @@ const (
 // On SIGINT, SIGTERM and SIGHUP (on Windows: CTRL_C, CTRL_BREAK, and the closing of the
 // console) reads return io.EOF, even if messages are unread, so that serve finishes the
 // message in hand and returns. The status is 0 then. To let the answer go out, the signal
-// does not end ctx, which ends only after serve has returned. A second signal ends the
-// process at once, as if Main did not handle it. SIGINT and SIGHUP stay ignored if they
+// does not end ctx, which ends only after serve has returned. Another signal more
+// than a second later ends the process at once, as if Main did not handle it. SIGINT and SIGHUP stay ignored if they
 // were ignored when the process began, as under nohup.
 //
 // To learn of the signal, or of the end of the session, while serve waits for something
@@ -58,7 +63,10 @@ func runHelper(serve func(context.Context, *Channel) error, options *Options) in
 	}
 	untilSignal, stop := signal.NotifyContext(context.Background(), endingSignals()...)
 	defer stop()
-	context.AfterFunc(untilSignal, stop) // the second signal has its default action
+	context.AfterFunc(untilSignal, func() {
+		time.Sleep(together)
+		stop() // further signals have their default action
+	})
 	channel, err := DialEnv(untilSignal, options)
 	if errors.Is(err, context.Canceled) {
 		return statusDone

@@ -83,8 +83,8 @@ export type HelperOptions = Omit<Options, 'signal'>;
  *
  * At SIGINT, SIGTERM or SIGHUP (on Windows also SIGBREAK) reads give null, even if messages are unread, so
  * that `main` finishes the message in hand, sends the answer and returns; `signal` aborts for a `main` that
- * waits for something else. Do not pass it to `write`: the answer would not be sent. A second of these
- * signals ends the process at once.
+ * waits for something else. Do not pass it to `write`: the answer would not be sent. Another of
+ * these signals more than a second later ends the process at once.
  */
 export function runHelper(
   main: (channel: Channel, context: { signal: AbortSignal }) => unknown,

@@ -19,6 +19,10 @@ KINDS = ["asyncio", "uvloop", "blocking"]
 ECHO = "async for message in channel:\n    await channel.write(message)"
 TELLS = f"print('begun', flush=True)\n{ECHO}"
 
+WAIT = dict.fromkeys(KINDS, "await asyncio.sleep(0)") | {
+    "blocking": "while channel.read() is not None: pass"
+}
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
@@ -91,25 +95,16 @@ def test_no_service_is_a_failure(kind: str) -> None:
 @pytest.mark.parametrize("number", main_programs.ENDING_SIGNALS)
 def test_the_message_in_hand_is_answered_and_no_other(kind: str, number: int) -> None:
     """Reads end at the signal, although a message is unread."""
-    body = (
-        f"""
-message = await channel.read()
-signal.raise_signal({number})
-while await channel.read() is not None:
-    print("read", flush=True)
-await channel.write(message)
-"""
-        if kind == "blocking"
-        else f"""
+    body = f"""
 import asyncio
 message = await channel.read()
 signal.raise_signal({number})
-await asyncio.sleep(0)
+signal.raise_signal({number})  # belongs to the first
+{WAIT[kind]}
 while await channel.read() is not None:
     print("read", flush=True)
 await channel.write(message)
 """
-    )
     with started(python(kind, body)) as helper:
         helper.peer.sendall(frame(b"in hand") + frame(b"unread"))
         assert helper.read_frame() == b"in hand"
@@ -153,6 +148,27 @@ def test_the_second_signal_has_its_default_action(kind: str) -> None:
         while helper.process.poll() is None:
             helper.process.send_signal(signal.SIGTERM)
         assert helper.ended() == (-signal.SIGTERM, "")
+
+
+def test_a_forked_child_is_another_program(kind: str) -> None:
+    """It has the actions from before, and its signals do not end the helper."""
+    body = f"""
+ready, tell = os.pipe()
+if (child := os.fork()) == 0:
+    os.write(tell, b"1")
+    signal.pause()
+    os._exit(9)
+os.read(ready, 1)
+os.kill(child, signal.SIGTERM)
+print(os.WTERMSIG(os.waitpid(child, 0)[1]), flush=True)
+{ECHO}
+"""
+    with started(python(kind, body)) as helper:
+        helper.said(str(int(signal.SIGTERM)))
+        helper.send(b"a")
+        assert helper.read_frame() == b"a"
+        helper.peer.sendall(CLOSE)
+        assert helper.ends_in_order() == (0, "")
 
 
 def test_signals_that_are_ignored_stay_ignored(kind: str) -> None:

@@ -17,6 +17,9 @@ const FAILED = 1;
 const USAGE = 2; // started by hand, without the environment variables
 /** @type {string[]} Windows has SIGBREAK, elsewhere nothing emits it */
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'];
+// How long further signals belong to the first: a terminal that closes, for instance, may send SIGHUP twice,
+// and systemd SIGHUP after SIGTERM. In milliseconds.
+const TOGETHER = 1000;
 // How long to look for the end of a session in which a write has failed. In milliseconds.
 const LOOK_FOR_END = 1000;
 
@@ -121,7 +124,8 @@ function whileAlive(promise) {
 }
 
 /**
- * Calls `listener` at the first signal that asks the program to end. The second has its default action.
+ * Calls `listener` at the first signal that asks the program to end. Another one after TOGETHER has its
+ * default action.
  *
  * @param {() => void} listener
  * @returns {() => void} restores the default action
@@ -130,8 +134,11 @@ function onFirstSignal(listener) {
   const release = () => {
     for (const name of ENDING_SIGNALS) process.off(name, heed);
   };
+  let isFirst = true;
   function heed() {
-    release();
+    if (!isFirst) return;
+    isFirst = false;
+    setTimeout(release, TOGETHER).unref();
     listener();
   }
   for (const name of ENDING_SIGNALS) process.on(name, heed);

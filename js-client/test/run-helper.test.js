@@ -57,7 +57,8 @@ describe('the exit code of runHelper', () => {
       [`${port}`, /^helper: timeout: no server came within 500 ms: .*\n$/],
       ['in', /^helper: bad-rendezvous: .*\n$/],
     ])) {
-      const result = await startHelper(t, PROGRAM, { inPath, outPath: inPath }, 'echo', '500').ended;
+      const result = await startHelper(t, PROGRAM, { inPath, outPath: inPath }, 'echo', '500')
+        .ended;
       assert.equal(result.code, 1);
       assert.match(result.errors, said);
     }
@@ -102,6 +103,7 @@ describe('runHelper at a signal', () => {
       void peer.send(frame('unread'));
       child.kill('SIGTERM');
       await said('stopping');
+      child.kill('SIGTERM'); // belongs to the first
       const rest = await peer.readAll();
       assert.ok(rest.equals(Buffer.concat([message, CLOSE_FRAME])), `${rest.length} bytes`);
       await peer.destroy();

@@ -59,8 +59,9 @@ def run_helper(
 
     At SIGINT, SIGTERM or SIGHUP (on Windows SIGINT or SIGBREAK) reads return None, even if
     messages are unread, so that ``main`` finishes the message in hand, sends the answer
-    and returns; the status is 0 then. A second signal ends the process at once. To learn
-    of the signal while ``main`` waits for something else, read in another task.
+    and returns; the status is 0 then. Another signal more than a second later ends the
+    process at once. To learn of the signal while ``main`` waits for something else, read in
+    another task.
 
     Arguments:
         main: coroutine function that gets the channel, connected.
@@ -116,7 +117,7 @@ class _Life:
         if self._connecting is not None and not self._connecting.done():
             self._connecting.cancel()
         elif self._channel.session is not None:
-            self._channel.session.stop_reading()
+            self._channel.session.stop_delivering()
 
     async def _serve(
         self, main: Callable[[IPCChannelClient], Coroutine[Any, Any, object]]

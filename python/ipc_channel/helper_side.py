@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
+from ipc_channel import fork
 from ipc_channel.aio.session import Session
 from ipc_channel.errors import (
     BadRendezvousError,
@@ -33,6 +35,10 @@ ENDING: Final = tuple(
     if hasattr(signal, name)
 )
 """Signals that ask a program to end."""
+
+
+TOGETHER: Final = 1.0
+"""Seconds in which further signals belong to the first, which often comes twice."""
 
 
 class NotTakenError(CallTimeoutError):
@@ -93,24 +99,44 @@ def _shell_quoted(text: str) -> str:
 def first_signal(heed: Callable[[], object]) -> Iterator[None]:
     """Call ``heed`` at the first signal that asks the program to end.
 
-    The second has its default action. A signal that is ignored, as SIGHUP is under
-    ``nohup``, stays ignored.
+    Another one ``TOGETHER`` seconds later has its default action. A signal that is
+    ignored, as SIGHUP is under ``nohup``, stays ignored.
     """
-    former = {number: signal.getsignal(number) for number in ENDING}
-    heeded = [number for number in former if former[number] is not signal.SIG_IGN]
-
-    def handle(_number: int, _frame: object) -> None:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)
-        heed()
-
-    for number in heeded:
-        signal.signal(number, handle)
+    signals = _Signals(heed)
+    fork.in_child(signals, _Signals.restore)  # the child is another program, in effect
     try:
+        signals.take_over()
         yield
     finally:
-        for number in heeded:
-            signal.signal(number, former[number] or signal.SIG_DFL)
+        signals.restore()
+
+
+class _Signals:
+    """The handlers from before, and when the first signal came."""
+
+    def __init__(self, heed: Callable[[], object]) -> None:
+        self._heed = heed
+        self._former: dict[int, Any] = {}
+        self._since: float | None = None
+
+    def take_over(self) -> None:
+        for number in ENDING:
+            former = signal.getsignal(number)
+            if former not in (signal.SIG_IGN, None):  # None: not a handler in Python
+                self._former[number] = former
+                signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            self._heed()
+        elif time.monotonic() - self._since > TOGETHER:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
 
 def check_taken(session: Session | None) -> None:

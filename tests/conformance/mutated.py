@@ -19,6 +19,8 @@ LEFT_OUT = (
     "/main.go",
     "/main_usage.go",
     "/duplex.js",
+    "/helper-usage.js",
+    "/run-helper.js",
     "/spelling.js",
 )
 PYTHON = [
@@ -59,7 +61,7 @@ NOT_OF_A_CLIENT = {  # functions and classes
         "Is",
         "Messages",
         "_holds_something",
-        "stopReading",
+        "stop_delivering",
     ),  # an API's own, which no testee can show
 }
 

@@ -136,7 +136,7 @@ class Inbox:
         """Stop readers from taking this iteration's messages: the queue is to be emptied."""
         self._share = _NOTHING
 
-    def stop(self) -> None:
+    def stop_delivering(self) -> None:
         """Make readers find an orderly end, although the session goes on."""
         self._stopped = True
         self.wake_all()

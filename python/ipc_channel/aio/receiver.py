@@ -130,7 +130,7 @@ class Receiver:
         """Read nothing more until :meth:`discard`; readers get None."""
         self.pause()
         self._drop_all()
-        self.inbox.stop()
+        self.inbox.stop_delivering()
 
     def forget(self) -> None:
         """Drop everything and stop reading; the stream is about to be closed."""

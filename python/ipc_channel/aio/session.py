@@ -111,7 +111,7 @@ class Session:
         """Whether the loop was closed during the session, which can only be freed then."""
         return self.stream.loop.is_closed()
 
-    def stop_reading(self) -> None:
+    def stop_delivering(self) -> None:
         """Make reads return None from now on, unless the session has ended with an error.
 
         What was not read stays unread, and writing goes on.

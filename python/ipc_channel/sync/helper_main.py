@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Unpack
 
+from ipc_channel import fork
 from ipc_channel.channel import PIPE_CONN_TIMEOUT
 from ipc_channel.errors import (
     ChannelClosedError,
@@ -113,21 +114,35 @@ def _stopping_at_signal(channel: IPCChannelClient) -> Iterator[threading.Event]:
     Windows it runs only once the read has returned.
     """
     stopped = threading.Event()
-    ours, kernels = socket.socketpair()
-    with ours, kernels:
-        kernels.setblocking(False)
-        former = signal.set_wakeup_fd(kernels.fileno(), warn_on_full_buffer=False)
+    ours, kernels = fork.hold_pair()
+    with ours, kernels, _woken_by_signals(kernels):
+        ours.setblocking(True)
         thread = threading.Thread(
             target=_wait_and_stop, args=[ours, channel, stopped], daemon=True
         )
+        thread.start()
         try:
-            thread.start()
             with first_signal(lambda: None):
                 yield stopped
         finally:
-            signal.set_wakeup_fd(former)
             kernels.shutdown(socket.SHUT_WR)  # ends the thread
             thread.join()
+
+
+@contextmanager
+def _woken_by_signals(sock: socket.socket) -> Iterator[None]:
+    """Have the number of each signal written to ``sock``; not in a forked child."""
+    former = signal.set_wakeup_fd(sock.fileno(), warn_on_full_buffer=False)
+    fork.in_child(token := _Token(), lambda _: signal.set_wakeup_fd(-1))
+    try:
+        yield
+    finally:
+        del token
+        signal.set_wakeup_fd(former)
+
+
+class _Token:
+    """Stands for the time in which a forked child has something to undo."""
 
 
 def _wait_and_stop(
@@ -145,4 +160,4 @@ def _stop(channel: IPCChannelClient) -> None:
     if end.session is None:
         channel.close()  # makes connect return
     else:
-        driver.call(end.session.stop_reading)
+        driver.call(end.session.stop_delivering)
