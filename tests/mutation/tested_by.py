@@ -104,7 +104,7 @@ TESTS = {
     ],
     "owner_linux": ["transports/peer_user", "transports/tcp_listener"],
     "output": ["helper/output", "helper/result"],
-    "output_thread": ["sync/helper_output"],
+    "output_thread": ["helper/output_thread", "sync/helper_output"],
     "owner_windows": ["transports/owner_windows"],
     "peer_user": ["transports/peer_user", "transports/owner_windows"],
     "pipe_address": [

@@ -24,7 +24,17 @@ class OutputThread:
         self._thread = threading.Thread(
             target=self._run, name="ipc-channel-output", daemon=True
         )
-        self._thread.start()
+        self._starting = threading.Lock()
+
+    def start(self) -> None:
+        """Start it, unless another user has done so; call it without ``fork.lock``.
+
+        This waits until the new thread runs, and in there a garbage collection may free a
+        channel, which takes that lock.
+        """
+        with self._starting:
+            if self._thread.ident is None:
+                self._thread.start()
 
     @property
     def is_current(self) -> bool:
@@ -33,8 +43,15 @@ class OutputThread:
 
     def wait_until_free(self, seconds: float) -> None:
         """Wait until it has closed its loop, if there is no use for it any more."""
-        if self.users == 0 and not self.is_current:
+        if self.users == 0 and self._thread.ident and not self.is_current:
             self._thread.join(seconds)
+
+    def stop(self) -> None:
+        """Have it close its loop, which is done here if it has not started."""
+        if self._thread.ident is None:
+            self.loop.close()
+        else:
+            self.loop.call_soon_threadsafe(self.loop.stop)
 
     def _run(self) -> None:
         try:
@@ -54,8 +71,14 @@ def acquire() -> OutputThread:
     with fork.lock:
         if not _running or not _running[-1].maker.runs:  # a fork copies no thread
             _running.append(OutputThread())
-        _running[-1].users += 1
-        return _running[-1]
+        thread = _running[-1]
+        thread.users += 1
+    try:
+        thread.start()
+    except BaseException:  # no thread can be started, or a signal handler raised
+        release(thread)
+        raise
+    return thread
 
 
 def release(thread: OutputThread) -> None:
@@ -64,4 +87,4 @@ def release(thread: OutputThread) -> None:
         thread.users -= 1
         if thread.users == 0:
             _running.remove(thread)
-            thread.loop.call_soon_threadsafe(thread.loop.stop)
+            thread.stop()

@@ -85,7 +85,11 @@ class Attempt:
         except BaseException:
             output.close()
             raise
-        output.begin(process.pid)
+        self._process = process  # which is ended if the rest fails
+        try:
+            output.begin(process.pid)
+        except RuntimeError as error:  # no thread can be started
+            raise self._command.cannot_start(error) from error
         return process
 
     def _open(self, outputs: Outputs) -> HelperOutput:
