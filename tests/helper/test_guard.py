@@ -15,6 +15,7 @@ import pytest
 from guards import WAIT, Service, guards_of, service, until, until_gone
 from helper_programs import BEHAVES, IGNORES, connected, with_child
 from ipc_channel import Helper
+from ipc_channel.helper import guard
 from process_tree import child_of, kill_if_alive, lives
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a job object does it")
@@ -59,9 +60,9 @@ def test_a_helper_that_ignores_everything_ends_with_its_service(template: str) -
     """It is killed in the end, and the guard ends with it."""
     with service(code(template, IGNORES)) as one:
         (pid,) = one.told()
-        guard = one.guard()
+        its_guard = one.guard()
         one.kill()
-        until_gone(pid, guard)
+        until_gone(pid, its_guard)
 
 
 def test_the_group_of_a_helper_ends_with_the_service() -> None:
@@ -82,9 +83,9 @@ tell(helper.process.pid, int(channel.read()))
 """
     with service(body + WAIT) as one:
         pid, child = one.told()
-        guard = one.guard()
+        its_guard = one.guard()
         one.kill()
-        until_gone(pid, guard)
+        until_gone(pid, its_guard)
         assert lives(child)
         kill_if_alive(child)
 
@@ -105,9 +106,9 @@ def test_a_helper_that_leaves_by_itself_gets_no_signal(tmp_path: Path) -> None:
     command = connected(LEAVES.replace("{path!r}", repr(str(path))))
     with service(start(command, "says=b'x', grace=100000")) as one:
         (pid,) = one.told()
-        guard = one.guard()
+        its_guard = one.guard()
         one.kill()
-        until_gone(pid, guard)
+        until_gone(pid, its_guard)
     assert path.read_text() == "left"
 
 
@@ -129,11 +130,11 @@ def test_a_guard_without_helpers_ends_with_its_service() -> None:
     body = f"start({BEHAVES!r}, grace=100000).stop()\ntell()"
     with service(body + WAIT) as one:
         one.told()
-        guard = one.guard()
+        its_guard = one.guard()
         assert one.process.stdin
         one.process.stdin.close()
         assert one.process.wait() == 0
-        until_gone(guard)
+        until_gone(its_guard)
 
 
 def test_a_service_that_ends_is_not_warned_of_the_socket() -> None:
@@ -153,13 +154,13 @@ def test_a_guard_holds_nothing_of_the_service_but_its_socket(tmp_path: Path) -> 
     body = "os.dup2(os.memfd_create('x'), 3)\nos.set_inheritable(3, True)\n"
     with service(body + start(BEHAVES), cwd=tmp_path) as one:
         one.told()
-        guard = one.guard()
-        held = holds(guard)
+        its_guard = one.guard()
+        held = holds(its_guard)
         assert held.pop("0").startswith("socket:")
         assert held == {"1": "/dev/null", "2": "/dev/null"}
-        assert Path(f"/proc/{guard}/cwd").readlink() == Path("/")
-        assert os.getsid(guard) != os.getsid(one.process.pid)
-        assert os.getpgid(guard) != os.getpgid(one.process.pid)
+        assert Path(f"/proc/{its_guard}/cwd").readlink() == Path("/")
+        assert os.getsid(its_guard) != os.getsid(one.process.pid)
+        assert os.getpgid(its_guard) != os.getpgid(one.process.pid)
 
 
 def test_a_guard_is_no_child_of_the_service() -> None:
@@ -181,8 +182,8 @@ except ChildProcessError:
 def test_a_guard_ignores_signals(number: str) -> None:
     with service(start(BEHAVES)) as one:
         one.told()
-        guard = one.guard()
-        text = Path(f"/proc/{guard}/status").read_text("ascii")
+        its_guard = one.guard()
+        text = Path(f"/proc/{its_guard}/status").read_text("ascii")
         ignored = int(text.partition("SigIgn:")[2].split()[0], 16)
         assert ignored & 1 << (signal.Signals[f"SIG{number}"] - 1)
 
@@ -199,10 +200,40 @@ def test_any_shell_will_do(shell: str, tmp_path: Path) -> None:
     body = f"guard._SHELL = {str(tmp_path / 'sh')!r}\n"
     with service(body + start(IGNORES)) as one:
         (pid,) = one.told()
-        guard = one.guard()
-        assert str(tmp_path).encode() in Path(f"/proc/{guard}/cmdline").read_bytes()
+        its_guard = one.guard()
+        assert str(tmp_path).encode() in Path(f"/proc/{its_guard}/cmdline").read_bytes()
         one.kill()
-        until_gone(pid, guard)
+        until_gone(pid, its_guard)
+
+
+@pytest.mark.parametrize("target", ["-{pid}", "{pid}"])
+def test_a_number_of_another_process_gets_no_signal(target: str) -> None:
+    """The helper was reaped without the knowledge of its service, and the number is new."""
+    with subprocess.Popen(["/bin/sleep", "1000"], process_group=0) as other:
+        try:
+            entry = target.replace("{pid}", str(other.pid)) + ":1:0"
+            body = f"guard.prepare()\nguard.add({entry!r})\ntell()"
+            with service(body + WAIT) as one:
+                one.told()
+                its_guard = one.guard()
+                one.kill()
+                until_gone(its_guard)
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
+@pytest.mark.parametrize("own_group", [True, False])
+def test_an_entry_says_when_its_process_started(own_group: bool) -> None:
+    with subprocess.Popen(["/bin/sleep", "1000"]) as other:
+        stat = Path(f"/proc/{other.pid}/stat").read_text()
+        start = stat.rpartition(")")[2].split()[19]
+        sign = "-" if own_group else ""
+        entry = guard.entry(other.pid, 2.01, own_group=own_group)
+        assert entry == f"{sign}{other.pid}:{start}:21"
+        other.kill()
+    none = 2**30  # more than there can be
+    assert guard.entry(none, 10**9, own_group=True) == f"-{none}:0:100000000"
 
 
 def stopped(pid: int) -> bool:
@@ -227,16 +258,17 @@ tell(*guard._guard._told)
 """
     with service(body + WAIT) as one:
         (first,) = one.told()
-        guard = one.guard()
-        os.kill(guard, signal.SIGSTOP)
-        until(lambda: stopped(guard))
+        its_guard = one.guard()
+        os.kill(its_guard, signal.SIGSTOP)
+        until(lambda: stopped(its_guard))
         go_on(one)
         (third,) = one.told()
-        os.kill(guard, signal.SIGCONT)
+        os.kill(its_guard, signal.SIGCONT)
         go_on(one)
-        assert sorted(one.told()) == sorted([f"-{first}:1", f"-{third}:1"])
+        listed = {entry.partition(":")[0] for entry in one.told()}
+        assert listed == {f"-{first}", f"-{third}"}
         one.kill()
-        until_gone(first, third, guard)
+        until_gone(first, third, its_guard)
 
 
 def go_on(one: Service) -> None:

@@ -31,12 +31,14 @@ from ipc_channel.log import safely
 
 _logger = logging.getLogger("ipc_channel")
 
-# Each line that the shell reads is "+ TARGET:TICKS" or "- TARGET:TICKS". TARGET is what
-# kill takes: a process, or a group with a minus before it. TICKS is the grace in tenths of
-# a second. Either line may come twice. In the list, an entry that has got SIGTERM ends in
-# the tick at which SIGKILL is due. A shell that fails, for want of a process for sleep for
-# instance, kills what is left in its trap. The first shell ends once the second one runs,
-# which makes the second one a child of init.
+# Each line that the shell reads is "+ TARGET:START:TICKS", or the same with a minus. TARGET
+# is what kill takes: a process, or a group with a minus before it. START is when the kernel
+# of Linux started the process: if the number has another one by then, the helper was reaped
+# without our knowledge, and the number is another process's. TICKS is the grace in tenths
+# of a second. Either line may come twice. In the list, an entry that has got SIGTERM ends
+# in the tick at which SIGKILL is due. A shell that fails, for want of a process for sleep
+# for instance, kills what is left in its trap. The first shell ends once the second one
+# runs, which makes the second one a child of init.
 _SCRIPT = """\
 trap '' HUP INT QUIT ALRM TERM USR1 USR2 PIPE TSTP TTIN TTOU XCPU
 cd /
@@ -44,10 +46,22 @@ each=' '
 forget() {
   case $each in *" $1 "*) each=${each%%" $1 "*}' '${each#*" $1 "} ;; esac
 }
+parse() {
+  target=${1%%:*} due=${1##*:}
+  start=${1#*:} start=${start%%:*}
+}
+is_another() {
+  [ "$start" ] || return 1
+  stat=
+  while read -r line; do stat=$line; done < "/proc/${target#-}/stat"
+  [ "$stat" ] || return 1
+  set -- ${stat##*) }
+  [ "${20}" != "$start" ]
+}
 end() {
-  if ! kill -0 "$target"; then :
+  if ! kill -0 "$target" || is_another; then :
   elif [ "$now" -lt "$due" ]; then left="$left$helper "
-  elif [ "$helper" = "$target:$due" ]; then
+  elif [ "$helper" = "$target:$start:$due" ]; then
     kill -TERM "$target"
     left="$left$helper:$((now + due)) "
   else kill -KILL "$target"
@@ -58,12 +72,15 @@ end() {
     forget "$helper"
     if [ "$sign" = + ]; then each="$each$helper "; fi
   done
-  trap 'for helper in $each; do kill -KILL "${helper%%:*}"; done' EXIT
+  trap 'for helper in $each; do
+      parse "$helper"
+      is_another || kill -KILL "$target"
+    done' EXIT
   now=0
   while [ "$each" != ' ' ]; do
     left=' '
     for helper in $each; do
-      target=${helper%%:*} due=${helper##*:}
+      parse "$helper"
       end
     done
     each=$left
@@ -85,8 +102,20 @@ _FOR_WANT = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBU
 
 
 def entry(pid: int, grace: float, *, own_group: bool) -> str:
-    """Return how a helper is listed; ``grace`` is in seconds."""
-    return f"{'-' if own_group else ''}{pid}:{min(math.ceil(grace / _TICK), _MOST)}"
+    """Return how a child is listed; ``grace`` is in seconds."""
+    ticks = min(math.ceil(grace / _TICK), _MOST)
+    return f"{'-' if own_group else ''}{pid}:{_start_of(pid)}:{ticks}"
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process was started; "0" if it is not there, "" if that is unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as stat:
+            return stat.read().rpartition(b")")[2].split()[19].decode()
+    except (FileNotFoundError, ProcessLookupError):  # it was reaped, or this is not Linux
+        return "0"
+    except OSError:
+        return ""
 
 
 def prepare() -> None:
