@@ -257,3 +257,18 @@ def test_truncated_says_what_came(connect: Connect) -> None:
         peer.end_writing()
         with pytest.raises(TruncatedError, match="2 of the 4 payload bytes"):
             ours.read()
+
+
+@pytest.mark.covers("SES-3")
+def test_a_reset_that_a_small_write_meets(role: str, tmp_path: Any) -> None:
+    """The kernel reports a reset once: to the write here, and no more to the read."""
+    with connected("tcp", role, tmp_path) as (ours, peer):
+        peer.send(frame(b"whole") + frame(b"begun")[:-1])
+        peer.reset()
+        with pytest.raises(PeerGoneError, match="reset"):
+            while True:  # until the reset has arrived
+                ours.write(b"x")
+        assert ours.read() == b"whole"
+        with pytest.raises(ResetError):
+            ours.read()
+        assert ours.end_reason == "reset"

@@ -48,7 +48,10 @@ def write_at_once(
                     sender.queue.append(memoryview(frame)[count:])
                     sender.size = len(frame) - count
                     sender.flush()
-            except OSError:  # no room, or no peer: the other way finds out
+            except (BlockingIOError, InterruptedError):  # the other way waits for room
+                return False
+            except OSError as error:  # the kernel reports a reset only once (SES-3)
+                sender.on_error(error)
                 return False
             except BaseException as error:
                 sender.on_interrupt(error)
