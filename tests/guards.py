@@ -18,7 +18,7 @@ from raw import PATIENCE
 _BEGIN = """
 import asyncio, json, os, resource, signal, sys, threading, time
 from ipc_channel import Helper, sync
-from ipc_channel.helper import guard
+from ipc_channel.helper import guard, guard_shell
 from ipc_channel.helper.command import Command
 
 def tell(*values):

@@ -197,7 +197,7 @@ def test_any_shell_will_do(shell: str, tmp_path: Path) -> None:
     if found is None:
         pytest.skip(f"NOT TESTED: there is no {shell}")
     (tmp_path / "sh").symlink_to(found)
-    body = f"guard._SHELL = {str(tmp_path / 'sh')!r}\n"
+    body = f"guard_shell._SHELL = {str(tmp_path / 'sh')!r}\n"
     with service(body + start(IGNORES)) as one:
         (pid,) = one.told()
         its_guard = one.guard()

@@ -104,6 +104,31 @@ time.sleep(1000)
         until_gone(pid, guard)
 
 
+def test_a_service_that_closes_all_descriptors_gets_another_guard() -> None:
+    """As a daemon does; nothing is written to what has their numbers by then."""
+    body = f"""
+import socket
+start({BEHAVES!r}).stop()
+kept.clear()
+number = guard.descriptor()
+os.closerange(3, 100)
+theirs, ours = socket.socketpair()
+os.dup2(ours.fileno(), number)
+pid = start({IGNORES!r}, grace=0.1).process.pid
+theirs.setblocking(False)
+try:
+    tell("got", theirs.recv(100).decode())
+except BlockingIOError:
+    tell(pid)
+"""
+    with service(body + WAIT) as one:
+        (pid,) = one.told()
+        until(lambda: len(guards_of(one.process.pid)) == 1)
+        guard = one.guard()
+        one.kill()
+        until_gone(pid, guard)
+
+
 @needs_root
 def test_a_guard_that_cannot_sleep_kills_at_once() -> None:
     """The user has as many processes as the limit allows: so no grace is waited for."""
@@ -162,7 +187,7 @@ class Collects(logging.Handler):
         texts.append(self.format(record))
 texts = []
 logging.getLogger("ipc_channel").addHandler(Collects())
-guard._SHELL = "/nowhere/sh"
+guard_shell._SHELL = "/nowhere/sh"
 start({BEHAVES!r}).stop()
 start({BEHAVES!r}).stop()
 tell(*texts)

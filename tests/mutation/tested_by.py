@@ -38,6 +38,7 @@ TESTS = {
     "framing": ["protocol/framing"],
     "gate": ["transports/unix_users", "transports/tcp_listener"],
     "guard": ["helper/guard"],
+    "guard_shell": ["helper/guard"],
     "helper": [
         "helper/helper",
         "helper/dying",

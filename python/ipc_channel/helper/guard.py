@@ -17,87 +17,22 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import functools
 import logging
 import math
 import os
 import socket
 import sys
-from typing import Any
 
 from ipc_channel import fork
-from ipc_channel.helper.spawn import closing_inherited
+from ipc_channel.helper.guard_shell import BEGIN, start_shell
 from ipc_channel.log import safely
 
 _logger = logging.getLogger("ipc_channel")
 
-# Each line that the shell reads is "+ TARGET:START:TICKS", or the same with a minus. TARGET
-# is what kill takes: a process, or a group with a minus before it. START is when the kernel
-# of Linux started the process: if the number has another one by then, the helper was reaped
-# without our knowledge, and the number is another process's. TICKS is the grace in tenths
-# of a second. Either line may come twice. In the list, an entry that has got SIGTERM ends
-# in the tick at which SIGKILL is due. A shell that fails, for want of a process for sleep
-# for instance, kills what is left in its trap. The first shell ends once the second one
-# runs, which makes the second one a child of init.
-_SCRIPT = """\
-trap '' HUP INT QUIT ALRM TERM USR1 USR2 PIPE TSTP TTIN TTOU XCPU
-cd /
-each=' '
-forget() {
-  case $each in *" $1 "*) each=${each%%" $1 "*}' '${each#*" $1 "} ;; esac
-}
-parse() {
-  target=${1%%:*} due=${1##*:}
-  start=${1#*:} start=${start%%:*}
-}
-is_another() {
-  [ "$start" ] || return 1
-  stat=
-  while read -r line; do stat=$line; done < "/proc/${target#-}/stat"
-  [ "$stat" ] || return 1
-  set -- ${stat##*) }
-  [ "${20}" != "$start" ]
-}
-end() {
-  if ! kill -0 "$target" || is_another; then :
-  elif [ "$now" -lt "$due" ]; then left="$left$helper "
-  elif [ "$helper" = "$target:$start:$due" ]; then
-    kill -TERM "$target"
-    left="$left$helper:$((now + due)) "
-  else kill -KILL "$target"
-  fi
-}
-{
-  while read -r sign helper; do
-    forget "$helper"
-    if [ "$sign" = + ]; then each="$each$helper "; fi
-  done
-  trap 'for helper in $each; do
-      parse "$helper"
-      is_another || kill -KILL "$target"
-    done' EXIT
-  now=0
-  while [ "$each" != ' ' ]; do
-    left=' '
-    for helper in $each; do
-      parse "$helper"
-      end
-    done
-    each=$left
-    [ "$each" = ' ' ] && break
-    sleep 0.1 || { sleep 1; now=$((now + 9)); }
-    now=$((now + 1))
-  done
-} <&3 3<&- &
-"""
 _TICK = 0.1  # seconds
 _MOST = 10**8  # ticks, of which some shells can count no more than 2**31
-_INPUT = 3  # its descriptor in the first shell
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _SO_NOSIGPIPE = 0x1022  # of macOS, which has no MSG_NOSIGNAL
-_SHELL = "/bin/sh"
-_NULL = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
-_PATH = "/usr/bin:/bin"  # where sleep is
 _FOR_WANT = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -150,6 +85,7 @@ class _Guard:
     def __init__(self) -> None:
         self.maker = fork.this_process()
         self._socket: socket.socket | None = None
+        self._identity = (0, 0)
         self._listed: set[str] = set()
         self._told: set[str] = set()  # what is on the list of the shell
         self._shells: list[int] = []  # those that start a guard, and are not reaped yet
@@ -161,13 +97,13 @@ class _Guard:
     def close(self) -> None:
         """Close the socket, as the end of this process does too; but not with a warning."""
         with fork.lock:
-            if self._socket is not None:
+            if self._socket is not None and self._is_ours():
                 fork.close(self._socket)
-                self._socket = None
+            self._socket = None
 
     def prepare(self) -> None:
         with fork.lock:  # threads may start helpers at the same time
-            if self._socket is not None or self._impossible:
+            if self._impossible or (self._socket is not None and self._is_ours()):
                 return
             try:
                 self._start()
@@ -201,10 +137,13 @@ class _Guard:
             theirs.setblocking(True)  # a shell takes a read that would block for an end
             if sys.platform == "darwin":
                 ours.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
-            _spawn(theirs, self._shells)
+            start_shell(theirs, self._shells)
+            with contextlib.suppress(OSError):  # it has ended, as its status tells
+                ours.send(BEGIN, _NO_SIGNAL)
             if not self._reap_shells():
                 raise OSError(errno.EAGAIN, "a shell could not start the guard of helpers")
             self._told.clear()
+            self._identity = _identity(ours)
             self._socket = ours
         finally:
             fork.close(theirs)
@@ -230,8 +169,21 @@ class _Guard:
             if self._send(f"+ {helper}\n"):
                 self._told.add(helper)
 
+    def _is_ours(self) -> bool:
+        """Whether the service has not closed our socket, as a daemon closes all it has.
+
+        Its number may stand for another file by then: so we forget it.
+        """
+        assert self._socket is not None
+        with contextlib.suppress(OSError):
+            if self._identity == _identity(self._socket):
+                return True
+        self._socket.detach()
+        self._socket = None
+        return False
+
     def _send(self, line: str) -> bool:
-        if self._socket is None:
+        if self._socket is None or not self._is_ours():
             return False
         try:
             self._socket.send(line.encode(), _NO_SIGNAL)
@@ -243,39 +195,9 @@ class _Guard:
         return True
 
 
-def _spawn(theirs: socket.socket, shells: list[int]) -> None:
-    """Start the shell that starts the guard, with nothing open but ``theirs``."""
-    script = f": ends the helpers of process {os.getpid()}, should it be killed\n{_SCRIPT}"
-    number = theirs.fileno()
-    # Another number in between, which the child does not use, as it may be _INPUT already.
-    other = _INPUT + 1 if number != _INPUT + 1 else _INPUT + 2
-    moved = [
-        (os.POSIX_SPAWN_DUP2, number, other),
-        (os.POSIX_SPAWN_DUP2, other, _INPUT),
-        (os.POSIX_SPAWN_CLOSE, other),
-    ]
-    with closing_inherited() as closed:
-        start = functools.partial(
-            os.posix_spawn,
-            file_actions=[*closed, *moved, *_NULL],
-            setsigmask=(),
-            **_own_session(),
-        )
-        # A single call, as in spawn.py.
-        path = {"PATH": f"{_PATH}:{os.environ.get('PATH', '')}"}
-        shells.extend(map(start, [_SHELL], [[_SHELL, "-c", script]], [path]))
-
-
-@functools.cache
-def _own_session() -> dict[str, Any]:
-    """Return what keeps signals to the session, or at least to the group, from the guard."""
-    try:
-        os.posix_spawn("", ["-"], {}, setsid=True)
-    except NotImplementedError:  # this C library has no such option
-        return {"setpgroup": 0}
-    except OSError:
-        return {"setsid": True}
-    raise AssertionError("there is a program without a name")
+def _identity(sock: socket.socket) -> tuple[int, int]:
+    found = os.fstat(sock.fileno())
+    return found.st_dev, found.st_ino
 
 
 _guard: _Guard | None = None
