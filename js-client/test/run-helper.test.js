@@ -1,13 +1,30 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import net from 'node:net';
 import { describe, it } from 'node:test';
 
 import { OVER, overPipes, overTCP } from '../testing/helpers.js';
+import { makePipes, openToRead } from '../testing/pipes.js';
 import { startHelper } from '../testing/process.js';
 import { CLOSE_FRAME, frame, pattern } from '../testing/rig.js';
+import { until } from '../testing/wait.js';
 
 const PROGRAM = 'testing/programs/helper.js';
+
+/**
+ * Whether a process has a named pipe open to write, from which nothing has come yet.
+ *
+ * @param {number} fd
+ */
+function hasWriter(fd) {
+  try {
+    fs.readSync(fd, Buffer.alloc(1)); // 0 bytes: the end
+    return false;
+  } catch (error) {
+    return /** @type {NodeJS.ErrnoException} */ (error).code === 'EAGAIN';
+  }
+}
 
 describe('the exit code of runHelper', () => {
   for (const [main, last, code, said] of /** @type {const} */ ([
@@ -113,7 +130,19 @@ describe('runHelper at a signal', () => {
   }
 
   // Beyond the specification: what a helper does at a signal.
-  it('ends while it waits for its service', async (t) => {
+  it('ends while it tries to connect', async (t) => {
+    const paths = makePipes(t);
+    const readFd = openToRead(paths.outPath);
+    t.after(() => fs.closeSync(readFd));
+    const { child, ended } = startHelper(t, PROGRAM, paths, 'echo');
+    await until(() => hasWriter(readFd), 'an attempt to connect');
+    child.kill('SIGTERM');
+    const { code, errors } = await ended;
+    assert.deepEqual([code, errors], [0, '']);
+  });
+
+  // Beyond the specification: what a helper does at a signal.
+  it('ends while it waits for a message', async (t) => {
     const { peer, child, ended } = await overTCP(t, PROGRAM, 'tells');
     await peer.send(frame('a'));
     await peer.readFrame();
