@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from ipc_channel import HelperError
 
 if sys.platform != "win32":
     import uvloop
@@ -79,3 +81,22 @@ LOOPS = {
 }
 if sys.platform != "win32":
     LOOPS["uvloop"] = counting(uvloop.Loop)
+
+
+async def cancelled_after(count: int, act: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
+    """Run ``act``; return whether it was cancelled, ``count`` callbacks after its begin."""
+    loop: Any = asyncio.get_running_loop()
+
+    async def armed() -> None:
+        loop.cancel_after(count, asyncio.current_task())
+        await act()
+
+    try:
+        await loop.create_task(armed())
+    except HelperError:
+        return False
+    except asyncio.CancelledError:
+        return True
+    finally:
+        loop.disarm()
+    return False

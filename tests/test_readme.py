@@ -57,7 +57,7 @@ def place(tmp_path: Path) -> Path:
             "from ipc_channel.sync import IPCChannelClient, run_helper",
         ),
         ("failing.py", "python", "no licence"),
-        ("restart.py", "python", "print_all"),
+        ("restart.py", "python", "Supervisor"),
         ("server.py", "python", "create_subprocess_exec"),
         ("fixed.py", "python", "helper.sock"),
         ("echo.go", "go", "package main"),
@@ -122,8 +122,18 @@ def test_a_helper_that_fails(place: Path) -> None:
 
 def test_a_helper_that_crashes_is_restarted(place: Path) -> None:
     (place / "helper.py").write_text(CRASHES_ONCE)
-    printed = run(place, sys.executable, "restart.py", sys.executable, "helper.py")
-    assert printed == "b'first'\nb'second'\n"
+    done = subprocess.run(
+        [sys.executable, "restart.py", sys.executable, "helper.py"],
+        check=True,
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.stdout == "b'first'\nb'second'\n"
+    (warning,) = done.stderr.splitlines()
+    assert "was lost: it ended with status 3" in warning
 
 
 def test_the_restart_without_a_helper(place: Path) -> None:

@@ -25,7 +25,8 @@ A service starts a helper, and both exchange whole messages, which are bytes::
 
 What to look at next, with ``help(ipc_channel.Helper)`` and so on:
 
-- ``Helper`` starts the process, meets it, and ends it.
+- ``Helper`` starts the process, meets it, and ends it; ``Supervisor`` starts it again
+  whenever it is lost, and tells of it with a ``SupervisorEvent``.
 - ``exit_on_signals`` has SIGTERM and SIGHUP end a service and its helpers in order.
 - ``run_helper`` is the main function of a helper in Python.
 - ``make_ipc_channel`` makes the server of a channel, and has every option;
@@ -69,7 +70,9 @@ from ipc_channel.errors import (
     WrongProcessError,
 )
 from ipc_channel.factory import make_ipc_channel, make_ipc_channel_client
+from ipc_channel.helper.events import SupervisorEvent
 from ipc_channel.helper.helper import Helper
+from ipc_channel.helper.supervisor import Supervisor
 from ipc_channel.helper_main import run_helper
 from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
@@ -117,6 +120,8 @@ __all__ = [
     "PosixNamedPipeProtocol",
     "ResetError",
     "SessionInterruptedError",
+    "Supervisor",
+    "SupervisorEvent",
     "TCPSocketChannel",
     "TCPSocketChannelClient",
     "TCPSocketProtocol",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from counting import LOOPS
+from counting import LOOPS, cancelled_after
 from descriptors import open_descriptors
 from helper_programs import BEHAVES, DIES, IGNORES
 from ipc_channel import Helper, HelperError, make_ipc_channel
@@ -18,25 +18,6 @@ from raw import PATIENCE
 
 HELPERS = {"behaves": BEHAVES, "ignores": IGNORES, "dies": DIES}
 Act = Callable[[Helper], Coroutine[Any, Any, Any]]
-
-
-async def cancelled_after(count: int, act: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
-    """Run ``act``; return whether it was cancelled, ``count`` callbacks after its begin."""
-    loop: Any = asyncio.get_running_loop()
-
-    async def armed() -> None:
-        loop.cancel_after(count, asyncio.current_task())
-        await act()
-
-    try:
-        await loop.create_task(armed())
-    except HelperError:
-        return False
-    except asyncio.CancelledError:
-        return True
-    finally:
-        loop.disarm()
-    return False
 
 
 async def again(helper: Helper) -> None:
@@ -63,7 +44,7 @@ def assert_nothing_is_left() -> None:
 async def cancelled_start(transport: Any, kind: str, count: int) -> bool:
     helper = make(transport, kind, PATIENCE)  # it waits for nothing
     went = await cancelled_after(count, helper.start)
-    helper._life._limits = Limits(
+    helper._life.limits = Limits(
         PATIENCE, 0.01
     )  # what is left, or starts now, is to be stopped
     if went:

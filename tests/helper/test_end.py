@@ -144,7 +144,7 @@ while True: time.sleep(0.05)
 """
     helper = Helper(connected(code), make_ipc_channel(transport=transport), grace=0.05)
     assert await (await helper.start()).read() == b"deaf"
-    helper._life._limits = Limits(PATIENCE, PATIENCE)
+    helper._life.limits = Limits(PATIENCE, PATIENCE)
     await helper.channel.close()
     stops = [asyncio.create_task(helper._life._end(helper.process, 0)) for _ in range(2)]
     await asyncio.gather(*stops)

@@ -11,6 +11,7 @@ from pathlib import Path
 from named_tests import ROOT
 
 PACKAGE = Path("python", "ipc_channel")
+_STARTS = ["helper/helper", "helper/dying", "helper/cancel", "helper/end"]
 TESTS = {
     "adopted_stream": ["transports/streams", "transports/tcp_socket"],
     "advice": ["helper/spawn", "messages_of_errors"],
@@ -33,40 +34,24 @@ TESTS = {
         "helper/dying",
     ],
     "errors": ["channel", "messages_of_errors", "protocol/session_state"],
+    "events": ["helper/supervisor_events", "helper/supervisor"],
     "factory": ["channel", "transports/registry", "messages_of_errors"],
     "fork": ["fork"],
     "framing": ["protocol/framing"],
     "gate": ["transports/unix_users", "transports/tcp_listener"],
     "guard": ["helper/guard"],
     "guard_shell": ["helper/guard"],
-    "helper": [
-        "helper/helper",
-        "helper/dying",
-        "helper/cancel",
-        "helper/end",
-        "helper/service",
-    ],
+    "health": ["helper/supervisor_health", "helper/supervisor_use"],
+    "helper": [*_STARTS, "helper/service"],
     "helper_main": ["helper_main"],
     "helper_side": ["helper_main", "interop/run_helper"],
-    "helper_process": [
-        "helper/helper",
-        "helper/dying",
-        "helper/cancel",
-        "helper/end",
-        "helper/result",
-    ],
+    "helper_process": [*_STARTS, "helper/result"],
     "inbox": ["aio/inbox", "aio/receiver", "aio/waiter", "aio/interrupts"],
     "introspection": ["help", "channel"],
     "large_messages": ["aio/sender", "aio/close", "messages_of_errors"],
     "launch": ["helper/launch"],
     "launcher": ["helper/launch"],
-    "lifecycle": [
-        "helper/helper",
-        "helper/dying",
-        "helper/cancel",
-        "helper/end",
-        "helper/result",
-    ],
+    "lifecycle": [*_STARTS, "helper/result"],
     "lines": ["helper/output", "helper/result"],
     "listener": [
         "transports/tcp_listener",
@@ -169,6 +154,7 @@ TESTS = {
         "transports/pipe_refusals",
     ],
     "selector_thread": ["aio/selector_thread"],
+    "restarts": ["helper/supervisor_use", "helper/supervisor"],
     "sender": ["aio/sender", "aio/close", "use", "transports/tcp_socket", "aio/faults"],
     "service_signals": ["service_signals"],
     "session": [
@@ -215,6 +201,9 @@ TESTS = {
         "use",
     ],
     "sync/helper_main": ["helper_main"],  # runs each test with both kinds of helpers
+    "story": ["helper/supervisor"],
+    "supervised_life": ["helper/supervisor"],
+    "supervisor": ["helper/supervisor"],
     **{
         f"sync/{module}": [f"sync/{name}" for name in names.split()]
         for module, names in {
@@ -226,6 +215,7 @@ TESTS = {
             "poller": "caller_loop messages fork",
             "reading": "races messages ends timeouts threads signals interrupts",
             "spinning": "caller_loop messages",
+            "supervisor": "supervisor names",
             "transports": "names messages dropped",
             "waker": "driver threads dropped",
             "writing": "many races messages timeouts threads signals interrupts ends",

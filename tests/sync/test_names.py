@@ -38,7 +38,9 @@ def arguments(function: Any) -> dict[str, Any]:
     return {name: one.default for name, one in signature.parameters.items()}
 
 
-@pytest.mark.parametrize("name", ["make_ipc_channel", "make_ipc_channel_client", "Helper"])
+@pytest.mark.parametrize(
+    "name", ["make_ipc_channel", "make_ipc_channel_client", "Helper", "Supervisor"]
+)
 def test_the_arguments_are_those_of_the_asyncio_module(name: str) -> None:
     theirs = arguments(getattr(ipc_channel, name))
     theirs.pop("loop", None)

@@ -13,7 +13,7 @@ from functools import cache
 
 from ipc_channel.aio.inbox import Inbox
 from ipc_channel.aio.stream import Stream
-from ipc_channel.aio.waiter import NextTurn, wake
+from ipc_channel.aio.waiter import NextTurn, Waiter, wake
 from ipc_channel.errors import EndReason, IPCChannelError, ResetError
 from ipc_channel.protocol.framing import Decoder
 from ipc_channel.protocol.session_state import Event, SessionState
@@ -72,6 +72,9 @@ class Receiver:
         _keep_memory()
         self.discarded = 0
         """Bytes read and dropped since :meth:`discard`."""
+        self.received = 0
+        """Bytes that have arrived, but for those of :meth:`read_one`."""
+        self.arrival: Waiter | None = None  # to wake when more arrive
         self._stream = stream
         self._on_input = on_input
         self._on_end = on_end
@@ -82,9 +85,7 @@ class Receiver:
         self._messages = decoder.messages
         self._next_turn = NextTurn(stream.loop, self._on_next_turn)
         self.inbox = Inbox(
-            stream,
-            state,
-            decoder.messages,
+            *(stream, state, decoder.messages),
             on_space=self._resume,
             on_rest=self._next_turn.ask,
             on_interrupt=on_interrupt,
@@ -181,8 +182,7 @@ class Receiver:
     def read_one(self) -> bytes | None:
         """Read once, for a thread that waits for one message; more is left for later.
 
-        Returns the message if exactly one frame came, as nearly always. Otherwise what
-        came takes the usual way.
+        Returns the message if exactly one frame came; all else takes the usual way.
         """
         decoder = self.decoder
         if self._messages or decoder.payload or decoder.head or self.inbox.paused:
@@ -271,9 +271,12 @@ class Receiver:
             self.discarded += count
             return
         self.inbox.buffered += count
+        self.received += count
+        if self.arrival is not None:
+            wake(self.arrival)
         if self.decoder.end is not None:
             self.pause()
-            self._tell_end(self.decoder.end)
+            self._on_end(_EVENTS[self.decoder.end], self.decoder.error)
         elif self.inbox.buffered > MESSAGES_AHEAD and self._is_far_ahead():
             self.pause()
 
@@ -294,7 +297,4 @@ class Receiver:
         if self._drained is not None:
             wake(self._drained)
         elif self.decoder.end is not None:
-            self._tell_end(self.decoder.end)
-
-    def _tell_end(self, end: EndReason) -> None:
-        self._on_end(_EVENTS[end], self.decoder.error)
+            self._on_end(_EVENTS[self.decoder.end], self.decoder.error)

@@ -69,6 +69,8 @@ class Sender:
         self._small: list[bytes] = []  # small frames behind the queue, to be joined
         self.size = 0
         """Bytes in both, which the kernel has not taken."""
+        self.dropped = 0
+        """Bytes of messages that writers had handed over, and that can never be sent."""
         self._blocked_writers: deque[tuple[asyncio.Future[None], bytes]] = deque()
         self._drain_waiters: list[asyncio.Future[None]] = []  # until the queue is short
         self._eager_budget = _EAGER_BUDGET
@@ -133,11 +135,8 @@ class Sender:
         if self.state.write_error is None:
             return
         if not self.state.sends:
-            self.size = 0
-        for waiter in (
-            *self._drain_waiters,
-            *(admitted for admitted, _ in self._blocked_writers),
-        ):
+            self._count_dropped()
+        for waiter in (*self._drain_waiters, *(one for one, _ in self._blocked_writers)):
             wake(waiter)
         self._drain_waiters.clear()
         self._blocked_writers.clear()
@@ -146,10 +145,15 @@ class Sender:
 
     def drop(self) -> None:
         """Drop the output that the kernel has not taken."""
-        self.size = 0
+        self._count_dropped()
         self.queue.clear()
         self._small.clear()
         self._watch()
+
+    def _count_dropped(self) -> None:
+        close_frame = 0 if self._emptied is None else len(CLOSE_FRAME)
+        self.dropped += max(self.size - close_frame, 0)
+        self.size = 0
 
     def size_hint(self, *, was_reset: bool) -> str:
         """Return a hint for an error if the peer may have refused a message as too large."""
@@ -234,9 +238,8 @@ class Sender:
         while self.size and room > 0:
             self._join()
             try:
-                count = self.stream.write(
-                    queue if len(queue) == 1 else list(islice(queue, GATHER))
-                )
+                pieces = queue if len(queue) == 1 else list(islice(queue, GATHER))
+                count = self.stream.write(pieces)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:

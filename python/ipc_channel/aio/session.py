@@ -47,6 +47,8 @@ class Session:
         """Bytes that the peer had not taken when the session was freed."""
         self._closing: asyncio.Task[Any] | None = None  # runs the first close
         self._closed: asyncio.Future[None] = stream.loop.create_future()
+        self.ended: asyncio.Future[None] = stream.loop.create_future()
+        """Done once the peer's direction has ended; readers may have messages left."""
         decoder = Decoder(max_message_size)
         self._state = state = SessionState(decoder.messages)
         self.sender = Sender(
@@ -226,6 +228,7 @@ class Session:
         self._state.on(Event.INTERRUPTION, error)
         self.sender.follow_state()
         self.inbox.wake_all()
+        wake(self.ended)
         self.receiver.stop()
         self._tell_stream()
 
@@ -238,6 +241,7 @@ class Session:
         if state.end is None:
             return
         self.inbox.wake_all()
+        wake(self.ended)
         if not had_ended:
             self._tell_stream()
             sender = self.sender

@@ -172,6 +172,16 @@ class Helper:
         return self._life.channel
 
     @property
+    def grace(self) -> float:
+        """Seconds that the process gets to end by itself, as the constructor was told."""
+        return self._life.limits.grace
+
+    @property
+    def attach(self) -> bool:
+        """Whether you start the process yourself, as the constructor was told."""
+        return self._life.attach
+
+    @property
     def process(self) -> HelperProcess:
         """The process that was started last; HelperError before the first start.
 

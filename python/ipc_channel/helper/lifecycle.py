@@ -35,8 +35,12 @@ class Lifecycle:
         self.process: HelperProcess | None = None
         self._command = command
         self._outputs = outputs
-        self._limits = limits
+        self.limits = limits
         self._attempt: Attempt | None = None
+
+    @property
+    def attach(self) -> bool:
+        return self._outputs is None
 
     @property
     def result(self) -> HelperResult | None:
@@ -70,13 +74,13 @@ class Lifecycle:
         except BaseException as error:
             if self.process is not None:
                 if isinstance(error, Exception):  # WrongLoopError, for instance
-                    await self._end(self.process, self._limits.grace)
+                    await self._end(self.process, self.limits.grace)
                 else:
                     await self.process.kill_all(error)
             raise
         if self.process is None:
             return None
-        await self._end(self.process, self._limits.grace)
+        await self._end(self.process, self.limits.grace)
         return self.process.returncode
 
     def check(self, error: BaseException | None) -> None:
@@ -102,7 +106,7 @@ class Lifecycle:
         name = f"helper {self._command}"
         if self._attempt is not None:
             raise HelperError(f"{name} is being started already: wait for that call")
-        limits = self._limits
+        limits = self.limits
         attempt = Attempt(
             self._command,
             self._outputs,
@@ -140,7 +144,7 @@ class Lifecycle:
             )
         try:
             await self.channel.disconnect()  # the process may wait for our end to exit
-            gone = await process.wait_for(self._limits.grace)
+            gone = await process.wait_for(self.limits.grace)
         except Exception:
             raise  # WrongLoopError, for instance
         except BaseException as error:
@@ -148,14 +152,14 @@ class Lifecycle:
             raise
         if not gone:
             raise HelperError(
-                f"{still} {self._limits.grace} s after its session; call process.kill() and"
+                f"{still} {self.limits.grace} s after its session; call process.kill() and"
                 " start again, or raise grace if it needs longer"
             )
         await self._end(process, 0)
 
     async def _end(self, process: HelperProcess, patience: float) -> None:
         try:
-            await process.end(patience, self._limits.grace)
+            await process.end(patience, self.limits.grace)
         except PermissionError as error:
             raise HelperError(
                 f"helper {self._command} (pid {process.pid}) is still running: it has"

@@ -49,6 +49,7 @@ from ipc_channel.errors import (
     UnfinishedWriteError,
     WrongProcessError,
 )
+from ipc_channel.helper.events import SupervisorEvent
 from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
@@ -57,6 +58,7 @@ from ipc_channel.sync.channel import IPCChannel, IPCChannelClient
 from ipc_channel.sync.factory import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.sync.helper import Helper, HelperProcess
 from ipc_channel.sync.helper_main import run_helper
+from ipc_channel.sync.supervisor import Supervisor
 from ipc_channel.sync.transports import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
@@ -97,6 +99,8 @@ __all__ = [
     "PosixNamedPipeChannelClient",
     "ResetError",
     "SessionInterruptedError",
+    "Supervisor",
+    "SupervisorEvent",
     "TCPSocketChannel",
     "TCPSocketChannelClient",
     "Transport",

@@ -231,3 +231,8 @@ class Helper:
 
     def __str__(self) -> str:
         return str(self._helper)
+
+
+def parts_of_helper(helper: Helper) -> tuple[Driver, aio.Helper]:
+    """Return what a blocking helper consists of, for what is built upon it."""
+    return helper._driver, helper._helper  # noqa: SLF001  # not for users
