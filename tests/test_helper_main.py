@@ -101,8 +101,7 @@ message = await channel.read()
 signal.raise_signal({number})
 signal.raise_signal({number})  # belongs to the first
 {WAIT[kind]}
-while await channel.read() is not None:
-    print("read", flush=True)
+assert await channel.read() is None
 await channel.write(message)
 """
     with started(python(kind, body)) as helper:
