@@ -20,6 +20,7 @@ import errno
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 
@@ -132,6 +133,7 @@ class _Guard:
             self._tell()
 
     def _start(self) -> None:
+        self._end_left_shells()
         ours, theirs = fork.hold_pair()
         try:
             theirs.setblocking(True)  # a shell takes a read that would block for an end
@@ -140,7 +142,7 @@ class _Guard:
             start_shell(theirs, self._shells)
             with contextlib.suppress(OSError):  # it has ended, as its status tells
                 ours.send(BEGIN, _NO_SIGNAL)
-            if not self._reap_shells():
+            if not self._reap_shell():
                 raise OSError(errno.EAGAIN, "a shell could not start the guard of helpers")
             self._told.clear()
             self._identity = _identity(ours)
@@ -150,18 +152,26 @@ class _Guard:
             if self._socket is not ours:
                 fork.close(ours)
 
-    def _reap_shells(self) -> bool:
-        """Wait some milliseconds for the first shells; return whether all did their work."""
-        done = True
+    def _reap_shell(self) -> bool:
+        """Wait some milliseconds for the first shell; return whether it did its work."""
+        status = 0
+        with contextlib.suppress(ChildProcessError):  # other code has reaped it
+            status = os.waitpid(self._shells[-1], 0)[1]
+        self._shells.pop()
+        return status == 0
+
+    def _end_left_shells(self) -> None:
+        """Kill and reap the shells of starts in which a signal handler has raised."""
         for pid in tuple(self._shells):
-            with contextlib.suppress(ChildProcessError):  # other code has reaped it
-                done = os.waitpid(pid, 0)[1] == 0 and done
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
             self._shells.remove(pid)
-        return done
 
     def _tell(self) -> None:
         """Tell the shell what has changed since it was told last."""
-        self._reap_shells()  # left by a signal handler that raised
+        self._end_left_shells()
         for helper in self._told - self._listed:
             if self._send(f"- {helper}\n"):
                 self._told.discard(helper)
