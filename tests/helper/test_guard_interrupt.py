@@ -23,7 +23,6 @@ if sys.platform == "win32":
 
 from ipc_channel.helper import guard
 
-
 _PARTS = 5  # so many tests, as each place takes milliseconds
 
 
