@@ -294,7 +294,8 @@ def counts(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
-    """Run the main job: a Python service and its Go and Node helpers."""
+    """Run the main job: a Python service and its Go and Node helpers, which are killed too."""
     install(session, "demo")
     options = helper_options(session, "digest")
     session.run("python", "python/examples/digest_service.py", str(ROOT), *options)
+    session.run("python", "python/examples/killed_helper.py", *options)

@@ -136,6 +136,28 @@ def test_a_helper_that_crashes_is_restarted(place: Path) -> None:
     assert "was lost: it ended with status 3" in warning
 
 
+def test_the_demo_of_a_helper_that_is_killed() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "python/examples/killed_helper.py"), "--helper"),
+            shlex.join(
+                [f"Python={sys.executable}", str(ROOT / "python/examples/digest.py")]
+            ),
+        ],
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    for said in (
+        "was killed by SIGKILL",
+        "will be started again",
+        "1,000 digests are right",
+    ):
+        assert said in done.stdout
+
+
 def test_the_restart_without_a_helper(place: Path) -> None:
     done = subprocess.run(
         [sys.executable, "restart.py"],

@@ -25,6 +25,7 @@ from supervising import (
 )
 
 GRACE = 0.2
+FLOOD = 10**9 if os.environ.get("LONG_TESTS") else 10**7  # bytes
 # What a child of the helper does, which says its pid first.
 CHILD = """
 r2, w2 = os.pipe()
@@ -207,3 +208,27 @@ async def test_one_that_changes_its_mind_about_a_close(
     assert lives_ == [[], [b"well"]]
     lost = only(events, "lost")
     assert (lost.reason, lost.end_reason) == ("lingering", EndReason.CLEAN)
+
+
+async def test_one_that_floods_standard_error(transport: Any, tmp_path: Path) -> None:
+    """Its output is read as it comes, and its last lines are those of its end.
+
+    ``LONG_TESTS`` makes it 1 GB.
+    """
+    bad = (
+        f"for _ in range({FLOOD // 10**6}): os.write(2, (b'x' * 99 + b'\\n') * 10_000)\n"
+        "os.write(2, b'the end\\n')\nos._exit(7)"
+    )
+    lines: list[int] = []
+    helper = make(
+        transport,
+        at_first(tmp_path / "flag", bad),
+        stderr=lambda line: lines.append(len(line)),
+    )
+    lives_, events = await supervise(helper)
+    assert lives_ == [[], [b"well"]]
+    result = only(events, "lost").result
+    assert result is not None
+    assert result.status == 7
+    assert result.last_lines[-1] == "the end"
+    assert sum(lines) + len(lines) == FLOOD + len("the end\n")

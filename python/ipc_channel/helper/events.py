@@ -73,9 +73,9 @@ class SupervisorEvent:
     unread: int | None = None
     """Messages of the helper that had arrived whole and were not read; None if unknown."""
     unsent: int | None = None
-    """Bytes that ``write`` had accepted and the kernel had not taken; None if unknown.
+    """Bytes that were written and that the kernel had not taken; None if unknown.
 
-    What the kernel had taken may be lost as well: only an answer shows what a helper has
+    Those of a write that raised count as well, with 4 bytes for each message. What the kernel had taken may be lost as well: only an answer shows what a helper has
     dealt with. The supervisor never sends a message again.
     """
 
