@@ -67,7 +67,7 @@ class Service:
 def service(code: str, **options: Any) -> Iterator[Service]:
     """Run ``code`` in a process of its own, which is killed at the end of the block."""
     with subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", _BEGIN + code],
+        [sys.executable, "-W", "default", "-c", _BEGIN + code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
