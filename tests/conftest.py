@@ -40,7 +40,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 def pytest_configure() -> None:
     dispositions.unblock()
     if wine.IS_WINE:
-        wine.open_nul_again()
+        wine.get_used_to_it()
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ipc_channel.aio import readiness, selector_thread
 
+_PATIENCE = 60.0
 selector_thread._IDLE = 0.001  # seconds that ``close`` waits for the thread
 
 
@@ -29,10 +30,11 @@ class _Threaded:
         loop: Any = super()  # the loop that this is mixed into
         loop.close()
         self._watcher.remove_reader(self._pair[0].fileno())
-        for thread in self._threads:
-            thread.join()
         for sock in self._pair:
             sock.close()
+        for thread in self._threads:
+            thread.join(_PATIENCE)
+            assert not thread.is_alive(), "it watches a channel that was not closed"
 
 
 class UnwatchingLoop(_Threaded, asyncio.SelectorEventLoop):

@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from on_windows.interpreter import Interpreter
@@ -20,8 +22,8 @@ from on_windows.selection import OWN_TESTS, WINDOWS_TESTS
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-IDLE = "import sys; print(flush=True); sys.stdin.read()"
 VERSIONS = ("3.14", "3.11")
+_LIMIT, _LIMIT_FULL = 900, 3600  # seconds of one job
 SESSIONS = ("cancel", "ends", "flow", "load")
 """Cases in which it matters how a client waits."""
 SELECTOR_TESTEE = """
@@ -51,23 +53,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace, place: Path) -> list[str]:
-    """Make a Windows in ``place``, run the jobs on it, and return which have failed."""
-    machine = Machine(place)
-    machine.set_up()
-    wheels = list(Path(options.wheels).glob("*.whl"))
-    interpreters = [Interpreter(version, machine, place) for version in VERSIONS]
-    for interpreter in interpreters:
-        interpreter.compile_library()
-        interpreter.install(*map(str, wheels), *options.package)
-    programs = build_go(options.go, place)
+    """Make a Windows in ``place``, run the jobs on copies, and return which have failed."""
+    begin = time.monotonic()
+    machine = Machine(place / "machine")
+    with ThreadPoolExecutor() as pool:
+        making = pool.submit(machine.set_up)
+        building = pool.submit(build_go, options.go, place)
+        interpreters = provide_pythons(options, place)
+        making.result()
+        compile_packages(options, interpreters, machine)
+        programs = building.result()
     jobs = [
-        *unit_tests(interpreters, full=options.full),
         *conformance(interpreters, machine, programs, full=options.full),
-        *helpers(interpreters[0], programs, options.node),
+        *unit_tests(interpreters, machine, full=options.full),
+        *helpers(interpreters[0], machine, programs, options.node),
     ]
     wanted = [job for job in jobs if is_wanted(job, options.only)]
-    with machine.switched_on(interpreters[0].command("-S", "-c", IDLE)):
-        return run_all(wanted, options.jobs) if wanted else options.only
+    print(f"Windows is made, {time.monotonic() - begin:.0f} s", flush=True)
+    limit = _LIMIT_FULL if options.full else _LIMIT
+    return run_all(wanted, options.jobs, limit) if wanted else options.only
+
+
+def provide_pythons(options: argparse.Namespace, place: Path) -> list[Interpreter]:
+    """Fetch each Python, one after the other as Maven needs it, and install packages."""
+    interpreters = [Interpreter(version, place) for version in VERSIONS]
+    for interpreter in interpreters:
+        interpreter.install(*options.package, str(_wheel(options)))
+    return interpreters
+
+
+def compile_packages(
+    options: argparse.Namespace, interpreters: Sequence[Interpreter], machine: Machine
+) -> None:
+    with machine.switched_on():
+        for interpreter in interpreters:
+            interpreter.compile(_wheel(options), machine)
+
+
+def _wheel(options: argparse.Namespace) -> Path:
+    """Return the newest wheel, as nox keeps the folder."""
+    wheels = Path(options.wheels).glob("*.whl")
+    return max(wheels, key=lambda wheel: wheel.stat().st_mtime)
 
 
 def is_wanted(job: Job, words: Sequence[str]) -> bool:
@@ -101,32 +127,48 @@ def build_go(go: str, place: Path) -> dict[str, Path]:
     return built
 
 
-def unit_tests(interpreters: Sequence[Interpreter], *, full: bool) -> Iterator[Job]:
+def unit_tests(
+    interpreters: Sequence[Interpreter], machine: Machine, *, full: bool
+) -> Iterator[Job]:
     """Run the tests of what is Windows' own, and with ``full`` those of sessions, too."""
     env = {
         "HYPOTHESIS_PROFILE": "quick",
         "LONG_TESTS": "1" if full else "",
         "PYTHONUNBUFFERED": "1",
     }
-    options = ("-v", "-p", "no:cacheprovider", "-o", "console_output_style=classic")
+    options = (
+        "-v",
+        "--durations=10",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "console_output_style=classic",
+    )
     tests = WINDOWS_TESTS if full else OWN_TESTS
     for one in interpreters:
-        command = one.command("-m", "pytest", *options, *tests, env=env)
-        yield Job(f"unit tests, Python {one.version}", command)
+        own = machine.another(f"unit-tests-{one.version}")
+        command = one.pytest(own, *options, *tests, env=env)
+        yield Job(f"unit tests, Python {one.version}", own, command)
 
 
-def helpers(one: Interpreter, programs: dict[str, Path], node: str) -> Iterator[Job]:
+def helpers(
+    one: Interpreter, machine: Machine, programs: dict[str, Path], node: str
+) -> Iterator[Job]:
     """Have a service on Windows use helpers in each language."""
     service = windows_path(HERE / "service.py")
     for kind in ("echo", "digest"):
-        go = one.command(service, kind, windows_path(programs[kind]))
-        yield Job(f"a service and its Go helper, {kind}", go)
+        own = machine.another(f"helper-go-{kind}")
+        go = one.command(own, service, kind, windows_path(programs[kind]))
+        yield Job(f"a service and its Go helper, {kind}", own, go)
+        own = machine.another(f"helper-python-{kind}")
         script = windows_path(ROOT / "python" / "examples" / f"{kind}.py")
-        python = one.command(service, kind, one.program, script)
-        yield Job(f"a service and its Python helper, {kind}", python)
+        python = one.command(own, service, kind, one.program, script)
+        yield Job(f"a service and its Python helper, {kind}", own, python)
+        own = machine.another(f"helper-node-{kind}")
         helper = (node, str(ROOT / "js-client" / "examples" / f"{kind}.js"))
-        meet = (sys.executable, str(HERE / "meet.py"), *one.command(service, kind))
-        yield Job(f"a service and a Node helper on Linux, {kind}", (*meet, "--", *helper))
+        meet = (sys.executable, str(HERE / "meet.py"), *one.command(own, service, kind))
+        meeting = (*meet, "--", *helper)
+        yield Job(f"a service and a Node helper on Linux, {kind}", own, meeting)
 
 
 def conformance(
@@ -139,16 +181,22 @@ def conformance(
     """Run the whole suite on the newest Python, and what loops may change on the oldest."""
     newest, oldest = interpreters
     some = () if full else tuple(f"--run={group}" for group in SESSIONS)
-    testee = newest.command("-m", "ipc_channel.conformance.python_testee")
-    yield _suite(f"Python {newest.version}", "python", testee)
-    testee = oldest.command("-c", SELECTOR_TESTEE)
-    yield _suite(f"Python {oldest.version}, selector loop", "python", testee, *some)
-    testee = oldest.command("-m", "ipc_channel.conformance.sync_testee")
-    yield _suite(f"Python {oldest.version}, blocking", "python", testee, *some)
-    yield _suite("Go", "go", machine.command(programs["testee"]))
+    own = machine.another("suite-python")
+    testee = newest.command(own, "-m", "ipc_channel.conformance.python_testee")
+    yield _suite(f"Python {newest.version}", "python", own, testee)
+    own = machine.another("suite-selector")
+    testee = oldest.command(own, "-c", SELECTOR_TESTEE)
+    yield _suite(f"Python {oldest.version}, selector loop", "python", own, testee, *some)
+    own = machine.another("suite-blocking")
+    testee = oldest.command(own, "-m", "ipc_channel.conformance.sync_testee")
+    yield _suite(f"Python {oldest.version}, blocking", "python", own, testee, *some)
+    own = machine.another("suite-go")
+    yield _suite("Go", "go", own, own.command(programs["testee"]))
 
 
-def _suite(name: str, client: str, testee: Sequence[str], *more: str) -> Job:
+def _suite(
+    name: str, client: str, machine: Machine, testee: Sequence[str], *more: str
+) -> Job:
     known = HERE / f"known_failing_{client}.txt"
     skipped = HERE / f"not_tested_{client}.txt"
     lines = (line.partition("#")[0].strip() for line in skipped.read_text().splitlines())
@@ -161,7 +209,7 @@ def _suite(name: str, client: str, testee: Sequence[str], *more: str) -> Job:
         *("--", *testee),
     ]
     reasons = "\n".join(file.read_text() for file in (known, skipped))
-    return Job(f"conformance, {name}", command, reasons)
+    return Job(f"conformance, {name}", machine, command, reasons)
 
 
 if __name__ == "__main__":

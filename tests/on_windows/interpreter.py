@@ -17,30 +17,51 @@ _COMPILE = """
 import importlib.util, marshal, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as source, zipfile.ZipFile(sys.argv[2], "w") as target:
     for name in source.namelist():
-        code = marshal.dumps(compile(source.read(name), name, "exec", dont_inherit=True))
-        target.writestr(name + "c", importlib.util.MAGIC_NUMBER + bytes(12) + code)
+        if name.endswith(".py"):
+            code = compile(source.read(name), name, "exec", dont_inherit=True)
+            header = importlib.util.MAGIC_NUMBER + bytes(12)
+            target.writestr(name + "c", header + marshal.dumps(code))
 """
 
 
 class Interpreter:
-    """Python of a version on a machine; its packages are in ``place``."""
+    """Python of a version; what is installed is in ``place``.
 
-    def __init__(self, version: str, machine: Machine, place: Path) -> None:
+    It finds its library and, but for the unit tests, this package in archives of compiled
+    modules: to look for some hundred files in folders takes Wine a second each time.
+    """
+
+    def __init__(self, version: str, place: Path) -> None:
         self.version = version
-        self._machine = machine
         self._home = pythons.fetch(version, "windows-x86_64")
-        self.packages = place / f"packages-{version}"
-        paths = map(windows_path, (self.packages, ROOT / "tests"))
+        self._packages = place / f"packages-{version}"
+        self._package = place / f"ipc-channel-{version}.zip"
         self._variables = {
             "PYTHONHOME": windows_path(self._home),
-            "PYTHONPATH": ";".join(paths),
+            "PYTHONPATH": _joined(self._package, self._packages, ROOT / "tests"),
             "PYTHONPYCACHEPREFIX": windows_path(place / f"compiled-{version}"),
         }
 
-    def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> list[str]:
-        """Return a command of Linux that runs it."""
+    def command(
+        self, machine: Machine, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """Return a command of Linux that runs it on a machine."""
         variables = {**self._variables, **(env or {})}
-        return self._machine.command(self._home / "python.exe", *arguments, env=variables)
+        return machine.command(self._home / "python.exe", *arguments, env=variables)
+
+    def pytest(
+        self, machine: Machine, *arguments: str, env: Mapping[str, str]
+    ) -> list[str]:
+        """Return a command that tests the package as it is installed from its wheel.
+
+        What the tests start takes it from the archive.
+        """
+        variables = {
+            **env,
+            "PYTHONPATH": _joined(self._packages, ROOT / "tests"),
+            "PYTHONPATH_OF_CHILDREN": self._variables["PYTHONPATH"],
+        }
+        return self.command(machine, "-m", "pytest", *arguments, env=variables)
 
     @property
     def program(self) -> str:
@@ -54,29 +75,29 @@ class Interpreter:
             [
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"),
                 *("--disable-pip-version-check", "--implementation", "cp", *target),
-                *("--only-binary=:all:", "--target", str(self.packages), *what),
+                *("--only-binary=:all:", "--target", str(self._packages), *what),
             ],
             check=True,
         )
 
-    def compile_library(self) -> None:
-        """Put the standard library, compiled, where Python looks for it first.
-
-        To find some hundred files in its folders takes Wine most of a second.
-        """
-        archive = self._home / f"python{self.version.replace('.', '')}.zip"
-        if archive.exists():
+    def compile(self, wheel: Path, machine: Machine) -> None:
+        """Compile the standard library, once, and the wheel of this package."""
+        self._compile(wheel, self._package, machine)
+        library = self._home / f"python{self.version.replace('.', '')}.zip"
+        if library.exists():
             return
-        library, source = self._home / "lib", archive.with_suffix(".sources")
+        source, compiled = library.with_suffix(".sources"), library.with_suffix(".compiled")
         with zipfile.ZipFile(source, "w") as file:
-            for path in library.rglob("*.py"):
-                name = path.relative_to(library).as_posix()
+            for path in (self._home / "lib").rglob("*.py"):
+                name = path.relative_to(self._home / "lib").as_posix()
                 if not name.startswith((*_UNUSED, "site-packages/")):
                     file.write(path, name)
-        compiled = archive.with_suffix(".compiled")
-        places = map(windows_path, (source, compiled))
+        self._compile(source, compiled, machine)
+        compiled.rename(library)
+
+    def _compile(self, source: Path, target: Path, machine: Machine) -> None:
         done = subprocess.run(
-            self.command("-c", _COMPILE, *places),
+            self.command(machine, "-c", _COMPILE, *map(windows_path, (source, target))),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,  # a program under Wine takes no file for its output
             stderr=subprocess.STDOUT,
@@ -85,4 +106,7 @@ class Interpreter:
         if done.returncode:
             what = done.stdout.decode("utf-8", "replace")
             raise RuntimeError(f"Python {self.version} does not run under Wine: {what}")
-        compiled.rename(archive)
+
+
+def _joined(*places: Path) -> str:
+    return ";".join(map(windows_path, places))

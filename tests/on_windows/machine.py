@@ -1,4 +1,7 @@
-"""Wine as a Windows machine: what it needs, and how programs run on it."""
+"""Wine as a Windows machine: what it needs, and how programs run on it.
+
+``python -m on_windows.machine`` prints the packages that have to be installed.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,25 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _HERE = Path(__file__).parent
 _RUN = str(_HERE / "run-wine")
 _COMPILER = "x86_64-w64-mingw32-gcc"
 _LIBRARIES = ("/usr/lib/wine", "/usr/lib/x86_64-linux-gnu/wine")
+_IDLE = ("cmd.exe", "/c", "echo ready& pause")  # until its standard input ends
 _PACKAGES = {"wine64": "wine64", _COMPILER: "gcc-mingw-w64-x86-64", "mvn": "maven"}
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of Debian that have to be installed."""
+    return [package for tool, package in _PACKAGES.items() if _find(tool) is None]
 
 
 def what_is_missing() -> str | None:
     """Say what has to be installed; None if everything is here."""
-    missing = [package for tool, package in _PACKAGES.items() if _find(tool) is None]
+    missing = missing_packages()
     if not missing:
         return None
     return (
@@ -33,16 +42,21 @@ def windows_path(path: Path | str) -> str:
 
 
 class Machine:
-    """A Windows of its own in ``place``."""
+    """A Windows of its own in ``place``, which a :class:`Job` can have for itself.
 
-    def __init__(self, place: Path) -> None:
+    So one job finds nothing that another has left, and does not wait for the other's
+    calls: Wine answers the calls of a machine one after the other.
+    """
+
+    def __init__(self, place: Path, original: Machine | None = None) -> None:
         wine = _find("wine64")
         assert wine is not None, "what_is_missing was asked"
-        self._prefix = place / "wine"
+        self._prefix = place
+        self._original = original
         self._wine = wine
         self._variables = {
             "WINE": wine,
-            "WINEPREFIX": str(self._prefix),
+            "WINEPREFIX": str(place),
             "WINEDEBUG": "-all",
             # It offers to download the first two, and what CPython's ``platform`` asks
             # the third for ends the process.
@@ -52,11 +66,14 @@ class Machine:
     def set_up(self) -> None:
         """Make its C: drive, and add the DLL that Go programs need."""
         self.run("wineboot", "--init")
-        system = self._prefix / "drive_c" / "windows" / "system32"
-        library = system / "bcryptprimitives.dll"
+        library = self._prefix / "drive_c" / "windows" / "system32" / "bcryptprimitives.dll"
         source = str(_HERE / "bcryptprimitives.c")
         command = (_COMPILER, "-shared", "-O2", "-o", str(library), source, "-ladvapi32")
         subprocess.run(command, check=True)
+
+    def another(self, name: str) -> Machine:
+        """Return a machine that becomes a copy of this one when it is switched on."""
+        return Machine(self._prefix.with_name(name), self)
 
     def command(
         self, program: Path | str, *arguments: str, env: Mapping[str, str] | None = None
@@ -79,14 +96,20 @@ class Machine:
             raise RuntimeError(f"{program} under Wine: {done.stdout!r} {done.stderr!r}")
 
     @contextlib.contextmanager
-    def switched_on(self, idle: Sequence[str]) -> Iterator[None]:
+    def switched_on(self) -> Iterator[None]:
         """Keep Wine's services running: else every program would start them anew.
 
-        They would also keep the standard output of that program open. The command
-        ``idle`` prints a line, and ends with its standard input.
+        They would also keep the standard output of that program open.
         """
+        if self._original is not None:
+            shutil.copytree(
+                self._original._prefix,
+                self._prefix,
+                symlinks=True,
+                copy_function=_copy,
+            )
         pipe = subprocess.PIPE
-        with subprocess.Popen(idle, stdin=pipe, stdout=pipe) as process:
+        with subprocess.Popen(self.command(*_IDLE), stdin=pipe, stdout=pipe) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             try:
@@ -103,6 +126,18 @@ class Machine:
         subprocess.run([server, "--kill"], env=env, check=False)
 
 
+def _copy(source: str, target: str) -> None:
+    """Copy what Wine writes into, and have everything else in both places."""
+    if source.endswith(".reg"):
+        shutil.copy2(source, target)
+    else:
+        os.link(source, target)
+
+
 def _find(tool: str) -> str | None:
     places = os.pathsep.join((*_LIBRARIES, os.environ["PATH"]))
     return shutil.which(tool, path=places)
+
+
+if __name__ == "__main__":
+    print(*missing_packages())
