@@ -36,6 +36,7 @@ TESTS = {
     "errors": ["channel", "messages_of_errors", "protocol/session_state"],
     "events": ["helper/supervisor_events", "helper/supervisor"],
     "factory": ["channel", "transports/registry", "messages_of_errors"],
+    "files": ["helper/files", "helper/output"],
     "fork": ["fork"],
     "framing": ["protocol/framing"],
     "gate": ["transports/unix_users", "transports/tcp_listener"],
@@ -170,7 +171,7 @@ TESTS = {
         "transports/streams",
     ],
     "session_state": ["protocol/session_state", "aio/close", "aio/receiver"],
-    "sinks": ["helper/output"],
+    "sinks": ["helper/output", "helper/sinks"],
     "socket_channel": [
         "transports/unix_socket",
         "transports/unix_client",

@@ -63,8 +63,12 @@ class HelperOutput:
     def add(self, stream: int, sink: Sink, *, in_thread: bool) -> None:
         """Make a pipe in the place of ``stream``, 1 or 2, to be read for ``sink``."""
         recorder = Recorder(sink, self._last)
+        try:
+            self._pipes[stream] = OutputPipe(recorder, in_thread=in_thread)
+        except BaseException:  # no descriptor is free
+            recorder.close()
+            raise
         self._recorders.append(recorder)
-        self._pipes[stream] = OutputPipe(recorder, in_thread=in_thread)
 
     @property
     def ends(self) -> dict[int, int]:

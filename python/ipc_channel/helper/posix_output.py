@@ -130,7 +130,12 @@ class OutputPipe:
             if self._ended:
                 return
             self._ended = True
+        try:
             self._reader.close()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._loop is not None:
             unwatch_input(self._loop, self._source.fileno())
         with fork.lock:

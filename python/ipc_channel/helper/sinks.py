@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import inspect
 import logging
 import os
-import select
-import sys
+import threading
+from collections import deque
 from collections.abc import Callable
 from typing import IO, Any, Literal, Protocol
 
+from ipc_channel.helper.files import Nothing, Ours, file_sink, path_sink
 from ipc_channel.helper.lines import LineSplitter, level_of
 from ipc_channel.log import safely
 
@@ -24,7 +25,7 @@ OutputOption = (
 """What may be said of a helper's standard output or standard error."""
 
 _WORDS = ("inherit", "forward", "log", "discard")
-_AT_ONCE = 4096  # bytes: what a pipe that has room takes without blocking (PIPE_BUF)
+_KNOWN = (logging.Logger, logging.LoggerAdapter, os.PathLike)
 _logger = logging.getLogger("ipc_channel.helper")
 
 
@@ -44,65 +45,44 @@ class Lines:
     def __init__(self, take: Callable[[str], object]) -> None:
         self._take = take
         self._splitter = LineSplitter()
+        self._waiting: deque[str] = deque()
+        self._is_busy = False
         self._has_failed = False
 
     def write(self, data: bytes) -> bytes:
-        for line in self._splitter.feed(data):
-            self._hand_over(line)
+        self._waiting.extend(self._splitter.feed(data))
+        self._hand_over_all()
         return b""
 
     def close(self) -> None:
-        for line in self._splitter.flush():
-            self._hand_over(line)
+        self._waiting.extend(self._splitter.flush())
+        self._hand_over_all()
+
+    def _hand_over_all(self) -> None:
+        """Hand over what waits, in its order, even if the function itself causes reading."""
+        if self._is_busy:
+            return
+        try:
+            self._is_busy = True
+            while self._waiting:
+                self._hand_over(self._waiting.popleft())
+        finally:
+            self._is_busy = False
 
     def _hand_over(self, line: str) -> None:
         try:
             self._take(line)
-        except Exception:  # noqa: BLE001  # raised by the application's code
+        except BaseException as error:
+            # Nothing handles SystemExit in another thread, which may read for all helpers.
+            if (
+                not isinstance(error, Exception)
+                and threading.current_thread() is threading.main_thread()
+            ):
+                raise
             if not self._has_failed:  # or a helper that writes much would flood the log
                 self._has_failed = True
                 text = "%r failed for a line of a helper; further failures are not logged"
                 safely(_logger.exception, text, self._take)
-
-
-class File:
-    """Writes to a descriptor, which it owns if ``owned``, without ever blocking in it."""
-
-    def __init__(self, fd: int, *, owned: bool) -> None:
-        self._fd = fd
-        self._owned = owned
-
-    def write(self, data: bytes) -> bytes:
-        rest = memoryview(data)
-        try:
-            while rest and self._has_room():
-                rest = rest[os.write(self._fd, rest[:_AT_ONCE]) :]
-        except BlockingIOError:
-            pass
-        except OSError:  # closed, or its reader has gone, or the disk is full
-            return b""
-        return bytes(rest)
-
-    def _has_room(self) -> bool:
-        if sys.platform == "win32":
-            return True
-        poller = select.poll()
-        poller.register(self._fd, select.POLLOUT)
-        return bool(poller.poll(0))
-
-    def close(self) -> None:
-        if self._owned:
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
-
-
-class Nothing:
-    """Takes everything, and drops it; only the last lines are kept."""
-
-    def write(self, data: bytes) -> bytes:  # noqa: ARG002  # of Sink
-        return b""
-
-    def close(self) -> None: ...
 
 
 def check_output(name: str, option: Any) -> None:
@@ -114,13 +94,27 @@ def check_output(name: str, option: Any) -> None:
         raise ValueError(
             f"{name} is {option!r}: use one of {words}, or pathlib.Path for a file"
         )
-    is_file = hasattr(option, "fileno")
-    known = (logging.Logger, logging.LoggerAdapter, os.PathLike)
-    if not (isinstance(option, known) or is_file or callable(option)):
+    if hasattr(option, "fileno"):
+        _check_file(name, option)
+    elif inspect.iscoroutinefunction(option):
+        raise TypeError(f"{name} is a coroutine function: use a plain one, which is called")
+    elif not (isinstance(option, _KNOWN) or callable(option)):
         raise TypeError(
             f'{name} is "inherit", "forward", "log", "discard", a logger, a path, a file or'
             f" a function that takes a line, not {type(option).__name__}"
         )
+
+
+def _check_file(name: str, file: Any) -> None:
+    try:
+        file.fileno()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{name} is {file!r}, which is no open file of the system ({error}): use a"
+            " function that takes a line"
+        ) from error
+    if not getattr(file, "writable", lambda: True)():
+        raise ValueError(f"{name} is {file!r}, which is not open for writing")
 
 
 def open_sink(option: Any, *, stream: int, name: str, pid: Callable[[], int]) -> Sink:
@@ -129,7 +123,7 @@ def open_sink(option: Any, *, stream: int, name: str, pid: Callable[[], int]) ->
     Raises OSError if a file cannot be opened.
     """
     if option == "forward":
-        return File(stream, owned=False) if _is_ours(stream) else Nothing()
+        return Ours(stream)
     if option == "discard":
         return Nothing()
     if option == "log":
@@ -137,19 +131,8 @@ def open_sink(option: Any, *, stream: int, name: str, pid: Callable[[], int]) ->
     if isinstance(option, logging.Logger | logging.LoggerAdapter):
         return Lines(_logging(option, pid))
     if isinstance(option, os.PathLike):
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        return File(os.open(option, flags, 0o666), owned=True)
-    if hasattr(option, "fileno"):
-        return File(option.fileno(), owned=False)
-    return Lines(option)
-
-
-def _is_ours(stream: int) -> bool:
-    """Whether it is a standard stream, and not another file in the place of a closed one."""
-    try:
-        return os.get_inheritable(stream)
-    except OSError:
-        return False
+        return path_sink(option)
+    return file_sink(option.fileno()) if hasattr(option, "fileno") else Lines(option)
 
 
 def _logging(logger: Logger, pid: Callable[[], int]) -> Callable[[str], object]:
