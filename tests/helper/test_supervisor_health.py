@@ -15,7 +15,7 @@ from ipc_channel import Helper, IPCChannel, Supervisor, SupervisorEvent, make_ip
 from library_helpers import ECHO
 from process_tree import children
 from raw import PATIENCE
-from supervising import NO_PAUSE, at_first, check_story, only, read_all, supervise
+from supervising import NO_PAUSE, WELL, at_first, check_story, only, read_all, supervise
 
 HANGS = "import time; time.sleep(1000)"
 STOPS = "os.kill(os.getpid(), 19)"
@@ -210,6 +210,34 @@ async def test_the_check_of_a_helper_that_has_died() -> None:
     check_story(events)
     losses = [event for event in events if event.kind == "lost"]
     assert [one.reason for one in losses] == ["ended"] * 2
+
+
+async def test_the_check_of_a_helper_that_is_finishing(
+    transport: Any, tmp_path: Path
+) -> None:
+    """Once it has closed its channel, a check that fails does not end it early."""
+    events: list[SupervisorEvent] = []
+    begun, checked = asyncio.Event(), asyncio.Event()
+
+    async def health(channel: IPCChannel) -> bool:
+        begun.set()
+        while channel.connected:
+            await asyncio.sleep(0.001)
+        checked.set()
+        return False
+
+    helper = make(transport, at_first(tmp_path / "flag", WELL), grace=PATIENCE)
+    async with Supervisor(
+        helper, health=health, every=0.01, on_event=events.append
+    ) as supervisor:
+        async for channel in supervisor:
+            await begun.wait()
+            await channel.write(b"go")
+            await checked.wait()
+            await asyncio.sleep(0.05)  # for what must not happen
+            assert helper.process.returncode is None
+    check_story(events)
+    assert [event.kind for event in events] == ["starting", "connected", "finished"]
 
 
 async def test_a_stop_while_an_unhealthy_helper_is_ended() -> None:
