@@ -56,6 +56,7 @@ def place(tmp_path: Path) -> Path:
             "python",
             "from ipc_channel.sync import IPCChannelClient, run_helper",
         ),
+        ("stopping.py", "python", "exit_on_signals"),
         ("failing.py", "python", "no licence"),
         ("restart.py", "python", "Supervisor"),
         ("server.py", "python", "create_subprocess_exec"),
@@ -83,7 +84,7 @@ def run(place: Path, *command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["service.py", "server.py", "blocking.py"])
+@pytest.mark.parametrize("name", ["service.py", "server.py", "blocking.py", "stopping.py"])
 def test_services(place: Path, name: str) -> None:
     assert run(place, sys.executable, name) == "b'hello'\n"
 

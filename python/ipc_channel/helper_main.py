@@ -53,9 +53,10 @@ def run_helper(
 
     Raises SystemExit, with the status 1 and a line on stderr that has the code of the
     error, if the session has ended with an error, if a write failed otherwise, if no service
-    is there, or if the service did not take the last output within ``linger``. Raises SystemExit with the status 2 if an environment variable is
-    missing: somebody has started the helper by hand, and stderr says how to try it. Any
-    other error of ``main`` passes through, once the channel is closed.
+    is there, or if the service did not take the last output within ``linger``. Raises
+    SystemExit with the status 2 if an environment variable is missing: the helper was
+    started by hand, and stderr says how to try it. Any other error of ``main`` passes
+    through, once the channel is closed.
 
     At SIGINT, SIGTERM or SIGHUP (on Windows SIGINT or SIGBREAK) reads return None, even if
     messages are unread, so that ``main`` finishes the message in hand, sends the answer

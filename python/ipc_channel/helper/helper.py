@@ -89,7 +89,7 @@ class Helper:
             - "log", or a logger: each line is logged, with the number of the process, by
               ``ipc_channel.helper.<name>`` or that logger. The level is INFO; a line
               that is a JSON object with a level keeps it.
-            - a path or an open file: it is appended there.
+            - a ``pathlib.Path`` or an open file: it is appended there. A str is refused.
             - a function: it is called with each line, a str without its end. An
               exception that it raises is logged once, and ends nothing.
             - "discard": it is dropped; only the last lines are kept.
@@ -99,11 +99,14 @@ class Helper:
             programs). What is captured has no reader once the service has died: a helper
             that writes then gets SIGPIPE.
         check: whether a helper that failed makes HelperError on leaving the block. It has
-            failed if its status is not 0 and it was sent no signal by this object. If the
-            block has raised an exception, that gets a note with the failure instead.
+            failed if its status is not 0 and it was sent no signal by this object; so one
+            that hangs, and is killed after ``grace``, has not failed. If the block has
+            raised an exception, that gets a note with the failure instead.
         attach: whether you start the process yourself, for instance in a debugger. Then
-            the constructor starts nothing: :meth:`start` prints the two variables and a
-            command line to standard error, and waits without limit.
+            :meth:`start` prints the two variables and a command line to standard error,
+            and waits without limit. What would be done to the process, such as ``cwd``,
+            ``add_env``, ``user`` and ``stderr``, is not done; its status stays unknown, so
+            :attr:`result` is None, ``check`` has no effect, and no signal is sent.
     """
 
     _reads_in_thread = sys.platform == "win32"
@@ -194,7 +197,12 @@ class Helper:
 
     @property
     def result(self) -> HelperResult | None:
-        """What came of the process that was started last; None before it has ended."""
+        """What came of the process that was started last; None before it has ended.
+
+        It has ``command``, ``pid``, ``status``, ``signal`` (a name or None), ``duration`` in
+        seconds, ``last_lines``, ``requested`` (whether this object had sent it a signal) and
+        ``failed``. ``str()`` says it in words.
+        """
         return self._life.result
 
     async def start(self) -> IPCChannel:

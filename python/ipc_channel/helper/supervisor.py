@@ -30,14 +30,15 @@ class Supervisor:
 
         async with Supervisor(Helper(["./helper"])) as supervisor:
             async for channel in supervisor:  # once for each start
-                async for message in channel:
-                    ...
+                with contextlib.suppress(PeerError):  # the helper was lost
+                    async for message in channel:
+                        ...
 
     Each iteration gets the connected channel, always the same one. When the body has come
     to its end, the helper is ended, if it still runs, and started again after a pause: as
     in ``stop``, first the channel is disconnected, then come SIGTERM and SIGKILL, each
-    after ``grace`` seconds. If the body catches the errors of the channel, such as
-    ResetError, it may ``continue``. The loop ends once the helper has finished, which it
+    after ``grace`` seconds. An error of the channel that the body does not catch, such as
+    ResetError, leaves the loop, without a restart. The loop ends once the helper has finished, which it
     has if it closed its channel and exited with status 0. It raises HelperError, with the
     result of the last process in ``result``, after too many losses.
 

@@ -32,8 +32,9 @@ class Supervisor:
 
         with Supervisor(Helper(["./helper"])) as supervisor:
             for channel in supervisor:  # once for each start
-                for message in channel:
-                    ...
+                with contextlib.suppress(PeerError):  # the helper was lost
+                    for message in channel:
+                        ...
 
     See :class:`ipc_channel.Supervisor`, whose arguments these are, but that ``helper`` is a
     blocking one, and ``health`` a plain callable that gets the blocking channel. It runs
