@@ -83,8 +83,9 @@ func (c *Channel) drain(outputEnded <-chan struct{}) error {
 		deadline := now.Add(quiet)
 		if isClosed(outputEnded) {
 			if !accepted && c.isAccepted() {
-				// The server has yet to ask which user this is: stay for the whole silence.
-				accepted, lastInput = true, now
+				// The server has yet to ask which user this is: stay for the whole silence
+				// from here on, since it may have accepted after now was taken.
+				accepted, lastInput = true, time.Now()
 			}
 			unsent := c.stream.unsent()
 			isOver := linger.isOver(now, unsent)

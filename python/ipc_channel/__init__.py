@@ -72,6 +72,7 @@ from ipc_channel.errors import (
 from ipc_channel.factory import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.helper.events import SupervisorEvent
 from ipc_channel.helper.helper import Helper
+from ipc_channel.helper.result import HelperResult
 from ipc_channel.helper.supervisor import Supervisor
 from ipc_channel.helper_main import run_helper
 from ipc_channel.options import DEFAULT_LINGER, Options
@@ -106,6 +107,7 @@ __all__ = [
     "FrameTooLargeError",
     "Helper",
     "HelperError",
+    "HelperResult",
     "IPCChannel",
     "IPCChannelClient",
     "IPCChannelError",

@@ -46,12 +46,32 @@ async def test_stop_ends_the_wait(capsys: Any) -> None:
 
 def test_words_with_spaces_are_quoted() -> None:
     command = ["/bin/echo", "two words", "$HOME"]
-    line = instructions(command, TOLD, windows=False).splitlines()[-1]
+    line = instructions(command, TOLD, None, windows=False).splitlines()[-1]
     assert shlex.split(line)[-3:] == command
     done = subprocess.run(
         line, shell=True, capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout == "two words $HOME\n"
-    line = instructions(command, TOLD, windows=True).splitlines()[-1]
+    line = instructions(command, TOLD, None, windows=True).splitlines()[-1]
     assert line.startswith("    $env:IPC_CHANNEL_IN = 'unix:/tmp/a b'; ")
     assert line.endswith('& /bin/echo "two words" $HOME')
+
+
+def test_the_directory_and_added_variables_are_part_of_the_command_line() -> None:
+    line = instructions(["./a"], {"A": "1 2", **TOLD}, "/tmp/x y", windows=False)
+    assert line.splitlines()[-1].startswith("    cd '/tmp/x y' && A='1 2' IPC_CHANNEL_IN=")
+    line = instructions(["./a"], TOLD, "C:\\x y", windows=True)
+    assert line.splitlines()[-1].startswith("    cd 'C:\\x y'; $env:IPC_CHANNEL_IN")
+
+
+async def test_the_helper_gives_its_directory_and_variables(capsys: Any) -> None:
+    helper = Helper(["./a"], attach=True, cwd="/", add_env={"ADDED": "1", "OUT": None})
+    starting = asyncio.ensure_future(helper.start())
+    text = ""
+    while not text:
+        await asyncio.sleep(0)
+        text = capsys.readouterr().err
+    await helper.stop()
+    await asyncio.wait({starting})
+    assert isinstance(starting.exception(), HelperError)
+    assert "    cd / && ADDED=1 IPC_CHANNEL_IN=" in text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from typing import Any
 
 import pytest
 
-from helper_programs import connected, program
+from helper_programs import IGNORES, connected, program
 from ipc_channel import Helper, HelperError
 from raw import PATIENCE
 
@@ -142,3 +143,18 @@ async def test_words_for_a_result() -> None:
     assert result.status == -signal.SIGABRT
     assert str(result).startswith("was killed by SIGABRT after ")
     await helper.stop()
+
+
+async def test_a_helper_that_has_to_be_killed_is_logged(caplog: Any) -> None:
+    caplog.set_level(logging.INFO, "ipc_channel.helper")
+    helper = Helper(IGNORES, timeout=PATIENCE, grace=0.01, name="deaf-one")
+    async with helper as channel:
+        assert await channel.read() == b"deaf"
+    said = [(r.levelname, r.getMessage()) for r in caplog.records]
+    assert [level for level, _ in said] == ["INFO", "WARNING"]
+    assert (
+        "did not exit within 0.01 s of the end of its channel: it gets SIGTERM"
+        in said[0][1]
+    )
+    assert "did not exit within 0.01 s of SIGTERM: it gets SIGKILL" in said[1][1]
+    assert str(helper).startswith("deaf-one (")

@@ -9,21 +9,30 @@ import sys
 from collections.abc import Mapping, Sequence
 
 
-def explain(command: Sequence[str], told: Mapping[str, str]) -> None:
+def explain(command: Sequence[str], told: Mapping[str, str], cwd: str | None) -> None:
     """Print to standard error how to start the helper so that it connects."""
-    sys.stderr.write(f"{instructions(command, told, windows=os.name == 'nt')}\n")
+    text = instructions(command, told, cwd, windows=os.name == "nt")
+    sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
-def instructions(command: Sequence[str], told: Mapping[str, str], *, windows: bool) -> str:
+def instructions(
+    command: Sequence[str], told: Mapping[str, str], cwd: str | None, *, windows: bool
+) -> str:
     """Return the variables, and a command line that sets them and starts the helper."""
     variables = "".join(f"\n    {name}={value}" for name, value in told.items())
     return (
         "The service waits for this helper, without limit. Give it these variables,"
         f" for instance in your debugger:{variables}\n"
         f"or start it in {'PowerShell' if windows else 'a shell'}:\n"
-        f"    {_line(command, told, windows=windows)}"
+        f"    {_change_to(cwd, windows=windows)}{_line(command, told, windows=windows)}"
     )
+
+
+def _change_to(cwd: str | None, *, windows: bool) -> str:
+    if cwd is None:
+        return ""
+    return f"cd '{cwd}'; " if windows else f"cd {shlex.quote(cwd)} && "
 
 
 def _line(command: Sequence[str], told: Mapping[str, str], *, windows: bool) -> str:

@@ -31,6 +31,7 @@ class Command:
         self,
         words: Sequence[str | os.PathLike[str]],
         *,
+        name: str | None = None,
         env: Mapping[str, str] | None,
         cwd: str | os.PathLike[str] | None,
         add_env: Mapping[str, str | None] | None = None,
@@ -39,9 +40,11 @@ class Command:
         end_grace: float | None = 5.0,
     ) -> None:
         self.words = _check_command(words)
+        self._name = name
         self._env = dict(os.environ) if env is None else _check_env(env)
         _change(self._env, {} if add_env is None else add_env)
-        self._cwd = _check_cwd(cwd)
+        self.added = {k: v for k, v in (add_env or {}).items() if v is not None}
+        self.cwd = _check_cwd(cwd)
         self._launch = launch or Launch()
         self._process_group = check_flag("process_group", process_group)
         self._end_grace = end_grace
@@ -56,7 +59,7 @@ class Command:
         output = output or HelperOutput()
         env = {**self._env, **told}
         try:
-            words, cwd = self._launch.command(self.words, env, self._cwd)
+            words, cwd = self._launch.command(self.words, env, self.cwd)
             child = start_child(
                 words,
                 env=env,
@@ -72,14 +75,15 @@ class Command:
 
     def cannot_start(self, error: Exception) -> HelperError:
         """Return the error that says what to do about ``error``."""
-        known = advice(error, self.words[0], self._cwd)
+        known = advice(error, self.words[0], self.cwd)
         hint = "" if known is None else f"; {known}"
         return HelperError(f"cannot start helper {self}: {error}{hint}")
 
     def __str__(self) -> str:
         words = (word if len(word) <= 60 else word[:57] + "..." for word in self.words)
         text = shlex.join(" ".join(word.split()) for word in words)
-        return text if len(text) <= 200 else text[:197] + "..."
+        text = text if len(text) <= 200 else text[:197] + "..."
+        return text if self._name is None else f"{self._name} ({text})"
 
 
 def _check_command(command: Any) -> list[str]:

@@ -137,6 +137,7 @@ class Helper:
         launch = Launch(user=user, group=group, limits=limits, nice=nice)
         self._command = Command(
             command,
+            name=None if name is None else check_name(name),
             env=env,
             add_env=add_env,
             cwd=cwd,
@@ -148,7 +149,7 @@ class Helper:
         )
         self.command = self._command.words
         outputs = Outputs(
-            name_of(self.command) if name is None else check_name(name),
+            name_of(self.command) if name is None else name,
             stdout=stdout,
             stderr=stderr,
             in_thread=self._reads_in_thread,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
+import shlex
 import signal
 import time
 import warnings
@@ -19,7 +21,9 @@ from ipc_channel.aio.waiter import wake
 from ipc_channel.helper.child import Child, abandon
 from ipc_channel.helper.output import HelperOutput
 from ipc_channel.helper.result import HelperResult
+from ipc_channel.log import safely
 
+_logger = logging.getLogger("ipc_channel.helper")
 _KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows both end it at once
 _LONGEST_PAUSE = 0.02  # seconds between polls of a group
 _SETTLE = 5.0  # seconds that we wait for the end of a process after SIGKILL
@@ -152,8 +156,12 @@ class HelperProcess:
             async with self._ending:
                 if not await self.wait_for(patience) or self._child.group_lives():
                     self._note_signal()
+                    self._log_signal(
+                        logging.INFO, patience, "of the end of its channel", "SIGTERM"
+                    )
                     self._child.terminate_all()
                     await self._all_gone_in(grace)
+                self._log_signal(logging.WARNING, grace, "of SIGTERM", "SIGKILL")
                 self._child.kill_all()
                 await self.wait()
                 await self._all_gone_in(_SETTLE)
@@ -175,6 +183,14 @@ class HelperProcess:
 
     def _note_signal(self) -> None:
         self._signalled = self._signalled or self.returncode is None
+
+    def _log_signal(self, level: int, seconds: float, event: str, name: str) -> None:
+        """Log that it still runs, and so gets a signal: what it had in hand may be lost."""
+        if self.returncode is None:
+            text = "helper %s (pid %d) did not exit within %s s %s: it gets %s"
+            words = shlex.join(self._command)
+            log = functools.partial(_logger.log, level)
+            safely(log, text, words, self.pid, seconds, event, name)
 
     async def _settle(self) -> None:
         await self._all_gone_in(_SETTLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from ipc_channel.helper.helper_process import HelperProcess, complete
 from ipc_channel.helper.output import Outputs
 from ipc_channel.helper.result import HelperResult
 from ipc_channel.helper.start import Attempt
+from ipc_channel.log import safely
+
+_logger = logging.getLogger("ipc_channel.helper")
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ class Lifecycle:
         """Start a process, and wait for it to connect; see ``Helper.start``."""
         async with self._admitted() as attempt:
             await attempt.run(self._set_process)
+            self._log("%s has connected", self._named())
 
     async def start_or_close(self) -> None:
         """Start; if that fails, close the channel, unless it is in use elsewhere."""
         async with self._admitted() as attempt:
             try:
                 await attempt.run(self._set_process)
+                self._log("%s has connected", self._named())
             except (ConnectInProgressError, WrongLoopError):
                 raise  # another task or another loop uses the channel
             except GeneratorExit:
@@ -91,7 +97,7 @@ class Lifecycle:
         result = self.result
         if result is None or not result.failed:
             return
-        text = f"helper {self._command} (pid {result.pid}) {result}"
+        text = f"{self._named()} {result}"
         if error is not None:
             error.add_note(text)
             return
@@ -127,6 +133,13 @@ class Lifecycle:
         finally:
             self._attempt = None
 
+    def _named(self) -> str:
+        number = "" if self.process is None else f" (pid {self.process.pid})"
+        return f"helper {self._command}{number}"
+
+    def _log(self, text: str, *args: object) -> None:
+        safely(_logger.debug, text, *args)
+
     def _set_process(self, process: HelperProcess) -> None:
         self.process = process
 
@@ -160,6 +173,7 @@ class Lifecycle:
     async def _end(self, process: HelperProcess, patience: float) -> None:
         try:
             await process.end(patience, self.limits.grace)
+            self._log("%s %s", self._named(), process.ending)
         except PermissionError as error:
             raise HelperError(
                 f"helper {self._command} (pid {process.pid}) is still running: it has"

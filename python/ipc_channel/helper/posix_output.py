@@ -140,9 +140,9 @@ class OutputPipe:
             unwatch_input(self._loop, self._source.fileno())
         with fork.lock:
             self._source.close()
-        self._freed.set()
         if self._thread is not None:
             output_thread.release(self._thread)
+        self._freed.set()
 
 
 def _open_pipe() -> tuple[io.FileIO, io.FileIO]:

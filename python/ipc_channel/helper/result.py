@@ -50,7 +50,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def quoted(lines: tuple[str, ...], most: int = 20) -> str:
+def quoted(lines: tuple[str, ...], most: int = 40) -> str:
     """Return the last lines of a helper as the end of an error's text; "" without lines."""
     if not lines:
         return ""

@@ -56,7 +56,11 @@ class Attempt:
             if connecting.done() and connecting.result():
                 raise HelperError(f"helper {self._command}: the channel has a peer already")
             if self._outputs is None:
-                by_hand.explain(self._command.words, self._rendezvous())
+                by_hand.explain(
+                    self._command.words,
+                    {**self._command.added, **self._rendezvous()},
+                    self._command.cwd,
+                )
                 await asyncio.wait({connecting})
                 if not (self._stopped or connecting.result()):
                     raise HelperError(f"helper {self._command}: the channel was closed")

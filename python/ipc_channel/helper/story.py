@@ -6,6 +6,7 @@ from typing import Any
 
 from ipc_channel.helper.events import EventKind, EventLog, SupervisorEvent
 from ipc_channel.helper.helper_process import HelperProcess
+from ipc_channel.helper.result import quoted
 from ipc_channel.helper.supervised_life import Life
 
 
@@ -99,7 +100,8 @@ def _about_process(process: HelperProcess | None) -> dict[str, Any]:
 
 def _loss(life: Life) -> str:
     """Return in words why a helper was lost."""
-    ending = f"it {life.process.ending}"
+    lines = quoted(life.result.last_lines) if life.result else ""
+    ending = f"it {life.process.ending}{lines}"
     session = f"its session ended ({life.end_reason or 'not read to its end'})"
     return {
         "ended": f"{ending}; {session}",

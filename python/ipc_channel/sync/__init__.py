@@ -50,6 +50,7 @@ from ipc_channel.errors import (
     WrongProcessError,
 )
 from ipc_channel.helper.events import SupervisorEvent
+from ipc_channel.helper.result import HelperResult
 from ipc_channel.options import DEFAULT_LINGER, Options
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
@@ -86,6 +87,7 @@ __all__ = [
     "Helper",
     "HelperError",
     "HelperProcess",
+    "HelperResult",
     "IPCChannel",
     "IPCChannelClient",
     "IPCChannelError",

@@ -199,7 +199,15 @@ class Helper:
     ) -> None:
         if self._owner.runs:  # a forked child leaves the block as well
             self.stop()
-            self._helper.check(error)
+            self.check(error)
+
+    def check(self, error: BaseException | None = None) -> None:
+        """Raise HelperError if the helper has failed: see the argument ``check``.
+
+        Leaving the block calls it. If ``error`` has ended the block already, that gets a
+        note instead.
+        """
+        self._helper.check(error)
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[bool]:
