@@ -13,7 +13,9 @@ ALL = ("", "protocol/", "aio/", "transports/", "helper/")
 # wants an interpreter of its own.
 LEFT_OUT = (
     *("protocol/", "aio/cancellation", "aio/interrupts", "aio/session_model", "aio/waiter"),
-    *("helper/cancel", "helper/interrupt", "transports/registry", "transports/umask"),
+    *("helper/cancel", "helper/interrupt", "helper/guard_interrupt", "helper/many"),
+    *("helper/supervisor_cancel", "helper/supervisor_signals"),
+    *("transports/registry", "transports/umask"),
     *("client_readmes", "help", "layers", "readme", "requirements"),
 )
 # What a session does once it is connected: few surroundings can change some of that.
