@@ -217,6 +217,7 @@ CHANGES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"limits": {"CPU": (1, None)}}, TypeError, "not NoneType"),
     ({"limits": {"CPU": (1, 2, 3)}}, ValueError, "not a number or .soft, hard"),
     ({"limits": {"CPU": -2}}, ValueError, "is -2, less than 0; resource.RLIM_INFINITY"),
+    ({"limits": {"CPU": 2**63}}, ValueError, "more than 9223372036854775807; resource"),
     ({"limits": {"CPU": (2, 1)}}, ValueError, "soft 2 exceeds hard 1"),
     ({"limits": {"CPU": (-1, 1)}}, ValueError, "soft -1 exceeds hard 1"),
 ]

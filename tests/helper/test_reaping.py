@@ -6,8 +6,10 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -108,3 +110,31 @@ def test_two_that_reap_at_once(who: str, monkeypatch: pytest.MonkeyPatch) -> Non
             other.join()
         assert child._abandoned == []
     assert set(entered) == {threading.get_ident()}, "another thread has nothing to reap"
+
+
+def test_threads_that_look_at_once_all_see_the_status() -> None:
+    """One of them reaps the process, and closes its descriptor, while the others look."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            assert _looks_of(threads=6) == {(-signal.SIGKILL, "was killed by SIGKILL")}
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def _looks_of(threads: int) -> set[tuple[int, str]]:
+    """Return what so many threads see of the end of one process."""
+
+    def look() -> tuple[int, str]:
+        while (status := process.returncode) is None:
+            pass
+        return status, process.ending
+
+    process = start_sleeping()
+    with ThreadPoolExecutor(threads) as pool:
+        looks = [pool.submit(look) for _ in range(threads)]
+        process.kill()
+        found = {one.result(PATIENCE) for one in looks}
+    asyncio.run(process.end(0, 0))
+    return found

@@ -82,6 +82,43 @@ async def test_an_end_that_this_service_wanted_is_no_failure(how: str) -> None:
     assert not helper.result.failed
 
 
+HEED = """
+import _signal
+def heed(number, _):
+    os.write(w, b'\\0\\0\\0\\2up')
+_signal.signal(_signal.SIGHUP, heed)
+os.write(w, b'\\0\\0\\0\\2up')
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+async def test_a_failure_counts_although_it_got_a_signal_that_does_not_end_it() -> None:
+    """Many programs take SIGHUP as "read your configuration again"."""
+    helper = Helper(connected(f"{HEED}{WAIT}raise SystemExit(5)"), timeout=PATIENCE)
+    with pytest.raises(HelperError, match="ended with status 5"):
+        async with helper as channel:
+            assert await channel.read() == b"up"
+            helper.process.send_signal(0)
+            helper.process.send_signal(signal.SIGHUP)
+            assert await channel.read() == b"up"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize("end", ["signal", "status"])
+async def test_a_signal_that_ended_it_was_wanted(end: str) -> None:
+    """As such, or as the status that a shell reports."""
+    heed = "signal" if end == "signal" else HEED.replace("os.write", "os._exit(129)#", 1)
+    code = "os.write(w, b'\\0\\0\\0\\2up')\n" if heed == "signal" else heed
+    helper = Helper(connected(f"{code}import time; time.sleep(1000)"), timeout=PATIENCE)
+    async with helper as channel:
+        assert await channel.read() == b"up"
+        helper.process.send_signal(signal.SIGHUP)
+        await helper.process.wait()
+    assert helper.result is not None
+    assert helper.result.status == (-1 if end == "signal" else 129)
+    assert helper.result.requested
+
+
 async def test_there_is_no_result_before_the_first_start() -> None:
     helper = Helper(connected(""), timeout=PATIENCE)
     assert helper.result is None

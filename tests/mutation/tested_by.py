@@ -123,7 +123,7 @@ TESTS = {
         "aio/close",
     ],
     "pipe_write": ["transports/sigpipe"],
-    "posix_output": ["helper/output", "sync/helper_output"],
+    "posix_output": ["helper/output", "helper/output_loops", "sync/helper_output"],
     "posix_process": [
         "helper/process",
         "helper/reaping",

@@ -99,9 +99,10 @@ class Helper:
             programs). What is captured has no reader once the service has died: a helper
             that writes then gets SIGPIPE.
         check: whether a helper that failed makes HelperError on leaving the block. It has
-            failed if its status is not 0 and it was sent no signal by this object; so one
-            that hangs, and is killed after ``grace``, has not failed. If the block has
-            raised an exception, that gets a note with the failure instead.
+            failed if its status is not 0, unless this object has sent it SIGTERM, SIGINT
+            or SIGKILL, or the signal that ended it; so one that hangs, and is killed after
+            ``grace``, has not failed. If the block has raised an exception, that gets a
+            note with the failure instead.
         attach: whether you start the process yourself, for instance in a debugger. Then
             :meth:`start` prints the two variables and a command line to standard error,
             and waits without limit. What would be done to the process, such as ``cwd``,

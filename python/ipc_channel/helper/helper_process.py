@@ -11,6 +11,7 @@ import functools
 import logging
 import shlex
 import signal
+import sys
 import time
 import warnings
 import weakref
@@ -25,6 +26,8 @@ from ipc_channel.log import safely
 
 _logger = logging.getLogger("ipc_channel.helper")
 _KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows both end it at once
+_ENDING = (signal.SIGTERM, signal.SIGINT, _KILL)
+"""Signals after which any status counts as wanted; others may mean anything else."""
 _LONGEST_PAUSE = 0.02  # seconds between polls of a group
 _SETTLE = 5.0  # seconds that we wait for the end of a process after SIGKILL
 
@@ -42,7 +45,8 @@ class HelperProcess:
         self._output = output
         self._started = time.monotonic()
         self._duration: float | None = None  # until its end was noticed
-        self._signalled = False
+        self._ended_by_us = False
+        self._sent: set[int] = set()  # signals that may end it, or may not
         self._ending = asyncio.Lock()  # so that SIGTERM is sent only once
         self._dropped = weakref.finalize(self, _on_dropped, child, output)
 
@@ -77,7 +81,7 @@ class HelperProcess:
             status=status,
             duration=self._duration or 0.0,
             ending=self.ending,
-            requested=self._signalled,
+            requested=self._ended_by_us or status in _statuses_after(self._sent),
             last_lines=self._output.last_lines,
         )
 
@@ -110,7 +114,9 @@ class HelperProcess:
         self._child.maker.check()
         if self.returncode is not None:
             raise ProcessLookupError(f"process {self.pid} has ended")
-        self._signalled = True
+        if signal in _ENDING or sys.platform == "win32":
+            self._ended_by_us = True
+        self._sent.add(signal)
         self._child.signal(signal)
 
     def terminate(self) -> None:
@@ -129,6 +135,7 @@ class HelperProcess:
     def watched(self) -> Iterator[asyncio.Future[None]]:
         """Yield a future that is done once the process has ended."""
         self._child.maker.check()
+        self._output.go_on()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         watch = self._child.watch(loop, functools.partial(wake, ended))
@@ -182,7 +189,7 @@ class HelperProcess:
             await complete(self._settle())
 
     def _note_signal(self) -> None:
-        self._signalled = self._signalled or self.returncode is None
+        self._ended_by_us = self._ended_by_us or self.returncode is None
 
     def _log_signal(self, level: int, seconds: float, event: str, name: str) -> None:
         """Log that it still runs, and so gets a signal: what it had in hand may be lost."""
@@ -229,6 +236,11 @@ async def complete(work: Coroutine[Any, Any, None]) -> None:
     if cancelled is not None:
         raise cancelled
     task.result()
+
+
+def _statuses_after(signals: set[int]) -> set[int]:
+    """Return the statuses of programs that these signals end, as such or as of a shell."""
+    return {status for number in signals if number for status in (-number, 128 + number)}
 
 
 def _on_dropped(child: Child, output: HelperOutput) -> None:

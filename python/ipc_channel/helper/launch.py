@@ -20,6 +20,7 @@ if sys.platform != "win32":
 
 _LIMIT = "RLIMIT_"
 _LARGEST_ID = 2**32 - 2  # the next one means "leave it as it is"
+_HIGHEST_LIMIT = 2**63 - 1
 _MOST_NICE, _LEAST_NICE = 19, -20
 
 
@@ -149,6 +150,11 @@ def _check_range(name: str, number: int, soft: int, hard: int) -> None:
             raise ValueError(
                 f"limits[{name!r}] is {value}, less than 0; resource.RLIM_INFINITY stands"
                 " for no limit"
+            )
+        if value > _HIGHEST_LIMIT:
+            raise ValueError(
+                f"limits[{name!r}] is {value}, more than {_HIGHEST_LIMIT};"
+                " resource.RLIM_INFINITY stands for no limit"
             )
     if _exceeds(soft, hard):
         raise ValueError(f"limits[{name!r}]: soft {soft} exceeds hard {hard}")

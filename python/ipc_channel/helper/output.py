@@ -87,6 +87,11 @@ class HelperOutput:
         for pipe in self._pipes.values():
             pipe.begin()
 
+    def go_on(self) -> None:
+        """Read in the running event loop from now on if the one before has been closed."""
+        for pipe in self._pipes.values():
+            pipe.go_on()
+
     def read_rest(self) -> None:
         """Read what the process has written until now; call it once the process has ended."""
         if self._maker.runs:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ipc_channel import fork
-from ipc_channel.aio.readiness import unwatch_input
+from ipc_channel.aio.readiness import unwatch_input, watcher_of
 from ipc_channel.helper import output_thread
 
 _AT_ONCE = 16384  # bytes, so that a helper that writes much leaves time for others
@@ -64,6 +64,12 @@ class OutputPipe:
             self._loop = asyncio.get_running_loop()
         self._call(self._watch)
 
+    def go_on(self) -> None:
+        """Read in the running loop from now on if the one before has been closed."""
+        if self._thread is None and self._loop is not None and self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()
+            self._watch()
+
     def read_rest(self) -> None:
         """Read what was written until now."""
         # A function that got a line in the thread may itself wait for this thread.
@@ -80,25 +86,30 @@ class OutputPipe:
         """Read what was written, and free everything."""
         self._child_end.close()
         self.read_rest()
-        if self._thread is None or self._thread.is_current:
-            self._free()
-        else:
-            self._call(self._free)
+        self._call(self._free)
+        if self._runs_elsewhere():
             self._freed.wait(_LONGEST_WAIT)
-            self._thread.wait_until_free(_LONGEST_WAIT)
+            if self._thread is not None:
+                self._thread.wait_until_free(_LONGEST_WAIT)
 
     def _call(self, function: Callable[[], object]) -> None:
         """Call a function in the thread in which the loop runs."""
-        assert self._loop is not None
-        if self._thread is None:
+        if self._loop is None or not self._runs_elsewhere():
             function()
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function)
 
+    def _runs_elsewhere(self) -> bool:
+        """Whether another thread runs the loop, which this one must not touch."""
+        if self._thread is not None:
+            return not self._thread.is_current
+        loop = self._loop
+        return loop is not None and loop.is_running() and loop is not _running_loop()
+
     def _watch(self) -> None:
-        if not self._source.closed and self._loop is not None:
-            self._loop.add_reader(self._source.fileno(), self._on_readable)
+        if not self._ended and self._loop is not None:
+            watcher_of(self._loop).add_reader(self._source.fileno(), self._on_readable)
 
     def _on_readable(self) -> None:
         with self._lock:
@@ -143,6 +154,12 @@ class OutputPipe:
         if self._thread is not None:
             output_thread.release(self._thread)
         self._freed.set()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 def _open_pipe() -> tuple[io.FileIO, io.FileIO]:

@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ipc_channel.fork import this_process
+from ipc_channel.fork import lock, this_process
 from ipc_channel.helper import guard
 from ipc_channel.helper.child import Watch, abandon, reap_abandoned
 from ipc_channel.helper.result import signal_name
@@ -123,14 +123,20 @@ class PosixChild:
 
     def poll(self) -> int | None:
         if self._status is None and self.maker.runs:
-            try:
-                self._status = self._look()
-            except ChildProcessError:
-                self._status = UNKNOWN_STATUS
-                self._reaped = self._status_lost = True
-            if self._status is not None and not self.group_lives():
-                self.release()
+            with lock:  # another thread must not reap it while this one looks
+                self._poll()
         return self._status
+
+    def _poll(self) -> None:
+        if self._status is not None:
+            return
+        try:
+            self._status = self._look()
+        except ChildProcessError:
+            self._status = UNKNOWN_STATUS
+            self._reaped = self._status_lost = True
+        if self._status is not None and not self.group_lives():
+            self.release()
 
     def group_lives(self) -> bool:
         if not self._own_group or self.released:
@@ -169,8 +175,11 @@ class PosixChild:
         self.signal_all(signal.SIGKILL)
 
     def release(self) -> None:
-        if self._status is None or self.released:
-            return
+        with lock:  # or two threads would close one descriptor twice
+            if self._status is not None and not self.released:
+                self._release()
+
+    def _release(self) -> None:
         if self._guarded is not None:
             guard.remove(self._guarded)
         self._released = True

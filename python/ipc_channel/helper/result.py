@@ -24,7 +24,7 @@ class HelperResult:
     ending: str
     """The end in words: "ended with status 3", "was killed by SIGSEGV"."""
     requested: bool = False
-    """Whether it ended after a signal that this process had sent to it."""
+    """Whether this process had sent it the signal that ended it, or SIGTERM, SIGINT or SIGKILL."""
     last_lines: tuple[str, ...] = field(default=(), repr=False)
     """The last lines, at most 100, of those outputs that are not inherited."""
 

@@ -44,6 +44,9 @@ class OutputPipe(asyncio.Protocol):
         self._thread = output_thread.acquire()
         asyncio.run_coroutine_threadsafe(self._connect(), self._thread.loop)
 
+    def go_on(self) -> None:
+        """Do nothing: the thread reads for as long as there is something to read."""
+
     async def _connect(self) -> None:
         assert self._thread is not None
         self._transport, _ = await self._thread.loop.connect_read_pipe(
