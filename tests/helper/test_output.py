@@ -177,6 +177,25 @@ def test_nothing_is_forwarded_into_a_file_in_the_place_of_ours(tmp_path: Path) -
     assert (tmp_path / "data").read_bytes() == b""
 
 
+SILENT = """
+import asyncio, sys
+from ipc_channel import Helper
+async def main():
+    async with Helper(sys.argv[1:], stderr="inherit") as channel:
+        assert await channel.read() == b"ok"
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no numbers for streams")
+def test_what_a_helper_prints_does_not_reach_its_channel_if_ours_is_closed() -> None:
+    """Its connection would get the number of the stream that is missing."""
+    code = r"os.write(1, b'x'); os.write(2, b'x'); os.write(w, b'\0\0\0\2ok')"
+    close = ["/bin/sh", "-c", 'exec "$@" 1>&- 2>&-', "sh"]
+    command = [*close, sys.executable, "-c", SILENT, *program(code)]
+    subprocess.run(command, timeout=PATIENCE, check=True)
+
+
 def read_exactly(fd: int, size: int) -> bytes:
     data = b""
     while len(data) < size and (piece := os.read(fd, size - len(data))):

@@ -52,6 +52,7 @@ def spawn(
             os.posix_spawn,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                *_missing(streams),
                 *((os.POSIX_SPAWN_DUP2, ours, stream) for stream, ours in streams.items()),
                 *closed,
             ],
@@ -62,6 +63,20 @@ def spawn(
         # A single call, since a handler that runs between two calls could raise, and the
         # number of the process would be lost.
         started.extend(map(start, [program], [list(command)], [env]))
+
+
+def _missing(streams: Mapping[int, int]) -> Iterator[tuple[Any, ...]]:
+    """Yield the actions that give the child a stream that is closed here.
+
+    Otherwise its connection could get the number, and what it prints would be sent there.
+    """
+    for stream in {1, 2} - set(streams):
+        try:
+            is_ours = os.get_inheritable(stream)  # or else another file has the number
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            yield os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0
 
 
 def _in_directory(
