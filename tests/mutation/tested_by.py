@@ -53,7 +53,7 @@ TESTS = {
     "launch": ["helper/launch"],
     "launcher": ["helper/launch"],
     "lifecycle": [*_STARTS, "helper/result"],
-    "lines": ["helper/output", "helper/result"],
+    "lines": ["helper/lines", "helper/output", "helper/result"],
     "listener": [
         "transports/tcp_listener",
         "transports/unix_removed",
@@ -148,7 +148,7 @@ TESTS = {
     "readiness": ["aio/selector_thread", "aio/loops"],
     "refusals": ["transports/tcp_listener", "transports/owner_windows"],
     "registry": ["transports/registry", "protocol/rendezvous", "messages_of_errors"],
-    "result": ["helper/result"],
+    "result": ["helper/lines", "helper/result"],
     "rendezvous": [
         "protocol/rendezvous",
         "transports/named_pipe",
