@@ -293,6 +293,14 @@ def counts(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def start_cost(session: nox.Session) -> None:
+    """Measure what Helper adds to the start of a process; --rounds=N, --help."""
+    session.install("-e", ".")
+    echo = helper_options(session, "echo")[1].partition("=")[2]
+    session.run("python", "-m", "benchmarks.start", *session.posargs, echo, env=TESTS)
+
+
+@nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
     """Run the main job: a Python service and its Go and Node helpers, which are killed too."""
     install(session, "demo")
