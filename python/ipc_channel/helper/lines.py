@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,10 +21,10 @@ class LineSplitter:
     def __init__(self) -> None:
         self._partial = b""
 
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the lines that ``data`` completes, without their ends."""
+    def feed(self, data: bytes, most: int = sys.maxsize) -> Iterator[str]:
+        """Yield the last lines that ``data`` completes, ``most`` of them, without their ends."""
         *whole, self._partial = (self._partial + data).split(b"\n")
-        for line in whole:
+        for line in whole[-most:]:
             yield from _pieces(line.removesuffix(b"\r"))
         if len(self._partial) >= LONGEST_LINE:
             yield from self.flush()

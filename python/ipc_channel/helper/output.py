@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ipc_channel.fork import this_process
-from ipc_channel.helper.lines import LastLines, LineSplitter
+from ipc_channel.helper.lines import KEPT_LINES, LastLines, LineSplitter
 from ipc_channel.helper.sinks import Sink, check_output, open_sink
 
 if sys.platform == "win32":
@@ -119,7 +119,7 @@ class Recorder:
 
     def take(self, data: bytes) -> bool:
         """Take ``data``; return False if the sink has no room, and nothing is to follow."""
-        for line in self._splitter.feed(data):
+        for line in self._splitter.feed(data, KEPT_LINES):
             self._last.add(line)
         self._unsent = self._sink.write(self._unsent + data)
         return not self._unsent
