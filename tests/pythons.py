@@ -46,21 +46,22 @@ def provide(version: str) -> Path:
 
 def at(version: str) -> str:
     """Return where a Python is, or will be once it was fetched."""
-    fetched = (
-        f"{version}-linux-x86_64/org/bytedeco/cpython/linux-x86_64/bin/python{version}"
-    )
-    return str(found().get(version) or _FETCHED / fetched)
+    fetched = folder_of(version, "linux-x86_64") / "bin" / f"python{version}"
+    return str(found().get(version) or fetched)
 
 
-def fetch(version: str, system: str) -> Path:
-    """Return the folder of a CPython for another system, such as ``windows-x86_64``."""
+def folder_of(version: str, system: str) -> Path:
+    """Return the folder of a CPython for a system, which exists once it was fetched."""
+    return _FETCHED / f"{version}-{system}" / "org" / "bytedeco" / "cpython" / system
+
+
+def fetch(version: str, system: str) -> None:
+    """Fetch a CPython for a system, such as ``windows-x86_64``, unless it is here."""
     folder = _FETCHED / f"{version}-{system}"
-    home = folder / "org" / "bytedeco" / "cpython" / system
     if not (folder / "complete").exists():
         with zipfile.ZipFile(_download(version, system)) as jar:
             jar.extractall(folder)
         (folder / "complete").touch()
-    return home
 
 
 def _find(version: str) -> Path | None:

@@ -1,6 +1,8 @@
-"""Test the package for Windows under Wine: its unit tests, and the conformance suite.
+"""Test the package and the Go client for Windows, under Wine.
 
-``nox -s windows`` takes a minute or some; with ``--full`` it runs the long tests too.
+The jobs are unit tests, the conformance suite, and services that have helpers. All of
+them take some minutes, and far more with ``--full``. On Windows itself the arguments of
+``nox -s windows`` go to pytest instead.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +41,10 @@ GO_PROGRAMS = {
 }
 
 
+class UnknownJobError(Exception):
+    """A word is in the name of no job; the text has all names."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 1 if something fails."""
     options = _options(arguments)
@@ -46,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(missing, file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="windows-") as name:
-        failed = run(options, Path(name))
+        try:
+            failed = run(options, Path(name))
+        except UnknownJobError as error:
+            print(error, file=sys.stderr)
+            return 2
     for one in failed:
         print(f"FAILED: {one}")
     return int(bool(failed))
@@ -56,30 +66,32 @@ def run(options: argparse.Namespace, place: Path) -> list[str]:
     """Make a Windows in ``place``, run the jobs on copies, and return which have failed."""
     begin = time.monotonic()
     machine = Machine(place / "machine")
-    with ThreadPoolExecutor() as pool:
-        making = pool.submit(machine.set_up)
-        building = pool.submit(build_go, options.go, place)
-        interpreters = provide_pythons(options, place)
-        making.result()
-        compile_packages(options, interpreters, machine)
-        programs = building.result()
+    interpreters = [Interpreter(version, place) for version in VERSIONS]
+    programs = {name: place / f"go-{name}.exe" for name in GO_PROGRAMS}
     jobs = [
         *conformance(interpreters, machine, programs, full=options.full),
         *unit_tests(interpreters, machine, full=options.full),
         *helpers(interpreters[0], machine, programs, options.node),
     ]
-    wanted = [job for job in jobs if is_wanted(job, options.only)]
+    wanted = chosen(jobs, options.only)
+    with ThreadPoolExecutor() as pool:
+        making = pool.submit(machine.set_up)
+        building = pool.submit(build_go, options.go, programs)
+        provide_pythons(options, interpreters)
+        making.result()
+        compile_packages(options, interpreters, machine)
+        building.result()
     print(f"Windows is made, {time.monotonic() - begin:.0f} s", flush=True)
     limit = _LIMIT_FULL if options.full else _LIMIT
-    return run_all(wanted, options.jobs, limit) if wanted else options.only
+    return run_all(wanted, options.jobs, limit)
 
 
-def provide_pythons(options: argparse.Namespace, place: Path) -> list[Interpreter]:
+def provide_pythons(
+    options: argparse.Namespace, interpreters: Sequence[Interpreter]
+) -> None:
     """Fetch each Python, one after the other as Maven needs it, and install packages."""
-    interpreters = [Interpreter(version, place) for version in VERSIONS]
     for interpreter in interpreters:
         interpreter.install(*options.package, str(_wheel(options)))
-    return interpreters
 
 
 def compile_packages(
@@ -96,35 +108,50 @@ def _wheel(options: argparse.Namespace) -> Path:
     return max(wheels, key=lambda wheel: wheel.stat().st_mtime)
 
 
-def is_wanted(job: Job, words: Sequence[str]) -> bool:
-    return not words or any(word in job.name for word in words)
+def chosen(jobs: Sequence[Job], words: Sequence[str]) -> list[Job]:
+    """Return the jobs that have one of the words in their names; without words, all."""
+    unknown = [word for word in words if not any(word in job.name for job in jobs)]
+    if unknown:
+        names = "".join(f"\n  {job.name}" for job in jobs)
+        raise UnknownJobError(f"no job has {unknown[0]!r} in its name; the jobs are{names}")
+    return [job for job in jobs if not words or any(word in job.name for word in words)]
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s windows --", description=__doc__)
-    parser.add_argument("--go", required=True, help="the Go that builds the client")
-    parser.add_argument("--node", required=True, help="the Node of the helpers on Linux")
-    parser.add_argument("--wheels", required=True, help="where the package's wheel is")
-    parser.add_argument("--package", action="append", default=[], help="what tests need")
-    parser.add_argument("--full", action="store_true", help="run the long tests, too")
-    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
+    for given in ("--go", "--node", "--wheels"):  # by noxfile.py
+        parser.add_argument(given, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--package", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument(
-        "only", nargs="*", help="words in the names of the only jobs to run"
+        "--full",
+        action="store_true",
+        help="also run the tests of sessions, the long tests, and every group of the suite",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2 * (os.cpu_count() or 1),
+        help="how many run at a time; %(default)s unless given",
+    )
+    parser.add_argument(
+        "only",
+        nargs="*",
+        metavar="WORD",
+        help="run only jobs that have a WORD in their names, such as Go or 'helper, echo';"
+        " one that is in no name lists all names",
     )
     return parser.parse_args(arguments)
 
 
-def build_go(go: str, place: Path) -> dict[str, Path]:
+def build_go(go: str, programs: Mapping[str, Path]) -> None:
     """Build programs of the Go client for Windows."""
-    built = {name: place / f"go-{name}.exe" for name in GO_PROGRAMS}
-    for name, package in GO_PROGRAMS.items():
+    for name, program in programs.items():
         subprocess.run(
-            [go, "build", "-o", str(built[name]), package],
+            [go, "build", "-o", str(program), GO_PROGRAMS[name]],
             cwd=ROOT / "go-client",
             env={**os.environ, "GOOS": "windows", "GOARCH": "amd64"},
             check=True,
         )
-    return built
 
 
 def unit_tests(

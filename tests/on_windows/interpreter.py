@@ -12,6 +12,7 @@ import pythons
 from on_windows.machine import Machine, windows_path
 
 ROOT = Path(__file__).parents[2]
+_SYSTEM = "windows-x86_64"
 _UNUSED = ("test/", "idlelib/", "lib2to3/", "tkinter/", "turtledemo/", "ensurepip/")
 _COMPILE = """
 import importlib.util, marshal, sys, zipfile
@@ -33,7 +34,7 @@ class Interpreter:
 
     def __init__(self, version: str, place: Path) -> None:
         self.version = version
-        self._home = pythons.fetch(version, "windows-x86_64")
+        self._home = pythons.folder_of(version, _SYSTEM)
         self._packages = place / f"packages-{version}"
         self._package = place / f"ipc-channel-{version}.zip"
         self._variables = {
@@ -69,7 +70,8 @@ class Interpreter:
         return windows_path(self._home / "python.exe")
 
     def install(self, *what: str) -> None:
-        """Install packages, which must be wheels: pip itself runs on Linux."""
+        """Fetch it, and install packages, which must be wheels: pip itself runs on Linux."""
+        pythons.fetch(self.version, _SYSTEM)
         target = ("--platform", "win_amd64", "--python-version", self.version)
         subprocess.run(
             [
