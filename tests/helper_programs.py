@@ -18,6 +18,12 @@ else:
     s = _socket.socket(_socket.AF_UNIX if unix else _socket.AF_INET)
     s.connect(i[5:] if unix else ("127.0.0.1", int(i)))
     r = w = s.fileno()
+    if os.name == "nt":  # where a socket is no descriptor
+        s.getsockname()  # Wine tells whose a socket is only once it has been used
+        r = w = 1 << 20
+        def _for_both(ours, theirs):
+            return lambda fd, what: ours(what) if fd == r else theirs(fd, what)
+        os.read, os.write = _for_both(s.recv, os.read), _for_both(s.send, os.write)
 """
 
 # A service that closes named pipes does not wait for an answer.

@@ -67,6 +67,9 @@ TYPED = (
     ),
     "tests/windows",
     "tests/transports/test_owner_windows_asked.py",
-    *(f"tests/helper/test_windows_{name}.py" for name in ("process", "group", "start")),
+    *(
+        f"tests/helper/test_windows_{name}.py"
+        for name in ("process", "group", "output", "start")
+    ),
 )
 """What has code of its own for Windows, and the tests of that."""

@@ -18,7 +18,11 @@ class OutputThread:
     """Runs an event loop for as long as there is something to read."""
 
     def __init__(self) -> None:
-        self.loop = _new_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._error: OSError | None = None
+        self._made = threading.Event()  # the loop, or the error
+        self._stopped = False
+        self._lock = threading.RLock()
         self.maker = fork.this_process()
         self.users = 0
         self._thread = threading.Thread(
@@ -30,11 +34,20 @@ class OutputThread:
         """Start it, unless another user has done so; call it without ``fork.lock``.
 
         This waits until the new thread runs, and in there a garbage collection may free a
-        channel, which takes that lock.
+        channel, which takes that lock. Raises OSError if it can have no event loop.
         """
         with self._starting:
             if self._thread.ident is None:
                 self._thread.start()
+        self._made.wait()
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Its event loop, once it has been started."""
+        assert self._loop is not None
+        return self._loop
 
     @property
     def is_current(self) -> bool:
@@ -47,17 +60,32 @@ class OutputThread:
             self._thread.join(seconds)
 
     def stop(self) -> None:
-        """Have it close its loop, which is done here if it has not started."""
-        if self._thread.ident is None:
-            self.loop.close()
-        else:
-            self.loop.call_soon_threadsafe(self.loop.stop)
+        """Have it close its loop."""
+        with self._lock:
+            self._stopped = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self) -> None:
+        # Here, since signals wake up the proactor loop that the main thread has made last.
         try:
-            self.loop.run_forever()
+            loop = _new_loop()
+        except OSError as error:
+            self._error = error
+        else:
+            with self._lock:
+                self._loop = loop
+                if self._stopped:  # a signal handler has raised in ``start``
+                    loop.call_soon(loop.stop)
+        self._made.set()
+        if self._loop is not None:
+            self._run_loop(self._loop)
+
+    def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.run_forever()
         finally:
-            self.loop.close()
+            loop.close()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -92,7 +92,7 @@ class Attempt:
         self._process = process  # which is ended if the rest fails
         try:
             output.begin(process.pid)
-        except RuntimeError as error:  # no thread can be started
+        except (OSError, RuntimeError) as error:  # no thread, or no event loop for it
             raise self._command.cannot_start(error) from error
         return process
 

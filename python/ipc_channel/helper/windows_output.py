@@ -16,6 +16,7 @@ from ipc_channel.helper import output_thread
 from ipc_channel.windows.api import close_handle
 
 _LONGEST_WAIT = 0.5  # seconds for an end that another process may hold back
+_LAST = 2**20  # bytes that are waited for at the end, more than any pipe holds
 
 
 class Reader(Protocol):
@@ -33,6 +34,10 @@ class OutputPipe(asyncio.Protocol):
         self._reader = reader
         self._thread: output_thread.OutputThread | None = None
         self._transport: asyncio.BaseTransport | None = None
+        self._stopped = False
+        self._patience = _LONGEST_WAIT
+        self._received = 0  # bytes
+        self._ending = False
         self._ended = threading.Event()
         self._freed = threading.Event()
         self._lock = threading.RLock()
@@ -49,16 +54,26 @@ class OutputPipe(asyncio.Protocol):
 
     async def _connect(self) -> None:
         assert self._thread is not None
-        self._transport, _ = await self._thread.loop.connect_read_pipe(
-            lambda: self, self._source
-        )
+        try:
+            await self._thread.loop.connect_read_pipe(lambda: self, self._source)
+        except OSError as error:
+            self._source.close()
+            self.connection_lost(error)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if self._stopped:
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         with self._lock:
-            if not self._ended.is_set():
+            if not self._ending:
+                self._received += len(data)
                 self._reader.take(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # of Protocol
+        if self._freed.is_set():
+            return
         self._end()
         assert self._thread is not None
         output_thread.release(self._thread)
@@ -66,8 +81,16 @@ class OutputPipe(asyncio.Protocol):
 
     def read_rest(self) -> None:
         """Wait until everything that was written is read, unless the pipe stays open."""
-        if self._thread is not None and not self._thread.is_current:
-            self._ended.wait(_LONGEST_WAIT)
+        if not self._is_of_others():
+            return
+        seen, most = -1, self._received + _LAST
+        while not self._ended.wait(self._patience):
+            if not seen < self._received < most:
+                self._patience = (
+                    0.0  # once in vain: this stops the event loop of the caller
+                )
+                return
+            seen = self._received
 
     def close(self) -> None:
         """Read what was written, and free everything."""
@@ -77,22 +100,38 @@ class OutputPipe(asyncio.Protocol):
             self._source.close()
             return
         self.read_rest()
-        self._end()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: everything was read
-            self._thread.loop.call_soon_threadsafe(self._stop)
-        if not self._thread.is_current:
+        # A function that got a line in the thread may itself wait for this thread.
+        is_free = self._lock.acquire(timeout=_LONGEST_WAIT)
+        try:
+            if is_free:
+                self._end()
+        finally:
+            if is_free:
+                self._lock.release()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: all was read
+                self._thread.loop.call_soon_threadsafe(self._stop)
+        if is_free and self._is_of_others():
             self._freed.wait(_LONGEST_WAIT)
             self._thread.wait_until_free(_LONGEST_WAIT)
 
+    def _is_of_others(self) -> bool:
+        """Whether another thread than this one reads."""
+        return self._thread is not None and not self._thread.is_current
+
     def _stop(self) -> None:
+        self._stopped = True
         if self._transport is not None:
             self._transport.close()
 
     def _end(self) -> None:
         with self._lock:
-            if not self._ended.is_set():
-                self._ended.set()
+            if self._ending:
+                return
+            self._ending = True
+            try:
                 self._reader.close()
+            finally:
+                self._ended.set()
 
     def _close_child_end(self) -> None:
         handle, self.child_end = self.child_end, 0
