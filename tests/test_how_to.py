@@ -112,7 +112,7 @@ def test_a_helper_of_another_user(place: Path) -> None:
     (echo,) = (
         block
         for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-        if "async for message in channel:\n            await channel.write" in block
+        if "async def echo(channel: IPCChannelClient)" in block
     )
     (place / "echo.py").write_text(echo)
     place.chmod(0o711)
