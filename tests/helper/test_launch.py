@@ -80,7 +80,7 @@ def test_python_changes_no_locale_on_the_way(
     before: Mapping[str, str], tmp_path: Path
 ) -> None:
     """In the locale "C" Python sets LC_CTYPE for itself."""
-    script = f'echo "${{LC_CTYPE-unset}}" > {tmp_path}/found'
+    script = f'echo "${{LC_CTYPE-unset}}" > "{tmp_path}/found"'
     run_to_its_end(["/bin/sh", "-c", script], env=before, nice=1)
     found = (tmp_path / "found").read_text()
     assert found == before.get("LC_CTYPE", "unset") + "\n"
@@ -101,7 +101,7 @@ def test_words_of_any_bytes_pass_through() -> None:
 
 def test_signals_have_their_default_actions(tmp_path: Path) -> None:
     """Python, which starts first, ignores some for itself."""
-    script = f"grep SigIgn /proc/self/status > {tmp_path}/signals"
+    script = f"grep SigIgn /proc/self/status > '{tmp_path}/signals'"
     run_to_its_end(["/bin/sh", "-c", script], nice=1)
     ignored = int((tmp_path / "signals").read_text().split()[1], 16)
     assert ignored & 0x7FFFFFFF == 0  # 32 and 33 are the C library's own

@@ -100,7 +100,8 @@ async def test_our_own_user_is_no_change_of_channel() -> None:
 def test_a_helper_of_another_user_ends_with_its_service() -> None:
     command = [PYTHON, "-I", "-S", "-c", STAYS]
     body = f"tell(start({command!r}, user='nobody', grace=0.1).process.pid)"
-    with service(body + WAIT) as one:
+    # Where every user can enter the directory of the channel.
+    with service(body + WAIT, env=os.environ | {"TMPDIR": "/tmp"}) as one:
         (pid,) = one.told()
         guard = one.guard()
         one.kill()
