@@ -14,7 +14,9 @@ ALL = ("", "protocol/", "aio/", "transports/", "helper/")
 LEFT_OUT = (
     *("protocol/", "aio/cancellation", "aio/interrupts", "aio/session_model", "aio/waiter"),
     *("helper/cancel", "helper/interrupt", "helper/guard_interrupt", "helper/many"),
-    *("helper/supervisor_cancel", "helper/supervisor_signals"),
+    *("helper/supervisor_bad_helpers", "helper/supervisor_cancel"),
+    *("helper/supervisor_events", "helper/supervisor_health"),
+    *("helper/supervisor_signals", "helper/supervisor_stop"),
     *("transports/registry", "transports/umask"),
     *("client_readmes", "help", "layers", "readme", "requirements"),
 )

@@ -44,7 +44,7 @@ async def test_every_line_is_handed_over_by_the_end_of_the_block() -> None:
 async def test_lines_of_any_bytes_and_any_length() -> None:
     code = (
         r"os.write(2, b'\xff\xfe\r\n\n'); os.write(2, b'x' * 70000 + b'\n');"
-        r"os.write(2, 'é'.encode()); os.write(2, b'no end')"
+        r"os.write(2, b'\xc3\xa9'); os.write(2, b'no end')"
     )
     lines, helper = await lines_of(code)
     assert lines == [r"\xff\xfe", "", "x" * 65536, "x" * (70000 - 65536), "éno end"]

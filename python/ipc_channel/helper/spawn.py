@@ -40,8 +40,9 @@ def spawn(
     """Start ``command`` with an empty standard input and default signal actions.
 
     ``own_group`` keeps Ctrl-C in the terminal from it. ``streams`` has the descriptors
-    that take the place of standard output (1) and standard error (2). Appends the number of the process
-    to ``started``, even if a signal handler raises meanwhile. Raises OSError or ValueError.
+    that take the place of standard output (1) and standard error (2). Appends the number of
+    the process to ``started``, even if a signal handler raises meanwhile. Raises OSError or
+    ValueError.
     """
     if cwd is not None:
         command = _in_directory(command, env, cwd)
