@@ -19,7 +19,7 @@ else:
     s.connect(i[5:] if unix else ("127.0.0.1", int(i)))
     r = w = s.fileno()
     if os.name == "nt":  # where a socket is no descriptor
-        s.getsockname()  # Wine tells whose a socket is only once it has been used
+        s.send(b"")  # Wine tells whose a socket is only once it has been used
         r = w = 1 << 20
         def _for_both(ours, theirs):
             return lambda fd, what: ours(what) if fd == r else theirs(fd, what)

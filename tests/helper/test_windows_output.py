@@ -93,6 +93,31 @@ def test_every_line_is_there_at_its_end(loop: asyncio.AbstractEventLoop) -> None
     assert process.last_lines == tuple(lines[-100:])
 
 
+FORWARDING = """
+import asyncio, sys
+from ipc_channel.helper.command import Command
+from ipc_channel.helper.output import Outputs
+output = Outputs("name", stdout="forward", stderr="forward", in_thread=False).open()
+command = Command(sys.argv[1:], env=None, cwd=None, process_group=True)
+process = command.start({}, output)
+output.begin(process.pid)
+asyncio.run(process.end(60, 0))
+"""
+
+
+def test_output_is_forwarded_into_ours() -> None:
+    """As it is, and in any amount."""
+    code = "import os\nos.write(1, b'one\\r\\ntwo')\nos.write(2, b'y' * 300000)"
+    done = subprocess.run(
+        [sys.executable, "-c", FORWARDING, *program(code)],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert done.stdout == b"one\r\ntwo"
+    assert done.stderr == b"y" * 300000
+
+
 def test_a_function_that_waits_for_the_service_does_not_hang_it(
     loop: asyncio.AbstractEventLoop,
 ) -> None:

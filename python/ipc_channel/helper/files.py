@@ -101,7 +101,7 @@ class Ours:
             found = os.fstat(self._stream) if os.get_inheritable(self._stream) else None
         except OSError:
             return None
-        return found and (found.st_dev, found.st_ino, found.st_rdev)
+        return found and (found.st_dev, found.st_ino, getattr(found, "st_rdev", 0))
 
     def _open(self) -> File:
         # No copy: whoever reads what the service writes would wait for its end.
