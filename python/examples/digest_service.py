@@ -1,6 +1,7 @@
 """A Python service that has helpers in other languages compute digests.
 
-Every helper is started over each transport: named pipes, a Unix socket, and TCP.
+Every helper is started over each transport: named pipes, a Unix socket, and TCP; on
+Windows over TCP only.
 It gets each file below a directory as one message and answers each with the
 SHA-256 of the message, which the service checks against its own::
 
@@ -24,7 +25,8 @@ from rich.table import Table
 
 from ipc_channel import Helper, IPCChannel, IPCChannelError, Transport, make_ipc_channel
 
-TRANSPORTS: tuple[Transport, ...] = ("named_pipe", "unix", "tcp")
+ALL_TRANSPORTS: tuple[Transport, ...] = ("named_pipe", "unix", "tcp")
+TRANSPORTS = ("tcp",) if sys.platform == "win32" else ALL_TRANSPORTS
 UNWANTED = re.compile(r"/(\.git|\.nox|\.\w+_cache|\.hypothesis|node_modules|__pycache__)/")
 
 
@@ -43,7 +45,7 @@ def read_messages(root: Path) -> list[bytes]:
 
     The path makes a message of an empty file, too.
     """
-    paths = sorted(path for path in root.rglob("*") if not UNWANTED.search(str(path)))
+    paths = sorted(path for path in root.rglob("*") if not UNWANTED.search(path.as_posix()))
     return [
         str(path.relative_to(root)).encode() + b"\0" + path.read_bytes()
         for path in paths
