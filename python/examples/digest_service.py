@@ -27,7 +27,9 @@ from ipc_channel import Helper, IPCChannel, IPCChannelError, Transport, make_ipc
 
 ALL_TRANSPORTS: tuple[Transport, ...] = ("named_pipe", "unix", "tcp")
 TRANSPORTS = ("tcp",) if sys.platform == "win32" else ALL_TRANSPORTS
-UNWANTED = re.compile(r"/(\.git|\.nox|\.\w+_cache|\.hypothesis|node_modules|__pycache__)/")
+UNWANTED = re.compile(
+    r"/(\.git|\.nox|\.venv|\.\w+_cache|\.hypothesis|node_modules|__pycache__)/"
+)
 
 
 @dataclass
@@ -60,18 +62,16 @@ async def exchange(channel: IPCChannel, messages: list[bytes], row: Row) -> None
         for message in messages:
             await channel.write(message)
 
-    sending = asyncio.create_task(send())
-    try:
+    async with asyncio.TaskGroup() as group:  # if one side fails, the other stops waiting
+        sending = group.create_task(send())
         for message in messages:
             answer = await channel.read()
             if answer != hashlib.sha256(message).hexdigest().encode():
                 row.problem = f"message {row.messages}: got {answer!r}"
+                sending.cancel()
                 return
             row.messages += 1
             row.size += len(message)
-        await sending
-    finally:
-        sending.cancel()
 
 
 async def run(command: list[str], transport: Transport, messages: list[bytes]) -> Row:
@@ -82,7 +82,10 @@ async def run(command: list[str], transport: Transport, messages: list[bytes]) -
     try:
         async with helper as channel:
             await exchange(channel, messages, row)
-    except IPCChannelError as error:
+    except* IPCChannelError as errors:
+        error = errors.exceptions[0]
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         row.problem = f"{type(error).__name__}: {error}"
     row.seconds = time.perf_counter() - start
     if not row.problem and helper.process.returncode:
