@@ -140,9 +140,12 @@ import asyncio, sys
 from ipc_channel import Helper, HelperError
 async def main():
     async with Helper(sys.argv[2:], stderr=sys.argv[1]) as channel:
+        await channel.write(b"go")
         await channel.read()
 asyncio.run(main())
 """
+GO = "os.read(r, 6)\n"
+"""Code that waits for it: Windows cannot say whose a socket is once a program has ended."""
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ asyncio.run(main())
     ],
 )
 def test_our_standard_error_gets_it_as_it_is(option: str, seen: bytes) -> None:
-    command = program("os.write(2, b'a line\\nand no end'); os._exit(0)")
+    command = program(GO + "os.write(2, b'a line\\nand no end'); os._exit(0)")
     done = subprocess.run(
         [sys.executable, "-c", SERVICE, option, *command],
         capture_output=True,
@@ -170,7 +173,7 @@ def test_nothing_is_forwarded_into_a_file_in_the_place_of_ours(tmp_path: Path) -
         "asyncio.run",
         f"import os; os.close(2); os.open({str(tmp_path / 'data')!r}, os.O_RDWR | os.O_CREAT)\nasyncio.run",
     )
-    command = program("os.write(2, b'into a file?'); os._exit(0)")
+    command = program(GO + "os.write(2, b'into a file?'); os._exit(0)")
     subprocess.run(
         [sys.executable, "-c", code, "forward", *command], timeout=PATIENCE, check=True
     )

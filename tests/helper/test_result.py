@@ -15,7 +15,9 @@ from raw import PATIENCE
 
 CLOSE = r"os.write(w, b'\0\0\0\0');"
 WAIT = "while os.read(r, 1 << 16): pass\n"
-CRASH = f"{CLOSE} raise SystemExit('broken: no more beans')"
+MET = "os.read(r, 6);"
+"""Waits for ``go``: Windows cannot say whose a socket is once a program has ended."""
+CRASH = f"{MET} {CLOSE} raise SystemExit('broken: no more beans')"
 """Ends its session as one whose block is left by an exception does."""
 
 
@@ -25,6 +27,7 @@ async def test_a_crash_that_closed_its_channel_is_not_taken_for_done() -> None:
         HelperError, match=r"status 1 after .*its last lines:\n .*no more beans"
     ) as e:
         async with helper as channel:
+            await channel.write(b"go")
             assert await channel.read() is None
             assert channel.end_reason == "clean"
     result = helper.result
@@ -39,12 +42,14 @@ async def test_a_crash_that_closed_its_channel_is_not_taken_for_done() -> None:
 
 async def test_it_is_taken_for_done_if_the_caller_says_so() -> None:
     async with Helper(connected(CRASH), timeout=PATIENCE, check=False) as channel:
+        await channel.write(b"go")
         assert await channel.read() is None
 
 
 async def test_an_error_of_the_block_gets_a_note() -> None:
     with pytest.raises(KeyError) as e:
         async with Helper(connected(CRASH), timeout=PATIENCE) as channel:
+            await channel.write(b"go")
             await channel.read()
             raise KeyError
     (note,) = e.value.__notes__
@@ -129,10 +134,11 @@ async def test_there_is_no_result_before_the_first_start() -> None:
 
 async def test_each_start_has_its_own_result() -> None:
     helper = Helper(
-        connected(f"os.write(2, b'x'); {CLOSE} raise SystemExit(5)"), timeout=PATIENCE
+        connected(f"{MET} os.write(2, b'x'); {CLOSE} raise SystemExit(5)"), timeout=PATIENCE
     )
     for _ in range(2):
         channel = await helper.start()
+        await channel.write(b"go")
         assert await channel.read() is None
         assert await helper.process.wait() == 5
         assert helper.result is not None

@@ -27,8 +27,10 @@ async def test_lines_keep_their_order_for_a_function_that_causes_reading() -> No
         lines.append(line)
         assert helper.result is None or helper.result.status == 0
 
-    helper = Helper(connected(LINES + "os._exit(0)"), stderr=take, timeout=PATIENCE)
-    async with helper:
+    code = "os.read(r, 6)\n" + LINES + "os._exit(0)"
+    helper = Helper(connected(code), stderr=take, timeout=PATIENCE)
+    async with helper as channel:
+        await channel.write(b"go")
         eventually(lambda: helper.process.returncode is not None)
     assert lines == [str(n) for n in range(5000)]
 

@@ -19,7 +19,10 @@ SESSION_TESTS = files_of(
 )
 """Tests of sessions, on both of Windows' loops."""
 
-WINDOWS_TESTS = [*OWN_TESTS, *SESSION_TESTS]
+HELPER_TESTS = files_of("helper/output", "helper/result", "helper/sinks")
+"""Tests of what a helper writes, and of what came of it."""
+
+WINDOWS_TESTS = [*OWN_TESTS, *SESSION_TESTS, *HELPER_TESTS]
 
 _LINUX_ONLY = "only Linux tells what the peer's kernel has taken, so close waits longer"
 _NO_NEWS = "only Linux tells of an end that lies behind data that is not read"
@@ -76,7 +79,7 @@ TYPED = (
     "tests/transports/test_owner_windows_asked.py",
     *(
         f"tests/helper/test_windows_{name}.py"
-        for name in ("process", "group", "output", "start")
+        for name in ("process", "group", "output", "start", "supervisor")
     ),
 )
 """What has code of its own for Windows, and the tests of that."""
