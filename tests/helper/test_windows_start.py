@@ -15,9 +15,19 @@ if sys.platform != "win32":
 
 from ipc_channel import HelperError
 from ipc_channel.helper.command import Command
+from ipc_channel.helper.launch import Launch
 from ipc_channel.windows.process import _block
 from windows_programs import PATIENCE, SERVICE, SLEEP, program, say, start, wait_for
 from wine import not_under_wine
+
+WITH_AN_INVALID_HANDLE = """
+import ctypes, sys
+from ctypes import c_void_p, windll
+from ipc_channel.windows import process
+windll.kernel32.SetStdHandle(-11, c_void_p(-1))
+with process._standard_handles({}) as handles:
+    sys.exit(any(windll.kernel32.GetProcessId(c_void_p(one)) for one in handles))
+"""
 
 
 def test_what_it_starts_with(tmp_path: Path) -> None:
@@ -53,6 +63,29 @@ def test_it_inherits_no_other_handle() -> None:
     assert os.read(reading, 1) == b"", "it has no copy of the other end"
     os.close(reading)
     asyncio.run(process.end(0, 0))
+
+
+@not_under_wine("it ignores the priority class of a start")
+@pytest.mark.parametrize(
+    ("nice", "priority"),
+    [(0, 0x20), (1, 0x4000), (19, 0x40), (-1, 0x8000), (-20, 0x80)],
+)
+def test_nice_is_a_priority_class(nice: int, priority: int) -> None:
+    """Normal, below normal, idle, above normal, high."""
+    code = (
+        "import ctypes, os\nkernel32 = ctypes.windll.kernel32\n"
+        "kernel32.GetCurrentProcess.restype = ctypes.c_void_p\n"
+        "own = ctypes.c_void_p(kernel32.GetCurrentProcess())\n"
+        "os._exit(kernel32.GetPriorityClass(own))"
+    )
+    process = start(code, launch=Launch(nice=nice))
+    asyncio.run(process.end(PATIENCE, 0))
+    assert process.returncode == priority
+
+
+def test_a_service_with_an_invalid_standard_handle() -> None:
+    """-1 stands for the process itself, which the helper would get full access to."""
+    subprocess.run([sys.executable, "-c", WITH_AN_INVALID_HANDLE], check=True)
 
 
 def test_its_output_is_ours() -> None:

@@ -187,11 +187,17 @@ def _standard_handles(streams: Mapping[int, int]) -> Iterator[list[int]]:
         for stream, which in ((1, _STANDARD_OUTPUT), (2, _STANDARD_ERROR)):
             ours = streams.get(stream) or _get_standard_handle(which)
             try:
-                handles.append(duplicate(ours, inheritable=True))
+                # -1 would be a handle of this process, and its copy all rights over us.
+                handles.append(duplicate(_valid(ours), inheritable=True))
                 stack.callback(close_handle, handles[-1])
             except OSError:  # a service without windows has none
                 handles.append(nothing)
         yield handles
+
+
+def _valid(handle: int | None) -> int:
+    """Return a handle, or 0 for none and for INVALID_HANDLE_VALUE."""
+    return 0 if handle in (None, _HANDLE(-1).value) else handle
 
 
 @contextlib.contextmanager

@@ -1,0 +1,24 @@
+"""How a process starts on Windows, as far as any system can tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipc_channel.windows.process import priority_class
+
+IDLE, BELOW_NORMAL, ABOVE_NORMAL, HIGH = 0x40, 0x4000, 0x8000, 0x80
+
+
+@pytest.mark.parametrize(
+    ("nice", "priority"),
+    [
+        (0, 0),
+        *((one, BELOW_NORMAL) for one in (1, 14)),
+        *((one, IDLE) for one in (15, 19)),
+        *((one, ABOVE_NORMAL) for one in (-1, -14)),
+        *((one, HIGH) for one in (-15, -20)),
+    ],
+)
+def test_nice_is_a_priority_class(nice: int, priority: int) -> None:
+    """And never REALTIME_PRIORITY_CLASS, which can stop the whole machine."""
+    assert priority_class(nice) == priority
