@@ -45,7 +45,8 @@ def exit_on_signals(*, status: int | None = None) -> Iterator[None]:
 
     A signal that was ignored when the block began, as ``nohup`` ignores SIGHUP, stays
     ignored, and so does Ctrl-C. On Windows SIGBREAK takes the place of SIGHUP: it stands for
-    CTRL_BREAK, which :class:`ipc_channel.Helper` sends there.
+    CTRL_BREAK, which :class:`ipc_channel.Helper` sends there. A ``SelectorEventLoop`` on
+    Windows notices a signal only at its next event, Ctrl-C too; the default loop does at once.
 
     Arguments:
         status: the exit status, from 0 to 255, instead of 128 + the number.
