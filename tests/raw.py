@@ -84,7 +84,7 @@ class Raw(RawPeer):
 
     def recv(self, size: int) -> bytes:
         """Read exactly ``size`` bytes, or fewer if the stream ends."""
-        data = b""
+        data = bytearray()  # bytes would be copied with each page of a small pipe
         while len(data) < size:
             ready, _, _ = select.select([self.in_fd], [], [], PATIENCE)
             assert ready, f"nothing came in {PATIENCE} s"
@@ -92,7 +92,7 @@ class Raw(RawPeer):
             if not chunk:
                 break
             data += chunk
-        return data
+        return bytes(data)
 
     def recv_frame(self) -> bytes | None:
         """Read one frame; b"" is a close frame, None the end of the stream."""
