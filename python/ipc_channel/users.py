@@ -1,8 +1,9 @@
 """Whether a user is certain to be our own (spec/security.md).
 
-On POSIX a user is an id, on Windows a SID, such as "S-1-5-21-…-1001". In a user namespace that maps only some ids, the kernel shows every other user as
-the overflow user, 65534 by default. That id then stands for users outside the
-namespace, and may also be a user of the namespace, so it never identifies a user.
+On POSIX a user is an id, on Windows a SID, such as "S-1-5-21-…-1001". In a user namespace
+that maps only some ids, the kernel shows every other user as the overflow user, 65534 by
+default. That id then stands for users outside the namespace, and may also be a user of the
+namespace, so it never identifies a user.
 """
 
 from __future__ import annotations

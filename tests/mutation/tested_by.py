@@ -148,6 +148,7 @@ TESTS = {
     "readiness": ["aio/selector_thread", "aio/loops"],
     "refusals": ["transports/tcp_listener", "transports/owner_windows"],
     "registry": ["transports/registry", "protocol/rendezvous", "messages_of_errors"],
+    "recorder": ["helper/output", "helper/result", "helper/lines"],
     "result": ["helper/lines", "helper/result"],
     "rendezvous": [
         "protocol/rendezvous",

@@ -75,8 +75,9 @@ class SupervisorEvent:
     unsent: int | None = None
     """Bytes that were written and that the kernel had not taken; None if unknown.
 
-    Those of a write that raised count as well, with 4 bytes for each message. What the kernel had taken may be lost as well: only an answer shows what a helper has
-    dealt with. The supervisor never sends a message again.
+    Those of a write that raised count as well, with 4 bytes for each message. What the
+    kernel had taken may be lost as well: only an answer shows what a helper has dealt
+    with. The supervisor never sends a message again.
     """
 
     def __str__(self) -> str:

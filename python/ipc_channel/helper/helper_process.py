@@ -1,6 +1,6 @@
 """The process of a helper, to be awaited and ended in an event loop.
 
-Between calls nothing runs in the background: no task, no thread, no loop callback.
+Between calls only its outputs are read, as far as they are not inherited; there is no task.
 """
 
 from __future__ import annotations

@@ -54,14 +54,12 @@ class Lifecycle:
         """Start a process, and wait for it to connect; see ``Helper.start``."""
         async with self._admitted() as attempt:
             await attempt.run(self._set_process)
-            self._log("%s has connected", self._named())
 
     async def start_or_close(self) -> None:
         """Start; if that fails, close the channel, unless it is in use elsewhere."""
         async with self._admitted() as attempt:
             try:
                 await attempt.run(self._set_process)
-                self._log("%s has connected", self._named())
             except (ConnectInProgressError, WrongLoopError):
                 raise  # another task or another loop uses the channel
             except GeneratorExit:
@@ -130,6 +128,7 @@ class Lifecycle:
                     "disconnect it, or give the helper a channel of its own"
                 )
             yield attempt
+            self._log("%s has connected", self._named())
         finally:
             self._attempt = None
 

@@ -10,25 +10,17 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 from ipc_channel import fork
 from ipc_channel.aio.readiness import unwatch_input, watcher_of
 from ipc_channel.helper import output_thread
+from ipc_channel.helper.recorder import Recorder
 
 _AT_ONCE = 16384  # bytes, so that a helper that writes much leaves time for others
 _LAST = 2**20  # bytes that are read at the end: as many as any pipe holds
 _PAUSE = 0.05  # seconds until a reader without room is tried again
 _STANDARD_ERROR = 2
 _LONGEST_WAIT = 1.0  # seconds for a thread that is busy with a line
-
-
-class Reader(Protocol):
-    """Takes what is read."""
-
-    def take(self, data: bytes) -> bool: ...
-
-    def close(self) -> None: ...
 
 
 class OutputPipe:
@@ -39,7 +31,7 @@ class OutputPipe:
     would have to wait for the next one once the pipe is full.
     """
 
-    def __init__(self, reader: Reader, *, in_thread: bool) -> None:
+    def __init__(self, reader: Recorder, *, in_thread: bool) -> None:
         self._reader = reader
         self._in_thread = in_thread
         self._thread: output_thread.OutputThread | None = None

@@ -38,9 +38,9 @@ class Supervisor:
     to its end, the helper is ended, if it still runs, and started again after a pause: as
     in ``stop``, first the channel is disconnected, then come SIGTERM and SIGKILL, each
     after ``grace`` seconds. An error of the channel that the body does not catch, such as
-    ResetError, leaves the loop, without a restart. The loop ends once the helper has finished, which it
-    has if it closed its channel and exited with status 0. It raises HelperError, with the
-    result of the last process in ``result``, after too many losses.
+    ResetError, leaves the loop, without a restart. The loop ends once the helper has
+    finished, which it has if it closed its channel and exited with status 0. After too
+    many losses it raises HelperError, with the result of the last process in ``result``.
 
     ``break`` leaves the loop with the helper running, and leaving the block stops it. So
     does :meth:`stop`, from any task: then reads return None, and the loop ends.

@@ -10,27 +10,20 @@ import asyncio
 import contextlib
 import sys
 import threading
-from typing import Any, Protocol
+from typing import Any
 
 from ipc_channel.helper import output_thread
+from ipc_channel.helper.recorder import Recorder
 from ipc_channel.windows.api import close_handle
 
 _LONGEST_WAIT = 0.5  # seconds for an end that another process may hold back
 _LAST = 2**20  # bytes that are waited for at the end, more than any pipe holds
 
 
-class Reader(Protocol):
-    """Takes what is read."""
-
-    def take(self, data: bytes) -> bool: ...
-
-    def close(self) -> None: ...
-
-
 class OutputPipe(asyncio.Protocol):
     """A pipe whose reading end a thread reads, whatever ``in_thread`` says."""
 
-    def __init__(self, reader: Reader, *, in_thread: bool) -> None:  # noqa: ARG002  # see above
+    def __init__(self, reader: Recorder, *, in_thread: bool) -> None:  # noqa: ARG002  # see above
         self._reader = reader
         self._thread: output_thread.OutputThread | None = None
         self._transport: asyncio.BaseTransport | None = None
@@ -86,9 +79,8 @@ class OutputPipe(asyncio.Protocol):
         seen, most = -1, self._received + _LAST
         while not self._ended.wait(self._patience):
             if not seen < self._received < most:
-                self._patience = (
-                    0.0  # once in vain: this stops the event loop of the caller
-                )
+                # Once in vain is enough: this stops the event loop of the caller.
+                self._patience = 0.0
                 return
             seen = self._received
 

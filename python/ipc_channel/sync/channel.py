@@ -52,9 +52,10 @@ class IPCChannelClient(metaclass=OwnNames):
     def connect(self, timeout: float | None = PIPE_CONN_TIMEOUT) -> bool:
         """Wait until the other end is there (spec/rendezvous.md).
 
-        ``timeout`` is in seconds; 0 tries once, None waits without limit. Returns True once connected, at once if
-        the channel already is. Returns False if no peer connected within the timeout,
-        after which you may call it again, or if the channel was closed meanwhile.
+        ``timeout`` is in seconds; 0 tries once, None waits without limit. Returns True once
+        connected, at once if the channel already is. Returns False if no peer connected
+        within the timeout, after which you may call it again, or if the channel was closed
+        meanwhile.
         After a session has ended it waits for the next peer, and drops the messages
         that were not read. If it is interrupted just as a peer connects, that session is
         not lost: the next call returns True for it.
@@ -143,9 +144,10 @@ class IPCChannelClient(metaclass=OwnNames):
 
         Waits for at most ``linger`` seconds for a peer that does not read, and for at
         most ``timeout`` seconds in all: then everything is freed as well, but
-        CallTimeoutError is raised, and the peer may miss what it had not read. Legal in every state, any number of times, from any thread: a
-        read that waits returns None, and a write that waits raises ChannelClosedError.
-        Frees everything when interrupted, too.
+        CallTimeoutError is raised, and the peer may miss what it had not read. Legal in
+        every state, any number of times, from any thread: a read that waits returns None,
+        and a write that waits raises ChannelClosedError. Frees everything when interrupted,
+        too.
         """
         try:
             if timeout is not None:

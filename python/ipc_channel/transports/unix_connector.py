@@ -97,7 +97,10 @@ class UnixConnector:
         """Keep why this attempt failed; the next may succeed."""
         unknown = f"connecting to {{!r}} failed: {os.strerror(code)}"
         reason = _NOT_YET.get(code, unknown).format(self.path)
-        self.last_attempt = f"{reason}; check that the service is running, and that both paths are its in_path"
+        self.last_attempt = (
+            f"{reason}; check that the service is running, and that both paths are its"
+            " in_path"
+        )
 
     def _never(self, why: str) -> BadRendezvousError:
         return BadRendezvousError(f"bad rendezvous {self.path!r}: {why}")

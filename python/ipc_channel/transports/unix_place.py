@@ -43,7 +43,8 @@ class Place(ABC):
     def refresh(self) -> socket.socket | None:
         """Return the socket to listen on: a new one if the file of the last one is gone.
 
-        None leaves everything as it is. Raises BadRendezvousError if something else is there by now, and OSError.
+        None leaves everything as it is. Raises BadRendezvousError if something else is
+        there by now, and OSError.
         """
         return None
 
