@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from helper_programs import connected
 from ipc_channel import (
     Helper,
     HelperError,
@@ -203,3 +204,17 @@ async def test_a_stop_cancelled_while_closing_still_ends_the_helper() -> None:
         await stopping
     assert helper.process.returncode is not None
     await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_helper_that_handles_our_signal_has_not_failed() -> None:
+    code = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(3))\n"
+    helper = Helper(
+        connected(f"{code}os.write(w, b'\\0\\0\\0\\1x')\nwhile os.read(r, 1 << 16): pass"),
+        timeout=PATIENCE,
+    )
+    async with helper as channel:
+        assert await channel.read() == b"x"
+        helper.process.terminate()
+        assert await helper.process.wait() == 3
+    assert helper.result is not None
+    assert helper.result.requested

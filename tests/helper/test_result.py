@@ -202,3 +202,13 @@ async def test_a_helper_that_has_to_be_killed_is_logged(caplog: Any) -> None:
     )
     assert "did not exit within 0.01 s of SIGTERM: it gets SIGKILL" in said[1][1]
     assert str(helper).startswith("deaf-one (")
+
+
+async def test_start_and_end_are_in_the_log(caplog: Any) -> None:
+    caplog.set_level(logging.DEBUG, "ipc_channel.helper")
+    helper = Helper(connected(WAIT), timeout=PATIENCE, name="one")
+    async with helper:
+        pass
+    connected_, ended = (record.getMessage() for record in caplog.records)
+    assert connected_.endswith(f"(pid {helper.process.pid}) has connected")
+    assert ended.endswith(f"(pid {helper.process.pid}) ended with status 0")

@@ -111,9 +111,11 @@ async def test_always(transport: Any) -> None:
 @pytest.mark.parametrize("restarts", [0, 1, 3])
 async def test_too_many_losses(transport: Any, restarts: int) -> None:
     """After the allowed restarts, the loop raises what the last helper died of."""
-    helper = make(transport, connected(f"{MET}; sys.exit(7)"))
+    helper = make(transport, connected(f"{MET}; os.write(2, b'no beans'); sys.exit(7)"))
     events: list[SupervisorEvent] = []
-    with pytest.raises(HelperError, match="status 7") as failed:
+    with pytest.raises(
+        HelperError, match=r"status 7; its last lines:\n    no beans"
+    ) as failed:
         async with Supervisor(
             helper, restarts=restarts, backoff=NO_PAUSE, on_event=events.append
         ) as supervisor:

@@ -123,7 +123,12 @@ TESTS = {
         "aio/close",
     ],
     "pipe_write": ["transports/sigpipe"],
-    "posix_output": ["helper/output", "helper/output_loops", "sync/helper_output"],
+    "posix_output": [
+        "helper/posix_output",
+        "helper/output",
+        "helper/output_loops",
+        "sync/helper_output",
+    ],
     "posix_process": [
         "helper/process",
         "helper/reaping",
