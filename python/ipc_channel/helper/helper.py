@@ -78,8 +78,9 @@ class Helper:
             killed, even by SIGKILL: a second process notices, and after ``grace`` seconds
             sends SIGTERM, and after another ``grace`` seconds SIGKILL. On Windows they are
             ended at once. By default True.
-        name: what stands for the helper in the names of loggers; by default the name of
-            the program or, behind an interpreter, of the script, without its extension.
+        name: what stands for the helper in errors, events and the names of loggers. By
+            default loggers have the name of the program or, behind an interpreter, of the
+            script, without its extension.
         stdout: what becomes of its standard output: as ``stderr``; by default "inherit".
         stderr: what becomes of its standard error. Unless it is inherited, the last 100
             lines are kept for :attr:`result` and for the text of HelperError.
@@ -104,10 +105,11 @@ class Helper:
             ``grace``, has not failed. If the block has raised an exception, that gets a
             note with the failure instead.
         attach: whether you start the process yourself, for instance in a debugger. Then
-            :meth:`start` prints the two variables and a command line to standard error,
-            and waits without limit. What would be done to the process, such as ``cwd``,
-            ``add_env``, ``user`` and ``stderr``, is not done; its status stays unknown, so
-            :attr:`result` is None, ``check`` has no effect, and no signal is sent.
+            :meth:`start` prints the variables and a command line, with ``cwd`` and
+            ``add_env``, to standard error, and waits without limit. What else would be done
+            to the process, such as ``env``, ``user`` and ``stderr``, is not done; its
+            status stays unknown, so :attr:`result` is None, ``check`` has no effect, and no
+            signal is sent.
     """
 
     _reads_in_thread = sys.platform == "win32"
