@@ -17,6 +17,9 @@ import os
 import shutil
 import signal
 import stat
+
+# Without enums, which take longer than all that is done with them.
+from _signal import SIG_IGN, getsignal  # type: ignore[import-not-found]
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -139,7 +142,7 @@ def _settable() -> tuple[int, ...]:
 
 
 def _ignored() -> list[int]:
-    return [number for number in _settable() if signal.getsignal(number) is signal.SIG_IGN]
+    return [number for number in _settable() if getsignal(number) == SIG_IGN]
 
 
 def _find(program: str, env: Mapping[str, str]) -> str:
