@@ -54,8 +54,9 @@ class Service:
 
     def guard(self) -> int:
         """Return the pid of its only guard."""
-        (found,) = guards_of(self.process.pid)
-        return found
+        found = guards_of(self.process.pid)
+        assert len(found) == 1, [_told_of(one) for one in (self.process.pid, *found)]
+        return found[0]
 
     def kill(self) -> None:
         """End it by SIGKILL."""
@@ -81,15 +82,35 @@ def service(code: str, **options: Any) -> Iterator[Service]:
 
 
 def guards_of(pid: int) -> list[int]:
-    """Return the guards of a process."""
+    """Return the guards of a process, but not those of an earlier one with its number."""
     found = []
+    begin = _started(pid)
     for one in Path("/proc").iterdir():
         if one.name.isdigit() and lives(int(one.name)):
             with contextlib.suppress(OSError):  # it has ended
-                line = (one / "cmdline").read_bytes()
-                if b"the helpers of process %d," % pid in line:
+                is_guard = (
+                    b"the helpers of process %d," % pid in (one / "cmdline").read_bytes()
+                )
+                if is_guard and _started(one.name) >= begin:
                     found.append(int(one.name))
     return found
+
+
+def _started(pid: int | str) -> int:
+    """Return when a process was started, in ticks since the system was."""
+    return int(_fields(pid)[19])
+
+
+def _told_of(pid: int) -> str:
+    """Return its state, its parent, its start and its command."""
+    state, parent, *_ = fields = _fields(pid)
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()[:200]
+    return f"{pid}: {state} of {parent}, started at {fields[19]}: {command!r}"
+
+
+def _fields(pid: int | str) -> list[str]:
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    return stat.rpartition(b")")[2].decode().split()
 
 
 def until(condition: Callable[[], bool]) -> None:
