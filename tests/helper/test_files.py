@@ -32,7 +32,8 @@ def test_a_terminal_without_room_does_not_block_the_service() -> None:
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            # Development mode would warn of the sink that is not closed, on the full terminal.
+            [sys.executable, "-W", "ignore", "-c", code],
             stderr=terminal,
             stdout=subprocess.PIPE,
             timeout=PATIENCE,

@@ -110,6 +110,9 @@ def run(one: Surrounding, directory: Path, tests: Sequence[str]) -> Result:
         )
         try:
             outcome = "FAILED" if started.wait(LIMIT) else "good"
+            if started.returncode not in (0, 1):  # pytest itself tells of failed tests
+                with log.open("a") as end:
+                    end.write(f"\nended with status {started.returncode}\n")
         except subprocess.TimeoutExpired:
             started.kill()
             outcome = f"FAILED to end in {LIMIT} s"
