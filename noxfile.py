@@ -142,10 +142,10 @@ def windows(session: nox.Session) -> None:
     if sys.platform == "win32":
         session.run("pytest", *WINDOWS_TESTS, *session.posargs)
         return
-    wheels = session.create_tmp()
-    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ".")
+    folder = session.create_tmp()
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ".")
     packages = map("--package={}".format, nox.project.dependency_groups(GROUPS, "windows"))
-    options = ("--wheels", wheels, *tool_options(session), *packages, *session.posargs)
+    options = ("--folder", folder, *tool_options(session), *packages, *session.posargs)
     session.run("python", "-m", "on_windows", *options, env=TESTS)
 
 

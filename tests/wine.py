@@ -15,7 +15,7 @@ import pytest
 
 from ipc_channel.windows import process, tcp_table
 
-_OUT_OF_MEMORY, _INTERNAL_ERROR = 14, 1359
+_OUT_OF_MEMORY = 14
 
 
 def _is_wine() -> bool:
@@ -31,7 +31,6 @@ def get_used_to_it() -> None:
     """Have tests go on where Wine fails by chance, and start what they start faster."""
     open_nul_again()
     read_tables_again()
-    start_programs_again()
     if path := os.environ.get("PYTHONPATH_OF_CHILDREN"):
         os.environ["PYTHONPATH"] = path
 
@@ -70,29 +69,6 @@ def read_tables_again() -> None:
         return read(family, whole=whole)
 
     vars(tcp_table)["read_tcp_table"] = patient_read
-
-
-def start_programs_again() -> None:
-    """Have the package try again where Wine loses a program that it starts.
-
-    Its CreateProcess says ERROR_INTERNAL_ERROR if the new process has ended before it
-    could report itself, which was seen once in some thousand starts.
-    """
-    create = process._create_process
-
-    def patient_create(*arguments: Any) -> Any:
-        for _ in range(5):
-            if (done := create(*arguments)) or last_error_code() != _INTERNAL_ERROR:
-                return done
-        return create(*arguments)
-
-    vars(process)["_create_process"] = patient_create
-
-
-def last_error_code() -> int:
-    if sys.platform != "win32":
-        raise NotImplementedError
-    return ctypes.get_last_error()
 
 
 def not_under_wine(reason: str) -> pytest.MarkDecorator:

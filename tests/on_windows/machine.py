@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -81,7 +82,7 @@ class Machine:
         """Return a command of Linux that runs a program under Wine."""
         variables = {**self._variables, **(env or {})}
         given = (f"{name}={value}" for name, value in variables.items())
-        return ["env", *given, _RUN, str(program), *arguments]
+        return [*_steadily(), "env", *given, _RUN, str(program), *arguments]
 
     def run(self, program: Path | str, *arguments: str) -> None:
         """Run a program that ends by itself."""
@@ -117,13 +118,31 @@ class Machine:
                 yield
             finally:
                 process.stdin.close()
-                self._end_all()
+                self.end_all()
 
-    def _end_all(self) -> None:
-        """End what a test has left running."""
+    def end_all(self) -> None:
+        """End what runs on it, such as what a test has left running."""
         server = Path(self._wine).with_name("wineserver")
         env = {**os.environ, **self._variables}
         subprocess.run([server, "--kill"], env=env, check=False)
+
+
+@functools.cache
+def _steadily() -> tuple[str, ...]:
+    """Return a command that has the kernel not choose addresses at random.
+
+    Wine's loader is a program at the fixed address 0x7d000000, and the kernel puts its heap
+    somewhere within the next GiB. One start in 8,000 has it at 0x7ffe0000, where Windows
+    programs expect what they share with the system: Wine ends with status 1 then, and
+    without a word, as WINEDEBUG says (virtual_alloc_first_teb: STATUS_CONFLICTING_ADDRESSES).
+    """
+    command = ("setarch", "--addr-no-randomize")
+    try:
+        subprocess.run((*command, "true"), check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):  # some containers forbid it
+        print("addresses stay random, so Wine may lose one start in 8,000", flush=True)
+        return ()
+    return command
 
 
 def _copy(source: str, target: str) -> None:

@@ -13,6 +13,9 @@ OWN_TESTS = files_of(
 )
 """Tests of what is Windows' own, and fast ones."""
 
+LOAD_TESTS = files_of("windows/load")
+"""Those of them with many messages and processes: half of the time under Wine."""
+
 SESSION_TESTS = files_of(
     *("aio/close", "aio/endpoint", "aio/receiver", "aio/selector_thread", "aio/sender"),
     *("aio/stream", "transports/streams", "transports/tcp_socket"),
