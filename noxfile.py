@@ -34,6 +34,7 @@ from toolchains import (  # noqa: E402
     provide_go,
     provide_node,
     provide_python,
+    run_in,
     run_npm,
     test_go,
     test_go_from,
@@ -53,6 +54,7 @@ nox.options.sessions = [
     "package",
     "conformance",
     "demo",
+    "json_rpc",
     "surroundings",
 ]
 nox.options.reuse_venv = "yes"
@@ -60,10 +62,18 @@ nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
-BLOCKING_PROGRAMS = (
+PYRIGHT_PROGRAMS = (
     "tests/sync/typed_program.py",
+    "tests/typed_requests.py",
     "python/examples/echo_blocking.py",
     "python/examples/digest_blocking.py",
+)
+INTERRUPTS = (
+    "tests/aio/test_interrupts.py",
+    "tests/helper/test_guard_interrupt.py",
+    "tests/helper/test_interrupt.py",
+    "tests/sync/test_interrupts.py",
+    "tests/sync/test_interrupts_at_random.py",
 )
 FUZZED = {"decoder": "decoder", "session": "session", "blocking": "session"}
 C_PACKAGE = "ziglang==0.17.1"
@@ -90,10 +100,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of the Python code strictly (mypy), blocking programs with pyright."""
+    """Check the types of the Python code strictly (mypy), programs of users with pyright."""
     install(session, "types")
     session.run("mypy")
-    session.run("pyright", "--pythonpath", f"{session.bin}/python", *BLOCKING_PROGRAMS)
+    session.run("pyright", "--pythonpath", f"{session.bin}/python", *PYRIGHT_PROGRAMS)
     windows = ("--platform", "win32", "--follow-imports", "silent")
     session.run("mypy", *windows, "--cache-dir", ".mypy_cache/windows", *TYPED)
 
@@ -107,10 +117,9 @@ def run_tests(session: nox.Session) -> None:
         session.run("pytest", *options, *session.posargs)
         return
     # An exception at any opcode may leave the interpreter itself off balance (CPython
-    # 3.11 miscounts its recursion then), so those tests have one of their own.
-    interrupts = "tests/aio/test_interrupts.py"
-    session.run("pytest", *options, f"--ignore={interrupts}")
-    session.run("pytest", *options, "--tb=native", interrupts)
+    # 3.11 miscounts its recursion then), so those tests have interpreters of their own.
+    session.run("pytest", *options, *map("--ignore={}".format, INTERRUPTS))
+    session.run("pytest", *options, "--tb=native", *INTERRUPTS)
 
 
 for version in pythons.SUPPORTED:
@@ -277,6 +286,17 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def soak_pool(session: nox.Session) -> None:
+    """Kill helpers of a pool while it has 100,000 calls; --calls, --kills, --seed, --help."""
+    install(session, "test")
+    commands = client_commands(
+        session, "./examples/requests", "examples/digest-requests.js"
+    )
+    options = options_of("helper", commands)
+    session.run("python", "-m", "soak.pool", *options, *session.posargs, env=TESTS)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure every contender in one run (minutes); arguments such as --full, --help."""
     install(session, "bench")
@@ -285,6 +305,15 @@ def bench(session: nox.Session) -> None:
     session.run(
         "python", "-m", "benchmarks", *tool_options(session), *session.posargs, env=TESTS
     )
+    if not session.posargs:
+        session.run("python", "-m", "benchmarks.requests", env=TESTS)
+
+
+@nox.session
+def bench_requests(session: nox.Session) -> None:
+    """Measure calls against bare messages, gRPC and others; --rounds=N, --smoke, --help."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks.requests", *session.posargs, env=TESTS)
 
 
 @nox.session
@@ -309,3 +338,31 @@ def demo(session: nox.Session) -> None:
     options = helper_options(session, "digest")
     session.run("python", "python/examples/digest_service.py", str(ROOT), *options)
     session.run("python", "python/examples/killed_helper.py", *options)
+    commands = client_commands(
+        session, "./examples/requests", "examples/digest-requests.js"
+    )
+    pool = [str(ROOT), "--times", "10", *options_of("helper", commands)]
+    session.run("python", "python/examples/digest_pool.py", *pool)
+
+
+@nox.session
+def json_rpc(session: nox.Session) -> None:
+    """Run the examples that put JSON-RPC 2.0 over a channel, in each language."""
+    install(session, "json_rpc")
+    folder, program = (
+        "tests/interop/json_rpc",
+        str(Path(session.create_tmp()).resolve() / "rpc"),
+    )
+    go, node = provide_go(session), provide_node(session)
+    run_in(session, folder, go, "vet", ".")
+    run_in(session, folder, go, "build", "-o", program, ".")
+    npm = ("install", "--no-package-lock", "--no-audit", "--no-fund")
+    run_npm(session, node, *npm, directory=folder)
+    for command in (
+        ["python", f"{folder}/helper.py"],
+        [program],
+        [node, f"{folder}/helper.mjs"],
+    ):
+        printed = session.run("python", f"{folder}/service.py", *command, silent=True)
+        if printed is None or printed.split() != ["3", "-32601"]:
+            session.error(f"{command} has answered {printed}")

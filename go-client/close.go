@@ -57,7 +57,7 @@ func (c *Channel) sendClose() error {
 	if err := c.state().sendErr; err != nil {
 		return err
 	}
-	c.out.load(nil)
+	c.out.load(nil, nil)
 	if err := c.flush(); err != nil {
 		return err
 	}

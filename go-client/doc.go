@@ -46,6 +46,12 @@
 //	a length over the limit                    ErrTooLarge               EndTooLarge
 //	Close was called at this end               ErrClosed                 EndLocal
 //
+// # Requests
+//
+// If one end asks and the other answers, both can use [Serve] and [RequestChannel], a
+// layer over messages: many requests may be open at once, are answered in any order, and
+// can be cancelled.
+//
 // # Concurrency
 //
 // Any number of goroutines may use a Channel. Frames never interleave, and each

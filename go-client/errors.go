@@ -25,6 +25,8 @@ const (
 	CodeMessageTooLarge Code = "message-too-large" // a message over the limit was to be sent
 	CodeBadOption       Code = "bad-option"        // an option is out of range; only where an int has 32 bits
 	CodeTimeout         Code = "timeout"           // no server came, or the peer took no output, in time
+	CodeUnanswered      Code = "unanswered"        // the session ended before the peer had answered a request
+	CodeBadMessage      Code = "bad-message"       // the peer sent something that is neither a request nor an answer
 )
 
 // Values for errors.Is. An error matches the value that has its code.
@@ -40,6 +42,8 @@ var (
 	ErrMessageTooLarge error = &Error{Code: CodeMessageTooLarge, Detail: "message exceeds the limit"}
 	ErrBadOption       error = &Error{Code: CodeBadOption, Detail: "option out of range"}
 	ErrTimeout         error = &Error{Code: CodeTimeout, Detail: "no server came, or the peer took no output, in time"}
+	ErrUnanswered      error = &Error{Code: CodeUnanswered, Detail: "the session ended before the request was answered"}
+	ErrBadMessage      error = &Error{Code: CodeBadMessage, Detail: "the peer sent a message that requests and answers do not allow"}
 )
 
 // familiar has the values of the standard library that mean the same as a code,
@@ -54,7 +58,8 @@ var familiar = map[Code]error{
 
 // Error is the type of every error of a Channel or of Dial, with three exceptions:
 // io.EOF, the error of a context that has ended, and an error of the operating system
-// that has nothing to do with the peer, such as a lack of descriptors.
+// that has nothing to do with the peer, such as a lack of descriptors. A
+// [RequestChannel] has one more: the [RequestError] that the peer answers with.
 //
 // errors.Is matches it with the value of its code (ErrReset and so on) and with
 // the value of the standard library that means the same: io.ErrUnexpectedEOF

@@ -131,3 +131,43 @@ func ExampleChannel_ReadMessage_context() {
 	// context canceled
 	// EOF
 }
+
+// answer stands in for a server that answers request 1, of one byte, with a message.
+func answer(message string) (rendezvous string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		defer listener.Close()
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.ReadFull(conn, make([]byte, len("\x00\x00\x00\x06\x11\x00\x00\x00\x01x")))
+		frame := binary.BigEndian.AppendUint32(nil, uint32(len(message)))
+		conn.Write(append(frame, message...))
+		io.ReadAll(conn)
+	}()
+	return listener.Addr().String()
+}
+
+func ExampleRequestChannel_Call() {
+	ctx := context.Background()
+	address := answer("\x13\x00\x00\x00\x01\x09not-foundno x here")
+	channel, err := ipcchannel.Dial(ctx, address, address, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer channel.Close()
+	requests := ipcchannel.NewRequestChannel(channel)
+	_, err = requests.Call(ctx, []byte("x"))
+	var answered *ipcchannel.RequestError
+	if errors.As(err, &answered) {
+		fmt.Printf("%s: %s\n", answered.Code, answered.Text)
+	}
+	// Output:
+	// not-found: no x here
+}

@@ -24,12 +24,15 @@ type frame struct {
 	size   int    // the length of the message
 }
 
-// load makes f the frame of the message; no message makes it the close frame.
-func (f *frame) load(message []byte) {
-	first := min(len(message), headSize-headerSize)
-	f.buffer = binary.BigEndian.AppendUint32(f.buffer[:0], uint32(len(message)))
-	f.buffer = append(f.buffer, message[:first]...)
-	f.head, f.rest, f.begun, f.size = f.buffer, message[first:], false, len(message)
+// load makes f the frame of the message that prefix and body are together; no message
+// makes it the close frame. The prefix is short, and is copied.
+func (f *frame) load(prefix, body []byte) {
+	first := min(len(body), headSize-headerSize-len(prefix))
+	f.size = len(prefix) + len(body)
+	f.buffer = binary.BigEndian.AppendUint32(f.buffer[:0], uint32(f.size))
+	f.buffer = append(f.buffer, prefix...)
+	f.buffer = append(f.buffer, body[:first]...)
+	f.head, f.rest, f.begun = f.buffer, body[first:], false
 }
 
 // next returns the bytes to send next, and none when all have been sent.

@@ -11,28 +11,30 @@ import (
 	"testing"
 )
 
-// snippet returns the only block of the README in this language.
-func snippet(t *testing.T, language string) string {
+// snippets returns the blocks of the README in this language.
+func snippets(t *testing.T, language string, count int) []string {
 	t.Helper()
 	text, err := os.ReadFile("README.md")
 	must(t, err)
-	parts := strings.Split(string(text), "```"+language+"\n")
-	if len(parts) != 2 {
-		t.Fatalf("%d blocks in %s", len(parts)-1, language)
+	var blocks []string
+	for _, part := range strings.Split(string(text), "```"+language+"\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		blocks = append(blocks, block)
 	}
-	block, _, _ := strings.Cut(parts[1], "```")
-	return block
+	if len(blocks) != count {
+		t.Fatalf("%d blocks in %s, not %d", len(blocks), language, count)
+	}
+	return blocks
 }
 
-// The program of the README builds in a module of its own, made as the README
-// says, and runs.
+// The programs of the README build in a module of their own, made as the README
+// says, and run.
 //
-// Beyond the specification: the program of the README builds and runs.
+// Beyond the specification: the programs of the README build and run.
 func TestReadme(t *testing.T) {
 	dir := t.TempDir()
 	here, err := os.Getwd()
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(snippet(t, "go")), 0o600))
 	run := func(name string, args ...string) {
 		t.Helper()
 		cmd := exec.Command(name, args...)
@@ -41,23 +43,36 @@ func TestReadme(t *testing.T) {
 			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 		}
 	}
-	run("sh", "-c", strings.ReplaceAll(snippet(t, "sh"), "/path/to/clone/go-client", here))
-	run("go", "build", "-o", "echo", ".")
+	run("sh", "-c", strings.ReplaceAll(snippets(t, "sh", 1)[0], "/path/to/clone/go-client", here))
+	programs := snippets(t, "go", 2)
+	for i, exchange := range []struct{ message, answer string }{
+		{"hello", "hello"},
+		{"\x11\x00\x00\x00\x01", "\x13\x00\x00\x00\x01\x05emptythere is nothing to hash"},
+	} {
+		must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(programs[i]), 0o600))
+		run("go", "build", "-o", "helper", ".")
+		testHelper(t, filepath.Join(dir, "helper"), exchange.message, exchange.answer)
+	}
+}
 
+// testHelper starts a helper, and expects an answer to a message.
+func testHelper(t *testing.T, program, message, answer string) {
+	t.Helper()
 	l := listen(t, 1)
-	echo := exec.Command(filepath.Join(dir, "echo"))
-	echo.Env = append(os.Environ(), EnvIn+"="+l.port, EnvOut+"="+l.port)
+	helper := exec.Command(program)
+	helper.Env = append(os.Environ(), EnvIn+"="+l.port, EnvOut+"="+l.port)
 	var errors bytes.Buffer
-	echo.Stderr = &errors
-	must(t, echo.Start())
+	helper.Stderr = &errors
+	must(t, helper.Start())
 	p := l.accept()
-	p.mustWrite(frameOf([]byte("hello")), frameOf(nil))
-	if got := p.mustReadFrame(); string(got) != "hello" {
+	p.mustWrite(frameOf([]byte(message)))
+	if got := p.mustReadFrame(); string(got) != answer {
 		t.Errorf("it answered %q", got)
 	}
+	p.mustWrite(frameOf(nil))
 	p.mustEnd()
 	p.close()
-	if err := echo.Wait(); err != nil || errors.Len() > 0 {
+	if err := helper.Wait(); err != nil || errors.Len() > 0 {
 		t.Errorf("it ended with %v: %s", err, &errors)
 	}
 }

@@ -34,6 +34,18 @@ func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 			"message of %d bytes exceeds the limit of %d: raise MaxMessageSize at both ends, or send the data in parts",
 			len(message), c.limit)
 	}
+	if err := c.beginWrite(ctx); err != nil {
+		return err
+	}
+	_, err := c.finishWrite(ctx, nil, message)
+	return err
+}
+
+// beginWrite waits for the turn to write. Without an error, finishWrite must follow.
+func (c *Channel) beginWrite(ctx context.Context) error {
+	if c.stream == nil {
+		return ErrNotConnected
+	}
 	if err := c.writing.take(ctx, c.writeError); err != nil {
 		return err
 	}
@@ -41,19 +53,25 @@ func (c *Channel) WriteMessage(ctx context.Context, message []byte) error {
 		c.writing.give()
 		return err
 	}
-	c.out.load(message)
-	if len(message) > headSize {
-		c.large.Store(int64(len(message)))
+	return nil
+}
+
+// finishWrite sends prefix and body as one message, and gives the turn back. With an
+// error of ctx, detached says whether the message is sent all the same, in the background.
+func (c *Channel) finishWrite(ctx context.Context, prefix, body []byte) (detached bool, err error) {
+	c.out.load(prefix, body)
+	if c.out.size > headSize {
+		c.large.Store(int64(c.out.size))
 	}
 	interrupted, err := c.send(ctx)
 	if interrupted && c.out.begun {
 		c.out.detach()
 		go c.sendRest()
-		return err
+		return true, err
 	}
 	c.out.drop()
 	c.writing.give()
-	return err
+	return false, err
 }
 
 // send sends what is left of the frame, unless it is interrupted.

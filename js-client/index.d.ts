@@ -13,7 +13,9 @@ export type ErrorCode =
   | 'message-too-large'
   | 'wrong-type'
   | 'bad-option'
-  | 'timeout';
+  | 'timeout'
+  | 'unanswered'
+  | 'bad-message';
 
 /** How a session ended for its reader. */
 export type EndReason = 'clean' | 'eof' | 'truncated' | 'reset' | 'too_large' | 'local';
@@ -141,6 +143,102 @@ export class Channel implements AsyncIterable<Buffer> {
 
   /** close() */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface RequestChannelOptions {
+  /**
+   * How many requests of this end may be open, and how many of the other end may be unanswered. Default 1024, at
+   * most 16777216. Set the same at both ends.
+   */
+  maxOpen?: number | undefined;
+}
+
+export interface RequestOptions {
+  /** Ends the wait for the answer: the call sends a cancel, and rejects with the reason of the signal. */
+  signal?: AbortSignal | undefined;
+  /**
+   * How long to wait for the answer, in milliseconds, including the wait until the request may be sent. Default
+   * Infinity, which is no limit.
+   */
+  timeout?: number | undefined;
+}
+
+export interface ServeOptions {
+  /** How many handlers run at once. Default Infinity: at most `maxOpen` requests are unanswered anyway. */
+  concurrency?: number | undefined;
+  /**
+   * Stops serving: aborts the signals of the handlers that run, and rejects with its reason once they have ended.
+   * Requests that arrive later are answered with `unserved`.
+   */
+  signal?: AbortSignal | undefined;
+}
+
+export interface HandlerContext {
+  /** Aborts when the request is cancelled, when serving is stopped by its signal, and when the session ends. */
+  readonly signal: AbortSignal;
+}
+
+type Awaitable<T> = T | PromiseLike<T>;
+
+/**
+ * Answers a request with the bytes that it returns. To answer with an error it throws a `RequestError`; any other
+ * error is sent with the code `failed`, or `cancelled` if the request was cancelled, and its message as text.
+ */
+export type RequestHandler = (
+  payload: Buffer,
+  context: HandlerContext,
+) => Awaitable<NodeJS.ArrayBufferView | ArrayBuffer>;
+
+/**
+ * Requests and answers over a channel; spec/requests.md says how. From now on all messages of the channel belong to
+ * it, and reads of the channel reject with `bad-option` until the session has ended. The other end has to use
+ * requests, too. Close the channel itself when you are done.
+ *
+ * Either end may call, serve, or do both at once. Messages are taken only while a call waits or `serve` has not
+ * settled. Requests that arrive while calls wait and nothing serves are answered with `unserved`.
+ */
+export class RequestChannel {
+  constructor(channel: Channel, options?: RequestChannelOptions);
+
+  /**
+   * Sends a request, and resolves to the answer. Waits while `maxOpen` requests are open. The payload may be empty; it
+   * is copied, so its memory may be used again at once.
+   *
+   * Rejects with
+   * - a `RequestError` if the other end has answered with an error;
+   * - `timeout` or the reason of the signal. The other end is told, and its answer is dropped;
+   * - `unanswered` if the session has ended, or the request cannot be sent; `closed` after the own close. The request
+   *   may or may not have been handled;
+   * - `bad-message` if the other end has sent something that is no message of this layer. The channel is closed then;
+   * - `message-too-large` or `wrong-type` if the payload is refused: nothing was sent.
+   */
+  call(payload: NodeJS.ArrayBufferView | ArrayBuffer, options?: RequestOptions): Promise<Buffer>;
+
+  /**
+   * Answers requests until the session ends and every handler has ended. Resolves at an orderly end (`clean`, `eof`,
+   * `local`), and when a signal ends a helper of `runHelper`: it then finishes the requests in hand, and answers
+   * others with `unserved`. Rejects with `truncated`, `reset`, `too-large` or `bad-message`.
+   */
+  serve(handler: RequestHandler, options?: ServeOptions): Promise<void>;
+}
+
+/** `new RequestChannel(channel, options).serve(handler, options)`, for an end that only answers. */
+export function serve(
+  channel: Channel,
+  handler: RequestHandler,
+  options?: RequestChannelOptions & ServeOptions,
+): Promise<void>;
+
+/**
+ * The error that a request was answered with. A handler throws one to choose the code and the text (`message`).
+ *
+ * Codes of the layer are `failed`, `cancelled`, `unserved`, `too-large` and `busy`; use others for your own errors.
+ */
+export class RequestError extends Error {
+  /** @param code 1 to 64 lower-case letters, digits and hyphens; refused with `bad-option` otherwise */
+  constructor(code: string, text?: string, options?: { cause?: unknown });
+  readonly name: 'RequestError';
+  readonly code: string;
 }
 
 /** The error of a channel; `code` says which. */

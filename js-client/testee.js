@@ -5,8 +5,9 @@
 import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 
-import { AbortError, connect, connectFromEnv } from './index.js';
+import { AbortError, connect, connectFromEnv, RequestChannel } from './index.js';
 import { TRANSPORTS } from './lib/transports.js';
+import { vectorHandler } from './testing/handlers.js';
 
 /**
  * @typedef {import('./index.js').Channel} Channel
@@ -14,11 +15,16 @@ import { TRANSPORTS } from './lib/transports.js';
  * @typedef {{timeout?: number, max_message_size?: number, linger?: number}} Options
  * @typedef {{id: number, do: 'connect'} & Rendezvous & Options} ConnectRequest
  * @typedef {{do: 'write', pattern: string, sizes: number[], count?: number}} WriteRequest
+ * @typedef {{do: 'call', payload: string}} CallRequest
+ * @typedef {{do: 'serve', concurrency?: number}} ServeRequest
  * @typedef {{do: 'read' | 'drain' | 'echo' | 'close'} | {do: 'cancel', of: number}} PlainRequest
- * @typedef {{id: number} & (ConnectRequest | WriteRequest | PlainRequest)} Request
+ * @typedef {{id: number} & (ConnectRequest | WriteRequest | CallRequest | ServeRequest | PlainRequest)} Request
  * @typedef {Record<string, unknown>} Answer
  * @typedef {(channel: Channel, signal: AbortSignal) => Promise<Answer>} Work
  */
+
+/** @type {WeakMap<Channel, RequestChannel>} */
+const layers = new WeakMap();
 
 class Testee {
   /** @type {Channel | null} */
@@ -40,13 +46,14 @@ class Testee {
         'concurrent',
         'max_message_size',
         'linger',
+        'requests',
       ],
     });
     for await (const line of createInterface({ input: process.stdin })) {
       this.#begin(JSON.parse(line));
     }
     const left = [...this.#underWay.values()];
-    for (const { controller } of left) controller.abort();
+    for (const { controller } of left) controller.abort(calledOff());
     await Promise.all(left.map(({ served }) => served));
     await this.#channel?.close();
   }
@@ -66,7 +73,7 @@ class Testee {
     try {
       say({ id: request.id, ...(await this.#perform(request, signal)) });
     } catch (error) {
-      const reads = ['read', 'drain', 'echo'].includes(request.do);
+      const reads = ['read', 'drain', 'echo', 'serve'].includes(request.do);
       const end = reads && channel?.endReason;
       say({ id: request.id, ...failureOf(error), ...(end && { end }) });
     }
@@ -85,10 +92,14 @@ class Testee {
         return drain(this.#connected, signal);
       case 'echo':
         return echo(this.#connected, signal);
+      case 'call':
+        return call(this.#connected, request, signal);
+      case 'serve':
+        return serve(this.#connected, request, signal);
       case 'close':
         return this.#close();
       case 'cancel':
-        this.#underWay.get(request.of)?.controller.abort();
+        this.#underWay.get(request.of)?.controller.abort(calledOff());
         return {};
       default:
         throw new Error(`told something unknown: ${JSON.stringify(request)}`);
@@ -174,6 +185,30 @@ async function echo(channel, signal) {
   return { messages, end: channel.endReason };
 }
 
+/** @type {(channel: Channel, request: CallRequest, signal: AbortSignal) => Promise<Answer>} */
+async function call(channel, { payload }, signal) {
+  const answer = await layerOf(channel).call(Buffer.from(payload, 'hex'), { signal });
+  return { payload: answer.toString('hex') };
+}
+
+/** @type {(channel: Channel, request: ServeRequest, signal: AbortSignal) => Promise<Answer>} */
+async function serve(channel, { concurrency }, signal) {
+  let answered = 0;
+  const handle = vectorHandler(() => layerOf(channel));
+  await layerOf(channel).serve(
+    (payload, context) => handle(payload, context).finally(() => (answered += 1)),
+    { concurrency, signal },
+  );
+  return { answered, end: channel.endReason };
+}
+
+/** @param {Channel} channel */
+function layerOf(channel) {
+  const layer = layers.get(channel) ?? new RequestChannel(channel);
+  layers.set(channel, layer);
+  return layer;
+}
+
 /** @type {(channel: Channel, signal: AbortSignal) => AsyncGenerator<Buffer>} */
 async function* messagesOf(channel, signal) {
   for (let next = await channel.read({ signal }); next; next = await channel.read({ signal })) {
@@ -188,6 +223,10 @@ async function write(channel, { pattern, sizes, count = sizes.length }, signal) 
     await channel.write(Buffer.alloc(sizes[number % sizes.length], bytes), { signal });
   }
   return {};
+}
+
+function calledOff() {
+  return new AbortError('called off');
 }
 
 /** @type {(error: unknown) => Answer} */

@@ -18,12 +18,22 @@ LEFT_OUT = (
     *("helper/supervisor_events", "helper/supervisor_health"),
     *("helper/supervisor_signals", "helper/supervisor_stop"),
     *("transports/registry", "transports/umask"),
-    *("client_readmes", "help", "layers", "readme", "requirements"),
+    *(
+        "client_readmes",
+        "digest_pool",
+        "help",
+        "how_to_requests",
+        "layers",
+        "readme",
+        "requirements",
+        "windows_jobs",
+    ),
 )
 # What a session does once it is connected: few surroundings can change some of that.
 SESSIONS = (
     *("aio/clock", "aio/close", "aio/endpoint", "aio/faults", "aio/loops", "aio/receiver"),
-    *("aio/sender", "aio/stream", "transports/connect_races", "transports/passers_by"),
+    *("aio/request", "aio/sender", "aio/standstill", "aio/stream"),
+    *("transports/connect_races", "transports/passers_by"),
     *("transports/peer_user", "transports/streams", "transports/swapped_pipes"),
     *("transports/tcp_listener", "transports/tcp_socket", "transports/unix_path_races"),
     *("transports/unix_macos", "transports/unix_client", "transports/unix_removed"),

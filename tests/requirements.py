@@ -29,10 +29,10 @@ from ipc_channel.conformance.case import CATALOGUE
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "spec" / "conformance.md"
 REGISTER = ROOT / "spec" / "ids.txt"
-VECTORS = ("frames", "ends", "rendezvous", "environment", "session")
+VECTORS = ("frames", "ends", "rendezvous", "environment", "session", "requests")
 _ROW = re.compile(r"^\| ([A-Z]{3}-\d+) \| (.*) \|$")
 _OBLIGES = re.compile(r"\b(MUST|SHALL|REQUIRED)\b")
-_ID = re.compile(r"\b(?:FRM|RDV|SES|ERR)-\d+\b")
+_ID = re.compile(r"\b(?:FRM|RDV|SES|REQ|ERR)-\d+\b")
 _TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
 # What says how requirements are written, and which case checks which.
 _ABOUT = {ROOT / "spec" / "README.md", PAGE}

@@ -16,6 +16,7 @@ PACKAGE = Path(ipc_channel.__file__).parent
 LAYERS = (
     ("introspection",),
     ("errors",),
+    ("closed", "codec"),
     ("windows",),
     ("fork", "log", "service_signals", "users"),
     ("channel",),
@@ -26,6 +27,7 @@ LAYERS = (
     ("factory",),
     ("helper_side", "helper_main"),
     ("helper",),
+    ("pool",),
     ("sync",),
     ("__init__",),
     ("conformance",),

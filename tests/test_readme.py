@@ -49,20 +49,25 @@ def place(tmp_path: Path) -> Path:
             "python",
             "import asyncio\nimport sys\n\nfrom ipc_channel import Helper\n",
         ),
-        ("echo.py", "python", "from ipc_channel import IPCChannelClient, run_helper"),
-        ("blocking.py", "python", "from ipc_channel.sync import Helper"),
+        ("echo.py", "python", "from ipc_channel import IPCChannelClient, run_helper\n"),
+        ("blocking.py", "python", "from ipc_channel.sync import Helper\n"),
         (
             "blocking_echo.py",
             "python",
-            "from ipc_channel.sync import IPCChannelClient, run_helper",
+            "from ipc_channel.sync import IPCChannelClient, run_helper\n",
         ),
         ("stopping.py", "python", "exit_on_signals"),
         ("failing.py", "python", "no licence"),
         ("restart.py", "python", "Supervisor"),
         ("server.py", "python", "create_subprocess_exec"),
         ("fixed.py", "python", "helper.sock"),
-        ("echo.go", "go", "package main"),
-        ("echo.mjs", "js", "runHelper"),
+        ("pool.py", "python", "HelperPool"),
+        ("upper.py", "python", "payload.upper()"),
+        ("blocking_calls.py", "python", "RequestChannel"),
+        ("echo.go", "go", "ReadMessage"),
+        ("echo.mjs", "js", "for await"),
+        ("upper.go", "go", "ToUpper"),
+        ("upper.mjs", "js", "toUpperCase"),
     ):
         (tmp_path / name).write_text(program(language, having))
     return tmp_path
@@ -175,10 +180,26 @@ def test_the_restart_without_a_helper(place: Path) -> None:
 
 def serve_with(place: Path, *helper: str) -> str:
     """Run service.py with another helper."""
-    service = (place / "service.py").read_text()
-    asked = '[sys.executable, "echo.py"]'
-    (place / "service.py").write_text(service.replace(asked, repr(list(helper))))
-    return run(place, sys.executable, "service.py")
+    return run_with(place, "service.py", "echo.py", *helper)
+
+
+def run_with(place: Path, service: str, replaced: str, *helper: str) -> str:
+    """Run a service with another helper than a certain one in Python."""
+    text = (place / service).read_text()
+    asked = f'[sys.executable, "{replaced}"]'
+    (place / service).write_text(text.replace(asked, repr(list(helper))))
+    return run(place, sys.executable, service)
+
+
+POOL_ANSWERS = "b'HELLO'\nb'ONE'\nb'TWO'\nb'THREE'\n"
+
+
+def test_a_pool(place: Path) -> None:
+    assert run(place, sys.executable, "pool.py") == POOL_ANSWERS
+
+
+def test_requests_without_asyncio(place: Path) -> None:
+    assert run(place, sys.executable, "blocking_calls.py") == "b'HELLO'\n"
 
 
 @pytest.mark.parametrize(
@@ -198,11 +219,15 @@ def test_node(place: Path) -> None:
     (place / "node_modules").mkdir()
     (place / "node_modules" / "ipc-channel").symlink_to(ROOT / "js-client")
     assert serve_with(place, "node", "echo.mjs") == "b'hello'\n"
+    assert run_with(place, "pool.py", "upper.py", "node", "upper.mjs") == POOL_ANSWERS
 
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="needs Go")
 def test_go(place: Path) -> None:
     (install,) = re.findall(r"^(go mod init.*?)^```", README, re.DOTALL | re.MULTILINE)
     install = install.replace("/path/to/clone", shlex.quote(str(ROOT)))
-    run(place, "sh", "-ec", f"exec 2>&1\n{install}go build -o echo .")
+    build = "go build -o echo echo.go\ngo build -o upper upper.go"
+    run(place, "sh", "-ec", f"exec 2>&1\n{install}{build}")
     assert serve_with(place, str(place / "echo")) == "b'hello'\n"
+    helper = str(place / "upper")
+    assert run_with(place, "pool.py", "upper.py", helper) == POOL_ANSWERS

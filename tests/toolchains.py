@@ -126,8 +126,10 @@ def run_in(session: nox.Session, directory: str, *command: str) -> None:
         session.run(*command, external=True)
 
 
-def run_npm(session: nox.Session, node: str, *arguments: str) -> None:
-    """Run the npm that belongs to ``node`` in js-client."""
+def run_npm(
+    session: nox.Session, node: str, *arguments: str, directory: str = "js-client"
+) -> None:
+    """Run the npm that belongs to ``node`` in a directory."""
     home = Path(shutil.which(node) or node).resolve().parent
     scripts = (
         home.parent / "lib/node_modules/npm/bin/npm-cli.js",
@@ -136,7 +138,7 @@ def run_npm(session: nox.Session, node: str, *arguments: str) -> None:
     script = next((path for path in scripts if path.exists()), None)
     env = {"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"}
     command = [node, str(script)] if script else ["npm"]
-    with session.chdir(ROOT / "js-client"):
+    with session.chdir(ROOT / directory):
         session.run(*command, *arguments, external=True, env=env)
 
 

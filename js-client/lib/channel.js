@@ -11,10 +11,18 @@ import { Session } from './session.js';
  */
 export let stopReading;
 
+/**
+ * The session of a channel, for the layers of this package that work below `read`. Not for users.
+ *
+ * @type {(channel: Channel) => Session}
+ */
+export let sessionOf;
+
 /** A connected channel; `connect` and `connectFromEnv` make it. */
 export class Channel {
   static {
     stopReading = (channel) => channel.#session.stopReading();
+    sessionOf = (channel) => channel.#session;
   }
 
   #session;

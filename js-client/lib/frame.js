@@ -28,10 +28,13 @@ export function payloadOf(message, maxMessageSize) {
 }
 
 /**
+ * A view of the caller's memory.
+ *
  * @param {unknown} message
+ * @param {string} [name] what an error calls it
  * @returns {Uint8Array}
  */
-function bytesOf(message) {
+export function bytesOf(message, name = 'a message') {
   const buffer = ArrayBuffer.isView(message) ? message.buffer : message;
   if (types.isArrayBuffer(buffer) && isDetached(buffer)) throw lostMemory();
   if (ArrayBuffer.isView(message)) {
@@ -44,7 +47,7 @@ function bytesOf(message) {
   // With a length, or the view would grow with a resizable buffer.
   if (types.isArrayBuffer(message)) return new Uint8Array(message, 0, message.byteLength);
   throw new WrongTypeError(
-    `a message must be a Buffer, a typed array, a DataView or an ArrayBuffer, not ${kindOf(message)}`,
+    `${name} must be a Buffer, a typed array, a DataView or an ArrayBuffer, not ${kindOf(message)}`,
   );
 }
 

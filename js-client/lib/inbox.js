@@ -1,4 +1,5 @@
 import { onAbort, throwIfAborted } from './abort.js';
+import { IPCChannelError } from './errors.js';
 import { Queue } from './queue.js';
 
 /**
@@ -9,6 +10,13 @@ import { Queue } from './queue.js';
  *   reject: (error: Error) => void,
  *   release: () => void,
  * }} Reader
+ *
+ * @typedef {object} Consumer takes the messages instead of reads, as they arrive
+ * @property {boolean} active whether it takes messages; meanwhile it keeps the process alive as a read does
+ * @property {boolean} full whether the session is to read nothing more for now
+ * @property {(message: Buffer) => void} onMessage
+ * @property {(end: End) => void} onEnd the session has ended; may be called more than once
+ * @property {() => void} onStop see `stop`
  */
 
 // How many bytes are read ahead of the application. Above that the session stops reading, and the peer
@@ -25,6 +33,8 @@ export class Inbox {
   #readers = new Queue();
   #cost = 0;
   #stopped = false;
+  /** @type {Consumer | null} */
+  #consumer = null;
   #changed;
 
   /**
@@ -39,12 +49,12 @@ export class Inbox {
   }
 
   get full() {
-    return this.#cost >= READ_AHEAD;
+    return this.#cost >= READ_AHEAD || this.#consumer?.full === true;
   }
 
   /** Whether the readers have taken enough for the session to go on reading. */
   get hasRoom() {
-    return this.#cost < READ_AHEAD / 2;
+    return this.#cost < READ_AHEAD / 2 && this.#consumer?.full !== true;
   }
 
   /** How many messages wait for a reader. */
@@ -52,13 +62,47 @@ export class Inbox {
     return this.#messages.size;
   }
 
-  /** How many readers wait for a message. */
+  /** How many readers wait for a message. An active consumer counts as one. */
   get readers() {
-    return this.#readers.size;
+    return this.#consumer?.active ? 1 : this.#readers.size;
+  }
+
+  /**
+   * Gives all messages to a consumer from now on, and none to reads.
+   *
+   * @param {Consumer} consumer
+   */
+  claim(consumer) {
+    if (this.#consumer !== null) throw claimed();
+    if (this.#readers.size > 0) {
+      const text =
+        'a read of the channel waits: abort it before a RequestChannel takes the channel';
+      throw new IPCChannelError('bad-option', text);
+    }
+    this.#consumer = consumer;
+    if (this.#stopped) consumer.onStop();
+  }
+
+  /** Hands over what arrived before the consumer was active, and the end if it has come. */
+  consume() {
+    const consumer = /** @type {Consumer} */ (this.#consumer);
+    while (consumer.active) {
+      const message = this.#messages.shift();
+      if (message === undefined) break;
+      this.#cost -= message.length + MESSAGE_OVERHEAD;
+      consumer.onMessage(message);
+    }
+    const { end } = this.#state;
+    if (end !== null && consumer.active) consumer.onEnd(end);
+    this.#changed();
   }
 
   /** @param {Buffer} message */
   push(message) {
+    if (this.#consumer?.active) {
+      this.#consumer.onMessage(message);
+      return;
+    }
     const reader = this.#readers.shift();
     if (reader !== undefined) {
       reader.release();
@@ -81,6 +125,7 @@ export class Inbox {
    */
   async read(signal) {
     throwIfAborted(signal);
+    if (this.#consumer !== null && this.#state.endReason === null) throw claimed();
     const message = this.#stopped ? undefined : this.#messages.shift();
     if (message !== undefined) {
       this.#cost -= message.length + MESSAGE_OVERHEAD;
@@ -113,9 +158,15 @@ export class Inbox {
   /**
    * Gives every waiting reader the end.
    *
-   * @param {Pick<End, 'error'>} end
+   * @param {End} end
    */
-  wakeReaders({ error }) {
+  wakeReaders(end) {
+    if (this.#consumer?.active) this.#consumer.onEnd(end);
+    this.#settleReaders(end.error);
+  }
+
+  /** @param {End['error']} error */
+  #settleReaders(error) {
     for (let reader = this.#readers.shift(); reader; reader = this.#readers.shift()) {
       reader.release();
       if (error === null) reader.resolve(null);
@@ -127,7 +178,8 @@ export class Inbox {
   /** Gives readers null from now on, unless the session ends with an error; messages stay unread. */
   stop() {
     this.#stopped = true;
-    this.wakeReaders({ error: null });
+    this.#consumer?.onStop();
+    this.#settleReaders(null);
   }
 
   /** Drops the messages that no reader has taken. */
@@ -135,4 +187,10 @@ export class Inbox {
     this.#messages.clear();
     this.#cost = 0;
   }
+}
+
+function claimed() {
+  const text =
+    'a RequestChannel takes the messages of this channel: use its methods call and serve';
+  return new IPCChannelError('bad-option', text);
 }

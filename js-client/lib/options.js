@@ -13,6 +13,9 @@ const PATHS = ['inPath', 'outPath'];
 const SETTINGS = ['timeout', 'signal', 'maxMessageSize', 'linger', 'allowedUsers'];
 const ALL = [...PATHS, ...SETTINGS];
 const OF_CALLS = ['signal'];
+const OF_SERVE = ['concurrency', 'signal'];
+const DEFAULT_MAX_OPEN = 1024;
+const LARGEST_MAX_OPEN = 2 ** 24; // as many entries as a Map can have
 
 /**
  * The options of `connect`.
@@ -58,6 +61,39 @@ export function checkHelperOptions(options) {
 export function signalOf(call, options) {
   if (options === undefined || options === null) return undefined;
   return checkSignal(checkNames(call, options, OF_CALLS).signal);
+}
+
+/**
+ * The options of `new RequestChannel`.
+ *
+ * @param {unknown} options
+ */
+export function checkRequestChannelOptions(options) {
+  const { maxOpen = DEFAULT_MAX_OPEN } = checkNames('RequestChannel', options, ['maxOpen']);
+  return { maxOpen: checkCount('maxOpen', maxOpen, LARGEST_MAX_OPEN) };
+}
+
+/**
+ * The options of a call of a RequestChannel.
+ *
+ * @param {unknown} options
+ */
+export function checkCallOptions(options) {
+  const { signal, timeout = Infinity } = checkNames('call', options, ['signal', 'timeout']);
+  return { signal: checkSignal(signal), timeout: checkMilliseconds('timeout', timeout) };
+}
+
+/**
+ * The options of `serve`.
+ *
+ * @param {unknown} options
+ */
+export function checkServeOptions(options) {
+  const { concurrency = Infinity, signal } = checkNames('serve', options, OF_SERVE);
+  return {
+    concurrency: concurrency === Infinity ? Infinity : checkCount('concurrency', concurrency),
+    signal: checkSignal(signal),
+  };
 }
 
 /**
@@ -118,6 +154,18 @@ function checkMilliseconds(name, value) {
   if (typeof value === 'number' && value >= 0) return value;
   const range = 'a number of milliseconds, 0 or more; Infinity is no limit';
   throw badOption(`${name} must be ${range}, not ${inspect(value)}`);
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @param {number} [largest]
+ */
+function checkCount(name, value, largest = Number.MAX_SAFE_INTEGER) {
+  if (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= largest) {
+    return Number(value);
+  }
+  throw badOption(`${name} must be a whole number from 1 to ${largest}, not ${inspect(value)}`);
 }
 
 /** @param {unknown} value */

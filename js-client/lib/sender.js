@@ -84,12 +84,33 @@ export class Sender {
    * @returns {Promise<void>}
    */
   send(payload, signal) {
-    const { refusal } = this.#state;
-    if (refusal !== null) return Promise.reject(refusal);
-    if (this.#closeFrame === null) return this.#enqueue(payload, signal);
-    return Promise.reject(
-      closed('this end has sent its close frame: connect again for a new session'),
-    );
+    const refusal = this.#refusal;
+    return refusal === null ? this.#enqueue(payload, signal) : Promise.reject(refusal);
+  }
+
+  /**
+   * Sends a message like `send`, without the cost of a promise.
+   *
+   * @param {Uint8Array} payload
+   * @param {(error?: Error) => void} settled called once; before `post` returns if the state refuses the message
+   */
+  post(payload, settled) {
+    const refusal = this.#refusal;
+    if (refusal !== null) {
+      settled(refusal);
+      return;
+    }
+    const frame = new OutgoingFrame(payload);
+    frame.resolve = settled;
+    frame.reject = settled;
+    this.#waiting.push(frame);
+    this.#pump();
+  }
+
+  /** What a message is refused with; null if it may be sent. */
+  get #refusal() {
+    if (this.#state.refusal !== null || this.#closeFrame === null) return this.#state.refusal;
+    return closed('this end has sent its close frame: connect again for a new session');
   }
 
   /**

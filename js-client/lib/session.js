@@ -112,6 +112,39 @@ export class Session {
     this.#inbox.stop();
   }
 
+  get maxMessageSize() {
+    return this.#maxMessageSize;
+  }
+
+  /**
+   * Gives all messages to a consumer from now on, and none to reads.
+   *
+   * @param {import('./inbox.js').Consumer} consumer
+   */
+  claim(consumer) {
+    this.#inbox.claim(consumer);
+  }
+
+  /** The consumer has become active: hands over the messages that wait for it. */
+  consume() {
+    this.#inbox.consume();
+  }
+
+  /** The consumer has become inactive, or is no longer full. */
+  consumerChanged() {
+    this.#inboxChanged();
+  }
+
+  /**
+   * Sends a message without the cost of a promise.
+   *
+   * @param {Uint8Array} message neither empty nor too large; must not change before it is settled
+   * @param {(error?: Error) => void} settled called once the kernel has the message, or with what stopped it
+   */
+  post(message, settled) {
+    this.#sender.post(message, settled);
+  }
+
   /**
    * @param {unknown} message
    * @param {AbortSignal | undefined} signal
@@ -186,7 +219,10 @@ export class Session {
    */
   #onBytes(chunk) {
     if (this.#state.closeCalled) return this.#drop(chunk);
-    this.#decoder.push(chunk, (message) => this.#inbox.push(message));
+    this.#decoder.push(chunk, (message) => {
+      if (!this.#state.closeCalled) this.#inbox.push(message);
+    });
+    if (this.#state.closeCalled) return true; // a consumer has closed: from now on the input is dropped
     if (this.#decoder.end !== null) this.#inputEnded(this.#decoder.end);
     this.#paused = this.#state.end !== null || this.#inbox.full;
     return !this.#paused;

@@ -1,4 +1,4 @@
-const LONGEST_TIMER = 2 ** 31 - 1;
+export const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** @typedef {{over: Promise<void>, isOver: boolean, restart: () => void, cancel: () => void}} Timer */
 

@@ -249,10 +249,13 @@ describe('the registry of transports', () => {
       'AbortError',
       'Channel',
       'IPCChannelError',
+      'RequestChannel',
+      'RequestError',
       'WrongTypeError',
       'connect',
       'connectFromEnv',
       'runHelper',
+      'serve',
     ]);
   });
 });

@@ -9,7 +9,11 @@ import {
   connectFromEnv,
   type EndReason,
   IPCChannelError,
+  RequestChannel,
+  RequestError,
+  type RequestHandler,
   runHelper,
+  serve,
   WrongTypeError,
 } from 'ipc-channel';
 import type { Channel as Implementation } from '../lib/channel.js';
@@ -76,10 +80,36 @@ export async function help(): Promise<void> {
   await runHelper({ linger: 5 });
 }
 
+export async function ask(channel: Channel): Promise<Buffer> {
+  const requests = new RequestChannel(channel, { maxOpen: 5 });
+  const answer: Buffer = await requests.call(new Uint8Array(1));
+  await requests.call(answer, { timeout: 5, signal: AbortSignal.timeout(5) });
+  // @ts-expect-error a string is not a payload
+  await requests.call('text');
+  // @ts-expect-error the option is misspelled
+  await requests.call(answer, { timout: 5 });
+  return answer;
+}
+
+export async function answer(channel: Channel): Promise<void> {
+  const handler: RequestHandler = async (payload, { signal }) => {
+    signal.throwIfAborted();
+    if (payload.length === 0) throw new RequestError('empty', 'nothing to do');
+    return payload;
+  };
+  await serve(channel, handler, { concurrency: 5, maxOpen: 5 });
+  await new RequestChannel(channel).serve(() => new ArrayBuffer(5));
+  // @ts-expect-error a string is not an answer
+  await serve(channel, () => 'text');
+  // @ts-expect-error maxOpen belongs to the RequestChannel
+  await new RequestChannel(channel).serve(handler, { maxOpen: 5 });
+}
+
 export function tell(error: unknown): string {
   if (error instanceof IPCChannelError && error.code === 'truncated') return error.message;
   if (error instanceof WrongTypeError) return error.code;
   if (error instanceof AbortError) return error.code;
+  if (error instanceof RequestError) return error.code;
   // @ts-expect-error there is no such code
   if (error instanceof IPCChannelError && error.code === 'no-such-code') return '';
   return '';

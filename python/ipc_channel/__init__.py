@@ -27,6 +27,11 @@ What to look at next, with ``help(ipc_channel.Helper)`` and so on:
 
 - ``Helper`` starts the process, meets it, and ends it; ``Supervisor`` starts it again
   whenever it is lost, and tells of it with a ``SupervisorEvent``.
+- ``HelperPool`` runs several helpers, and shares requests among them: ``call`` and ``map``;
+  ``PoolCounters`` and ``HelperCounters`` tell what it has done.
+- ``RequestChannel`` sends requests over one channel, and ``serve`` answers them. A handler
+  that raises RequestError chooses the error that the caller gets. With a ``Codec``, such as
+  ``JSON``, requests and answers are objects.
 - ``exit_on_signals`` has SIGTERM and SIGHUP end a service and its helpers in order.
 - ``run_helper`` is the main function of a helper in Python.
 - ``make_ipc_channel`` makes the server of a channel, and has every option;
@@ -45,8 +50,12 @@ such as spec/session.md: an installed package has them in its folder ``spec``, a
 https://github.com/ipc-channel/ipc-channel/tree/main/spec shows them.
 """
 
+from ipc_channel.aio.request_channel import RequestChannel, serve
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
+from ipc_channel.codec import JSON, Codec
 from ipc_channel.errors import (
+    BadAnswerError,
+    BadMessageError,
     BadRendezvousError,
     CallTimeoutError,
     ChannelClosedError,
@@ -62,9 +71,11 @@ from ipc_channel.errors import (
     NotConnectedError,
     PeerError,
     PeerGoneError,
+    RequestError,
     ResetError,
     SessionInterruptedError,
     TruncatedError,
+    UnansweredError,
     UnfinishedWriteError,
     WrongLoopError,
     WrongProcessError,
@@ -76,6 +87,8 @@ from ipc_channel.helper.result import HelperResult
 from ipc_channel.helper.supervisor import Supervisor
 from ipc_channel.helper_main import run_helper
 from ipc_channel.options import DEFAULT_LINGER, Options
+from ipc_channel.pool.counters import HelperCounters, PoolCounters
+from ipc_channel.pool.helper_pool import HelperPool
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
 from ipc_channel.service_signals import exit_on_signals
@@ -96,17 +109,23 @@ __all__ = [
     "DEFAULT_MAX_MESSAGE_SIZE",
     "ENV_IN",
     "ENV_OUT",
+    "JSON",
     "PIPE_CONN_TIMEOUT",
+    "BadAnswerError",
+    "BadMessageError",
     "BadRendezvousError",
     "CallTimeoutError",
     "ChannelClosedError",
+    "Codec",
     "ConnectInProgressError",
     "ConnectTimeoutError",
     "EmptyMessageError",
     "EndReason",
     "FrameTooLargeError",
     "Helper",
+    "HelperCounters",
     "HelperError",
+    "HelperPool",
     "HelperResult",
     "IPCChannel",
     "IPCChannelClient",
@@ -117,9 +136,12 @@ __all__ = [
     "Options",
     "PeerError",
     "PeerGoneError",
+    "PoolCounters",
     "PosixNamedPipeChannel",
     "PosixNamedPipeChannelClient",
     "PosixNamedPipeProtocol",
+    "RequestChannel",
+    "RequestError",
     "ResetError",
     "SessionInterruptedError",
     "Supervisor",
@@ -129,6 +151,7 @@ __all__ = [
     "TCPSocketProtocol",
     "Transport",
     "TruncatedError",
+    "UnansweredError",
     "UnfinishedWriteError",
     "UnixSocketChannel",
     "UnixSocketChannelClient",
@@ -139,4 +162,5 @@ __all__ = [
     "make_ipc_channel",
     "make_ipc_channel_client",
     "run_helper",
+    "serve",
 ]

@@ -18,7 +18,11 @@ Every error has a ``code``, the same string in every language (spec/errors.md)::
     │   ├── TruncatedError             truncated           also asyncio.IncompleteReadError
     │   ├── ResetError                 reset               also ConnectionResetError
     │   ├── FrameTooLargeError         too-large           also ValueError
-    │   └── PeerGoneError              peer-gone           also BrokenPipeError
+    │   ├── PeerGoneError              peer-gone           also BrokenPipeError
+    │   ├── UnansweredError            unanswered          also ConnectionError
+    │   ├── BadMessageError            bad-message         also ValueError
+    │   └── BadAnswerError             bad-answer          also ValueError
+    ├── RequestError                   failed, or as the helper says
     ├── ConnectTimeoutError            timeout             also TimeoutError
     ├── CallTimeoutError               timeout             also TimeoutError
     └── HelperError                    helper-failed       also RuntimeError
@@ -33,12 +37,17 @@ from __future__ import annotations
 import asyncio
 import copy
 import enum
-from typing import TYPE_CHECKING, ClassVar, Self
+import functools
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 from ipc_channel.introspection import MembersOnly, OwnNames
 
 if TYPE_CHECKING:
     from ipc_channel.helper.result import HelperResult
+
+_REQUEST_CODE = re.compile(r"[a-z0-9-]{1,64}")
 
 
 class EndReason(enum.StrEnum, metaclass=MembersOnly):
@@ -61,7 +70,7 @@ class EndReason(enum.StrEnum, metaclass=MembersOnly):
 class IPCChannelError(Exception, metaclass=OwnNames):
     """Base of all errors of this library."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
     """Stable string that names the kind of error in every language."""
 
     def copy_to_raise(self) -> Self:
@@ -106,22 +115,6 @@ class ChannelClosedError(LocalError, ConnectionError):
     """
 
     code = "closed"
-
-
-def channel_closed() -> ChannelClosedError:
-    """Return the error of ``connect`` and ``write`` once the channel was closed."""
-    return ChannelClosedError(
-        "the channel was closed: make a new one"
-        " (disconnect ends a session and keeps the channel)"
-    )
-
-
-def ended_here() -> ChannelClosedError:
-    """Return the error of a write once this end has ended the session."""
-    return ChannelClosedError(
-        "this end has ended the session, and sends nothing more: after disconnect or abort"
-        " call connect for the next session, after close make a new channel"
-    )
 
 
 class ConnectInProgressError(LocalError, RuntimeError):
@@ -213,6 +206,67 @@ class PeerGoneError(PeerError, BrokenPipeError):
     """A write failed: the peer no longer reads, or ``__cause__`` is another reason."""
 
     code = "peer-gone"
+
+
+class UnansweredError(PeerError, ConnectionError):
+    """The session ended before the answer to a request came (spec/requests.md).
+
+    The other end may or may not have dealt with it, unless ``sent`` is False.
+    ``end_reason`` says how the session ended; ``__cause__`` is the error of it, if any.
+    """
+
+    code = "unanswered"
+    sent = True
+
+    def __init__(self, text: str, end_reason: EndReason | None = None) -> None:
+        super().__init__(text)
+        self.end_reason = end_reason
+
+
+class BadMessageError(PeerError, ValueError):
+    """A message is not one of the requests layer, or not one that may come now."""
+
+    code = "bad-message"
+    sent = True  # as of UnansweredError
+
+
+class BadAnswerError(PeerError, ValueError):
+    """The codec cannot decode ``answer``, for the reason ``__cause__``; the session goes on."""
+
+    code = "bad-answer"
+
+    def __init__(self, text: str, answer: bytes = b"") -> None:
+        super().__init__(text)
+        self.answer = answer
+
+    def __reduce__(self) -> tuple[type[BadAnswerError], tuple[str, bytes]]:
+        return type(self), (str(self), self.answer)
+
+
+class RequestError(IPCChannelError):
+    """What went wrong at the other end: ``str()`` is its text, ``code`` its code.
+
+    A handler raises one to say both::
+
+        raise RequestError("there is no file x", code="not-found")
+
+    ``code`` is 1 to 64 of ``a-z``, ``0-9`` and ``-``. The codes ``failed``, ``cancelled``,
+    ``unserved``, ``too-large`` and ``busy`` have a meaning (spec/requests.md); all others
+    are the application's.
+    """
+
+    code = "failed"
+
+    def __init__(self, text: str = "", *, code: str = "failed") -> None:
+        super().__init__(text)
+        if not isinstance(code, str):
+            raise TypeError(f"the code of an error is a str, not {type(code).__name__}")
+        if not _REQUEST_CODE.fullmatch(code):
+            raise ValueError(f"the code of an error is 1 to 64 of a-z 0-9 -, not {code!r}")
+        self.code = code
+
+    def __reduce__(self) -> tuple[Callable[..., RequestError], tuple[str]]:
+        return functools.partial(type(self), code=self.code), (str(self),)
 
 
 class ConnectTimeoutError(IPCChannelError, TimeoutError):

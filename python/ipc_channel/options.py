@@ -48,6 +48,14 @@ def check_int(name: str, value: int, what: str) -> int:
     return value
 
 
+def check_count(name: str, value: int, least: int = 1) -> int:
+    """Return ``value``; raise TypeError or ValueError if it is no number from ``least`` on."""
+    check_int(name, value, "a number")
+    if value < least:
+        raise ValueError(f"{name} is {value}, but must be at least {least}")
+    return value
+
+
 class Options(TypedDict, total=False):
     """Keyword options of every channel and client."""
 

@@ -23,15 +23,22 @@ TRIES = 3
 # Which cases can see a fault of a file with this in its name: fewer take less time,
 # and what they do not find may still be found by others.
 CASES = {
+    **{
+        name: ["--run", "requests"]
+        for name in ("request", "handling.", "exchange.", "caller.", "callee.")
+    },
     "rendezvous.": ["--run", "rendezvous", "--run", "environment"],
     "address.": ["--run", "rendezvous", "--run", "environment"],
     "path.": ["--run", "rendezvous", "--run", "environment"],
-    "pipe": ["--transport", "named_pipe", "--skip", "rendezvous"],
-    "fifo": ["--transport", "named_pipe", "--skip", "rendezvous"],
-    "user": ["--transport", "named_pipe", "--skip", "rendezvous"],
-    "tcp": ["--transport", "tcp", "--skip", "rendezvous"],
-    "socket": ["--transport", "tcp", "--skip", "rendezvous"],
-    "": ["--skip", "rendezvous", "--skip", "connect/refused", "--skip", "environment"],
+    "pipe": ["--transport", "named_pipe", "--skip", "rendezvous", "--skip", "requests"],
+    "fifo": ["--transport", "named_pipe", "--skip", "rendezvous", "--skip", "requests"],
+    "user": ["--transport", "named_pipe", "--skip", "rendezvous", "--skip", "requests"],
+    "tcp": ["--transport", "tcp", "--skip", "rendezvous", "--skip", "requests"],
+    "socket": ["--transport", "tcp", "--skip", "rendezvous", "--skip", "requests"],
+    "": [
+        *("--skip", "rendezvous", "--skip", "connect/refused"),
+        *("--skip", "environment", "--skip", "requests"),
+    ],
 }
 
 

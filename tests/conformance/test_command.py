@@ -125,14 +125,16 @@ def test_a_should_that_is_not_done_is_no_strict_conformance(tmp_path: Path) -> N
 
 def test_requirements_without_a_case_are_named(tmp_path: Path) -> None:
     _, report = run_suite(tmp_path, "--run", FIRST, testee=RIGHT)
-    asked = requirements.of_client(("named_pipe", "tcp"))
+    asked = requirements.of_client(("named_pipe", "tcp"), ("cancel", "requests"))
     covered = {id_ for case in CATALOGUE for id_ in case.covers}
     assert report["unchecked"] == requirements.unchecked(asked, covered) == []
     of_tcp = {one.id for one in requirements.of_client(("tcp",))}
     assert "RDV-43" in of_tcp
     assert "RDV-21" not in of_tcp
     ids = {one.id for one in asked}
-    assert {"FRM-1", "RDV-21", "RDV-43", "SES-31"} <= ids
+    assert {"FRM-1", "RDV-21", "RDV-43", "SES-31", "REQ-1", "REQ-16"} <= ids
+    without = {one.id for one in requirements.of_client(("named_pipe", "tcp"), ("cancel",))}
+    assert ids - without == {f"REQ-{number}" for number in range(1, 17)}
     assert not {"RDV-13", "RDV-20", "RDV-27", "RDV-40", "RDV-42", "RDV-50", "RDV-51"} & ids
     assert {one.level for one in asked} == {"MUST", "SHOULD", "MAY"}
 

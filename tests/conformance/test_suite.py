@@ -138,6 +138,14 @@ def test_nothing_can_be_run(arguments: list[str], text: str) -> None:
     assert text in done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_a_wrapper_writes_after_the_testee_has_ended_is_shown() -> None:
+    filtering = "(sleep 0.2; echo why it ended >&2) >/dev/null & exit 1"
+    done = run("conformance", "--", "sh", "-c", filtering)
+    assert done.returncode == 2
+    assert "it did not greet: it ended with status 1\nwhy it ended" in done.stderr
+
+
 def test_a_client_that_can_do_nothing_is_not_conforming(tmp_path: Path) -> None:
     greeting = '{"language": 1, "name": "x", "can": []}'
     done = run("conformance", "--run", "limits", "--", "echo", greeting)

@@ -15,6 +15,7 @@ from ipc_channel.conformance.python_testee import Testee
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conformance import (
+    wrong_calls,
     wrong_closing,
     wrong_connecting,
     wrong_ends,
@@ -24,12 +25,15 @@ from conformance import (
     wrong_linger,
     wrong_pipes,
     wrong_rendezvous,
+    wrong_requests,
+    wrong_serving,
     wrong_unix,
 )
 from conformance.faults import FAULTS
 
 __all__ = [
     "FAULTS",
+    "wrong_calls",
     "wrong_closing",
     "wrong_connecting",
     "wrong_ends",
@@ -39,6 +43,8 @@ __all__ = [
     "wrong_linger",
     "wrong_pipes",
     "wrong_rendezvous",
+    "wrong_requests",
+    "wrong_serving",
     "wrong_unix",
 ]
 

@@ -18,6 +18,8 @@ TESTS = {
     "by_hand": ["helper/by_hand"],
     "channel": ["channel", "use", "aio/endpoint"],
     "cli": ["help"],
+    "closed": ["channel"],
+    "codec": ["codec"],
     "child": ["helper/reaping", "helper/end", "helper/interrupt"],
     "command": ["helper/spawn", "helper/helper", "helper/dying", "messages_of_errors"],
     "credentials": ["transports/credentials", "transports/unix_users"],
@@ -37,11 +39,20 @@ TESTS = {
     "events": ["helper/supervisor_events", "helper/supervisor"],
     "factory": ["channel", "transports/registry", "messages_of_errors"],
     "files": ["helper/files", "helper/output"],
+    "exchange": ["aio/request", "sync/request"],
     "fork": ["fork"],
     "framing": ["protocol/framing"],
     "gate": ["transports/unix_users", "transports/tcp_listener"],
     "guard": ["helper/guard"],
     "guard_shell": ["helper/guard"],
+    **{name: ["aio/request"] for name in ("eager", "handling")},
+    **{
+        name: ["pool/"]
+        for name in (
+            *("balancer", "calls", "counters", "helper_pool"),
+            *("makers", "mapping", "place", "recycling"),
+        )
+    },
     "health": ["helper/supervisor_health", "helper/supervisor_use"],
     "helper": [*_STARTS, "helper/service"],
     "helper_main": ["helper_main"],
@@ -95,10 +106,8 @@ TESTS = {
     "owner_windows": ["transports/owner_windows"],
     "peer_user": ["transports/peer_user", "transports/owner_windows"],
     "pipe_address": [
-        "protocol/rendezvous",
-        "transports/named_pipe",
-        "transports/passers_by",
-        "messages_of_errors",
+        *("protocol/rendezvous", "transports/named_pipe"),
+        *("transports/passers_by", "messages_of_errors"),
     ],
     "pipe_connector": [
         "transports/named_pipe",
@@ -109,11 +118,7 @@ TESTS = {
         "transports/swapped_pipes",
         "aio/endpoint",
     ],
-    "pipe_files": [
-        "transports/precious_files",
-        "transports/pipe_refusals",
-        "transports/swapped_pipes",
-    ],
+    "pipe_files": [f"transports/{one}" for one in ("precious", "pipe_ref", "swapped")],
     "pipe_stream": [
         "transports/named_pipe",
         "transports/passers_by",
@@ -123,23 +128,13 @@ TESTS = {
         "aio/close",
     ],
     "pipe_write": ["transports/sigpipe"],
-    "posix_output": [
-        "helper/posix_output",
-        "helper/output",
-        "helper/output_loops",
-        "sync/helper_output",
-    ],
+    "posix_output": ["helper/posix_output", "helper/output", "sync/helper_output"],
     "posix_process": [
-        "helper/process",
-        "helper/reaping",
-        "helper/end",
-        "helper/group",
-        "helper/interrupt",
+        f"helper/{one}" for one in ("process", "reaping", "end", "group", "interrupt")
     ],
+    **{f"request_{name}": ["aio/request"] for name in ("channel", "line", "messages")},
     "private_directory": [
-        "transports/private_directory",
-        "transports/stale_directories",
-        "transports/umask",
+        f"transports/{one}" for one in ("private_directory", "stale_directories", "umask")
     ],
     "receiver": [
         "aio/receiver",
@@ -208,6 +203,7 @@ TESTS = {
         "use",
     ],
     "sync/helper_main": ["helper_main"],  # runs each test with both kinds of helpers
+    "standstill": ["aio/standstill"],
     "story": ["helper/supervisor"],
     "supervised_life": ["helper/supervisor"],
     "supervisor": ["helper/supervisor"],
@@ -218,6 +214,12 @@ TESTS = {
             "channel": "messages many ends timeouts dropped",
             "driver": "driver threads signals dropped interrupts fork in_asyncio",
             "factory": "names messages dropped",
+            "loop_thread": "pool",
+            "mapping": "pool",
+            "pool": "pool names",
+            "request_channel": "request",
+            "request_handling": "request",
+            "request_line": "request",
             "helper": "helper",
             "poller": "caller_loop messages fork",
             "reading": "races messages ends timeouts threads signals interrupts",

@@ -27,4 +27,5 @@ def no_callback_fails() -> Iterator[None]:
     logger.addHandler(complaints)
     yield
     logger.removeHandler(complaints)
-    assert complaints.texts == []
+    handler = "a handler of requests failed"  # of a test, which is right to be logged
+    assert [text for text in complaints.texts if not text.startswith(handler)] == []

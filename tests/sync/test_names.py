@@ -20,10 +20,12 @@ CLASSES = {
 }
 # What only asyncio has: adopted streams, and the options of an event loop.
 NOT_HERE = {"TCPSocketProtocol", "PosixNamedPipeProtocol"}
+# What only threads need: asyncio has classes of its own for processes, and cancels handlers.
+ONLY_HERE = {"HelperProcess", "request_cancelled"}
 
 
 def test_every_name_is_that_of_the_asyncio_module() -> None:
-    names = {name for name in sync.__all__ if name != "HelperProcess"}
+    names = set(sync.__all__) - ONLY_HERE
     assert names <= set(ipc_channel.__all__)
     classes = {
         name
@@ -39,7 +41,8 @@ def arguments(function: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["make_ipc_channel", "make_ipc_channel_client", "Helper", "Supervisor"]
+    "name",
+    ["make_ipc_channel", "make_ipc_channel_client", "Helper", "HelperPool", "Supervisor"],
 )
 def test_the_arguments_are_those_of_the_asyncio_module(name: str) -> None:
     theirs = arguments(getattr(ipc_channel, name))
@@ -52,6 +55,15 @@ def test_methods_are_those_of_the_asyncio_module() -> None:
         theirs = {name for name in dir(getattr(ipc_channel, kind)) if name[0] != "_"}
         ours = {name for name in dir(getattr(sync, kind)) if name[0] != "_"}
         assert ours == theirs | {"write_many"}
+
+
+def test_a_pool_has_the_methods_of_the_asyncio_module() -> None:
+    names = {name for name in dir(ipc_channel.HelperPool) if name[0] != "_"}
+    names.remove("usual_ahead")
+    assert {name for name in dir(sync.HelperPool) if name[0] != "_"} == names
+    for name in names - {"counters", "size"}:
+        theirs = arguments(getattr(ipc_channel.HelperPool, name))
+        assert arguments(getattr(sync.HelperPool, name)) == theirs
 
 
 def test_each_transport_has_its_classes(transport: Any, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ type request struct {
 	Sizes          []uint32 `json:"sizes"`
 	Count          *int     `json:"count"`
 	Of             int      `json:"of"`
+	Payload        string   `json:"payload"`
+	Concurrency    int      `json:"concurrency"`
 }
 
 type answer map[string]any
@@ -45,19 +47,21 @@ type answer map[string]any
 var handlers = map[string]func(*task, context.Context) error{
 	"connect": (*task).connect, "read": (*task).read, "write": (*task).write, "drain": (*task).drain,
 	"echo": (*task).echo, "close": (*task).close, "cancel": (*task).cancel,
+	"call": (*task).call, "serve": (*task).serve,
 }
 
 type testee struct {
 	mu         sync.Mutex // for what follows
 	says       *json.Encoder
 	channel    *ipcchannel.Channel
+	requests   *ipcchannel.RequestChannel // of the channel, or nil
 	connecting *task                      // the connect that waits, or nil
 	cancels    map[int]context.CancelFunc // by the ids of the requests under way
 }
 
 // abilities lists the transports of this system, and what the client can do.
 func abilities() []string {
-	can := []string{"tcp", "cancel", "concurrent", "max_message_size", "linger", "peer_user"}
+	can := []string{"tcp", "cancel", "concurrent", "max_message_size", "linger", "peer_user", "requests"}
 	if runtime.GOOS != "windows" {
 		can = append(can, "named_pipe", "unix")
 	}
@@ -111,9 +115,10 @@ func (t *testee) begin(ctx context.Context, r request, tasks *sync.WaitGroup) er
 	if r.Do == "connect" {
 		this.isBusy = t.connecting != nil
 		if !this.isBusy {
-			t.connecting, t.channel = this, new(ipcchannel.Channel)
+			t.connecting, t.channel, t.requests = this, new(ipcchannel.Channel), nil
 		}
 	}
+	this.requests = t.requestsFor(r)
 	t.mu.Unlock()
 	begun := make(chan struct{})
 	tasks.Add(1)

@@ -17,13 +17,14 @@ import (
 // task is a request under way. It uses the channel that was current when it began.
 type task struct {
 	request
-	testee  *testee
-	channel *ipcchannel.Channel
-	longest []byte
-	said    answer
-	stop    context.CancelFunc
-	over    chan struct{} // closed when a connect is done
-	isBusy  bool          // for a connect: whether another connect waits
+	testee   *testee
+	channel  *ipcchannel.Channel
+	requests *ipcchannel.RequestChannel // for call and serve
+	longest  []byte
+	said     answer
+	stop     context.CancelFunc
+	over     chan struct{} // closed when a connect is done
+	isBusy   bool          // for a connect: whether another connect waits
 }
 
 // end answers the request.
@@ -32,20 +33,32 @@ func (t *task) end(err error) {
 	delete(t.testee.cancels, t.ID)
 	t.testee.mu.Unlock()
 	if err != nil {
-		t.said["error"], t.said["text"] = code(err), err.Error()
+		t.said["error"], t.said["text"] = code(err), text(err)
 	}
 	t.testee.say(t.said)
 }
 
 func code(err error) ipcchannel.Code {
 	var coded *ipcchannel.Error
+	var answered *ipcchannel.RequestError
 	switch {
+	case errors.As(err, &answered):
+		return answered.Code
 	case errors.Is(err, context.Canceled):
 		return "cancelled"
 	case errors.As(err, &coded):
 		return coded.Code
 	}
 	return "other" // an error of the operating system, for which the specification has no code
+}
+
+// text returns what the peer has said, if it has answered a request with this error.
+func text(err error) string {
+	var answered *ipcchannel.RequestError
+	if errors.As(err, &answered) {
+		return answered.Text
+	}
+	return err.Error()
 }
 
 func (t *task) connect(ctx context.Context) error {
@@ -67,7 +80,7 @@ func (t *task) connect(ctx context.Context) error {
 		return err
 	}
 	t.testee.mu.Lock()
-	t.testee.channel = channel
+	t.testee.channel, t.testee.requests = channel, nil
 	t.testee.mu.Unlock()
 	return nil
 }

@@ -19,13 +19,13 @@ from ipc_channel.aio.stream import Stream
 from ipc_channel.aio.timing import SHORTEST_SLEEP, wait_until
 from ipc_channel.aio.usage import check_running, warn_unclosed
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannelClient
+from ipc_channel.closed import channel_closed
 from ipc_channel.errors import (
     ConnectInProgressError,
     ConnectTimeoutError,
     EndReason,
     IPCChannelError,
     NotConnectedError,
-    channel_closed,
 )
 from ipc_channel.log import safely
 from ipc_channel.options import (

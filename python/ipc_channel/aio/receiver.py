@@ -70,11 +70,10 @@ class Receiver:
         reset_hint: Callable[[], str],
     ) -> None:
         _keep_memory()
-        self.discarded = 0
-        """Bytes read and dropped since :meth:`discard`."""
-        self.received = 0
-        """Bytes that have arrived, but for those of :meth:`read_one`."""
+        self.discarded = 0  # bytes read and dropped since :meth:`discard`
+        self.received = 0  # bytes that have arrived, but for those of :meth:`read_one`
         self.arrival: Waiter | None = None  # to wake when more arrive
+        self.on_far_ahead: Callable[[], None] = lambda: None  # readers are slow, or gone
         self._stream = stream
         self._on_input = on_input
         self._on_end = on_end
@@ -279,6 +278,7 @@ class Receiver:
             self._on_end(_EVENTS[self.decoder.end], self.decoder.error)
         elif self.inbox.buffered > MESSAGES_AHEAD and self._is_far_ahead():
             self.pause()
+            self.on_far_ahead()
 
     def _is_far_ahead(self) -> bool:
         count = len(self._messages)

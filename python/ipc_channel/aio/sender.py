@@ -10,7 +10,6 @@ blocked writer that is cancelled is not sent at all, and a queued frame is sent 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import islice
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
 WRITE_AHEAD = 64 * 2**10
 """Bytes in the queue above which a write waits."""
 
-# Two, so that of two writes after the peer has left, the second fails. A third, so that
-# one write per iteration never schedules the callback that ends the iteration.
-_EAGER_BUDGET = 3  # frames that bypass the queue in one loop iteration
+# Frames that bypass the queue in one loop iteration. Two, so that of two writes after the peer
+# has left, the second fails. A third, so that one write schedules no callback.
+_EAGER_BUDGET = 3
 _AT_MOST = 2**20  # bytes at a time, so that a fast reader does not block the loop
 GATHER = 64  # buffers per system call
 
@@ -80,7 +79,7 @@ class Sender:
     def write(self, data: Buffer) -> Coroutine[None, None, None] | None:
         """Send ``data`` as one message; return what the caller must await, if anything.
 
-        Afterwards at most ``WRITE_AHEAD`` bytes are still queued.
+        It need not be awaited at once. Afterwards at most ``WRITE_AHEAD`` bytes are queued.
         """
         stream = self.stream
         if get_ident() != stream.thread or not stream.loop.is_running():
@@ -91,7 +90,8 @@ class Sender:
         if state.write_error is not None:
             raise state.refusal()
         if self._blocked_writers or self.size > WRITE_AHEAD:
-            return self._write_in_turn(data)
+            self._blocked_writers.append((stream.loop.create_future(), data))
+            return self._wait_in_turn(self._blocked_writers[-1])
         size = len(data)
         try:
             if self.size and size <= JOINED:  # inlined from _enqueue
@@ -109,6 +109,11 @@ class Sender:
         if state.write_error is not None:
             raise state.refusal()
         return self._shortened() if self.size > WRITE_AHEAD else None
+
+    @property
+    def has_waiting_writers(self) -> bool:
+        """Whether a write waits until the peer reads."""
+        return bool(self._blocked_writers or self._drain_waiters)
 
     def begin_turn(self) -> None:
         """Renew the eager budget: a new loop iteration has begun."""
@@ -159,31 +164,26 @@ class Sender:
         """Return a hint for an error if the peer may have refused a message as too large."""
         return self.large_messages.hint(self.queue, was_reset=was_reset)
 
-    def _check(self) -> None:
-        if self.state.write_error is not None:
-            raise self.state.refusal()
-
-    async def _write_in_turn(self, payload: bytes) -> None:
+    async def _wait_in_turn(self, entry: tuple[asyncio.Future[None], bytes]) -> None:
         """Wait until the frame is in the queue, and then as any other writer does."""
-        admitted: asyncio.Future[None] = self.stream.loop.create_future()
-        entry = (admitted, payload)
-        self._blocked_writers.append(entry)
         try:
-            await admitted
+            await entry[0]
         except BaseException:
-            with contextlib.suppress(ValueError):
+            if entry in self._blocked_writers:
                 self._blocked_writers.remove(entry)
             raise
-        self._check()
+        self.state.check_write()
         if self.size > WRITE_AHEAD:
             await self._shortened()
 
-    async def _shortened(self) -> None:
-        """Wait until at most ``WRITE_AHEAD`` bytes are queued."""
-        sent: asyncio.Future[None] = self.stream.loop.create_future()
-        self._drain_waiters.append(sent)
+    def _shortened(self) -> Coroutine[None, None, None]:
+        """Return what waits until at most ``WRITE_AHEAD`` bytes are queued."""
+        self._drain_waiters.append(self.stream.loop.create_future())
+        return self._wait_for(self._drain_waiters[-1])
+
+    async def _wait_for(self, sent: asyncio.Future[None]) -> None:
         await sent
-        self._check()
+        self.state.check_write()
 
     def _enqueue(self, payload: bytes) -> None:
         size = len(payload)
@@ -210,8 +210,7 @@ class Sender:
     def _write_eagerly(self) -> None:
         self._eager_budget -= 1
         if self._eager_budget == 1:
-            # Twice, since a loop forgets a callback when it calls it: if a signal handler
-            # raises at the very entry of the first, the second does the work.
+            # Twice, as a signal handler may raise at the very entry of the first.
             self.stream.loop.call_soon(self.end_turn)
             self.stream.loop.call_soon(self.end_turn)
         self.flush()

@@ -9,14 +9,15 @@ from typing import Any
 
 from ipc_channel.aio.receiver import Receiver
 from ipc_channel.aio.sender import Sender
+from ipc_channel.aio.standstill import StandstillWatch
 from ipc_channel.aio.stream import Stream
 from ipc_channel.aio.waiter import wake
+from ipc_channel.closed import ended_here
 from ipc_channel.errors import (
     EndReason,
     IPCChannelError,
     ResetError,
     SessionInterruptedError,
-    ended_here,
 )
 from ipc_channel.log import safely
 from ipc_channel.options import DEFAULT_LINGER
@@ -68,6 +69,8 @@ class Session:
             reset_hint=lambda: self.sender.size_hint(was_reset=True),
         )
         self.inbox = self.receiver.inbox
+        self._standstill = StandstillWatch(self.sender, self.receiver, logger, name)
+        self.receiver.on_far_ahead = self._standstill.begin
         if stream.was_reset:
             error = ResetError("connection reset as soon as it was made")
             self._on_event(Event.RESET_ON_WRITE, error)
@@ -155,6 +158,7 @@ class Session:
         self.lost = lost = self.sender.size
         try:
             self._on_own_close()
+            self._standstill.end()
             self.receiver.forget()
             self.sender.drop()
         finally:

@@ -17,13 +17,23 @@ from ipc_channel import (
     IPCChannelClient,
     IPCChannelError,
     NotConnectedError,
+    RequestChannel,
     from_environment,
     make_ipc_channel_client,
 )
+from ipc_channel.conformance.request_handler import handle
 from ipc_channel.transports.registry import usable_types
 
 Told = dict[str, Any]
-ABILITIES = ["cancel", "concurrent", "max_message_size", "linger", "peer_user"]
+ABILITIES = [
+    "cancel",
+    "concurrent",
+    "max_message_size",
+    "linger",
+    "peer_user",
+    "requests",
+]
+READS = ("read", "drain", "echo", "serve")  # what learns how the session has ended
 
 
 class Testee:
@@ -31,6 +41,7 @@ class Testee:
 
     def __init__(self) -> None:
         self.channel: IPCChannelClient | None = None
+        self._requests: RequestChannel | None = None  # over that channel
         self._connecting: asyncio.Task[Any] | None = None
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -63,7 +74,7 @@ class Testee:
             answer = {"error": "cancelled"}
         except IPCChannelError as error:
             answer = {"error": error.code, "text": str(error)}
-            if told["do"] in ("read", "drain", "echo") and (end := _end(channel)):
+            if told["do"] in READS and (end := _end(channel)):
                 answer["end"] = end
         except (TypeError, ValueError) as error:
             if told["do"] != "connect":
@@ -79,7 +90,7 @@ class Testee:
         if self._connecting is not None:
             raise ConnectInProgressError("another connect waits")
         self._connecting = asyncio.current_task()
-        before, self.channel = self.channel, None
+        before, self.channel, self._requests = self.channel, None, None
         try:
             if before is not None:
                 await before.close()
@@ -129,6 +140,23 @@ class Testee:
             count += 1
         return {"messages": count, "end": _end(channel)}
 
+    async def do_call(self, told: Told) -> Told:
+        answer = await self.requests().call(bytes.fromhex(told["payload"]))
+        return {"payload": answer.hex()}
+
+    async def do_serve(self, told: Told) -> Told:
+        channel, requests, answered = self.channel, self.requests(), 0
+
+        async def count(payload: bytes) -> bytes:
+            nonlocal answered
+            try:
+                return await handle(payload, requests.call)
+            finally:
+                answered += 1
+
+        await requests.serve(count, concurrency=told.get("concurrency"))
+        return {"answered": answered, "end": _end(channel)}
+
     async def do_cancel(self, told: Told) -> Told:
         task = self.tasks.get(told["of"])
         if task is not None:
@@ -142,6 +170,13 @@ class Testee:
         if self.channel is not None:
             await self.channel.close()
         return {}
+
+    def requests(self) -> RequestChannel:
+        """Return the requests of the channel, which the first ``call`` or ``serve`` makes."""
+        channel = self._connected()
+        if self._requests is None:
+            self._requests = RequestChannel(channel)
+        return self._requests
 
     def _connected(self) -> IPCChannelClient:
         if self.channel is None:

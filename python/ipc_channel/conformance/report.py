@@ -73,12 +73,13 @@ class Report:
 
     @property
     def unchecked(self) -> list[str]:
-        """Requirements of a client over these transports that have no case."""
+        """Requirements of a client over these transports, with its abilities, without a case."""
         transports = self.run.transports
         covered = {
             id_ for case in CATALOGUE if case.transport in transports for id_ in case.covers
         }
-        return requirements.unchecked(requirements.of_client(transports), covered)
+        asked = requirements.of_client(transports, self.greeting.can)
+        return requirements.unchecked(asked, covered)
 
     def counts(self) -> Counter[str]:
         return Counter(result.status for result in self.results)

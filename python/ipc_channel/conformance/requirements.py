@@ -10,6 +10,7 @@ from ipc_channel.conformance.vectors import specification
 from ipc_channel.transports.registry import all_types
 
 _PAGES = ("framing", "rendezvous", "session", "errors")
+_OPTIONAL = ("requests",)  # pages that apply to a testee with the ability of the same name
 _ROW = re.compile(r"^\| ([A-Z]{3}-[1-9][0-9]*) \| (.*) \|$", re.MULTILINE)
 _ENDS = ("client", "server", "both")
 
@@ -30,10 +31,12 @@ class Requirement:
         )
 
 
-def of_client(transports: Collection[str]) -> list[Requirement]:
-    """Return the requirements for a client over ``transports``."""
+def of_client(
+    transports: Collection[str], abilities: Collection[str] = ()
+) -> list[Requirement]:
+    """Return the requirements for a client over ``transports`` with these ``abilities``."""
     found = []
-    for page in _PAGES:
+    for page in (*_PAGES, *(one for one in _OPTIONAL if one in abilities)):
         text = (specification() / f"{page}.md").read_text("utf-8")
         for id_, row in _ROW.findall(text):
             end, rule = _split(row)

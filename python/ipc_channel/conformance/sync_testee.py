@@ -1,7 +1,7 @@
 """The blocking Python client as a testee: ``python -m ipc_channel.conformance.sync_testee``.
 
 A thread serves the requests that read, in their order; another one those that write. Each
-``connect`` and each ``close`` has a thread of its own.
+``connect``, ``close``, ``call`` and ``serve`` has a thread of its own.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from collections.abc import Callable
 from itertools import cycle, islice
 from typing import Any
 
+from ipc_channel.conformance.request_handler import handle_blocking
 from ipc_channel.errors import ConnectInProgressError, IPCChannelError, NotConnectedError
-from ipc_channel.sync import IPCChannelClient, from_environment, make_ipc_channel_client
+from ipc_channel.sync import (
+    IPCChannelClient,
+    RequestChannel,
+    from_environment,
+    make_ipc_channel_client,
+)
 from ipc_channel.transports.registry import usable_types
 
 Told = dict[str, Any]
-ABILITIES = ["concurrent", "max_message_size", "linger", "peer_user"]
+ABILITIES = ["concurrent", "max_message_size", "linger", "peer_user", "requests"]
+READS = ("read", "drain", "echo", "serve")  # what learns how the session has ended
 
 
 class Lane:
@@ -52,6 +59,8 @@ class Testee:
     def __init__(self) -> None:
         self.channel: IPCChannelClient | None = None
         self._connecting: IPCChannelClient | None = None
+        self._requests: RequestChannel | None = None  # over that channel
+        self._requests_made = threading.Lock()
         self._connects = threading.Lock()  # held by the connect that is under way
         lanes = {"read": Lane(self._serve), "write": Lane(self._serve)}
         self._lanes = {**lanes, "drain": lanes["read"], "echo": lanes["read"]}
@@ -85,7 +94,7 @@ class Testee:
             answer: Told = getattr(self, f"do_{told['do']}")(told)
         except IPCChannelError as error:
             answer = {"error": error.code, "text": str(error)}
-            if told["do"] in ("read", "drain", "echo") and (end := _end(channel)):
+            if told["do"] in READS and (end := _end(channel)):
                 answer["end"] = end
         except (TypeError, ValueError) as error:
             if told["do"] != "connect":
@@ -102,7 +111,7 @@ class Testee:
             told["begun"].set()
             raise ConnectInProgressError("another connect waits")
         try:
-            before, self.channel = self.channel, None
+            before, self.channel, self._requests = self.channel, None, None
             channel = None
             try:
                 if before is not None:
@@ -153,6 +162,34 @@ class Testee:
             channel.write(message)
             count += 1
         return {"messages": count, "end": _end(channel)}
+
+    def do_call(self, told: Told) -> Told:
+        requests = self._requests_of(told)
+        answer = requests.call(bytes.fromhex(told["payload"]))
+        return {"payload": answer.hex()}
+
+    def do_serve(self, told: Told) -> Told:
+        requests = self._requests_of(told)
+        answered: list[bytes] = []
+
+        def count(payload: bytes) -> bytes:
+            try:
+                return handle_blocking(payload, requests.call)
+            finally:
+                answered.append(payload)
+
+        requests.serve(count, concurrency=told.get("concurrency", 1))
+        return {"answered": len(answered), "end": _end(told["channel"])}
+
+    def _requests_of(self, told: Told) -> RequestChannel:
+        """Return the requests of the channel, which the first ``call`` or ``serve`` makes."""
+        try:
+            with self._requests_made:
+                if self._requests is None:
+                    self._requests = RequestChannel(_connected(told))
+                return self._requests
+        finally:
+            told["begun"].set()
 
     def do_close(self, told: Told) -> Told:
         channels = (self._connecting, self.channel)

@@ -13,17 +13,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ipc_channel.conformance import processes
 from ipc_channel.conformance.case import TRANSPORTS, CaseFailedError
 from ipc_channel.conformance.trace import Trace, shorten_text
 from ipc_channel.helper.result import signal_name
 
 LANGUAGE = 1
 """Version of the control language."""
-ABILITIES = {*TRANSPORTS, "cancel", "concurrent", "max_message_size", "linger", "peer_user"}
+ABILITIES = {
+    *TRANSPORTS,
+    "cancel",
+    "concurrent",
+    "max_message_size",
+    "linger",
+    "peer_user",
+    "requests",
+}
 _ANSWER_LIMIT = 2**20  # bytes per line
 _STDERR = 8192  # bytes of its tail
 _PAUSE = 0.01  # seconds between checks whether it has ended
 _KILLED = 5  # seconds that we wait for the end of a killed testee
+_LAST_WORDS = 1  # seconds that what a wrapper has started may go on after its end
 
 Reply = dict[str, Any]
 
@@ -157,6 +167,15 @@ class Testee:
             await asyncio.sleep(_PAUSE)
         return self._process.returncode
 
+    async def _end_of_others(self) -> None:
+        """Wait for what a wrapper has started, such as a filter of its standard error.
+
+        That says why a testee has ended.
+        """
+        deadline = time.monotonic() + _LAST_WORDS
+        while processes.of_session(self.pid) and time.monotonic() < deadline:
+            await asyncio.sleep(_PAUSE)
+
     async def kill(self) -> None:
         """Kill what is left of its process group."""
         with contextlib.suppress(ProcessLookupError):
@@ -179,6 +198,7 @@ class Testee:
                 self._on_line(line)
             # Its process usually exits a moment later.
             status = await self._exit(_KILLED)
+            await self._end_of_others()
             how = "closed its standard output" if status is None else describe(status)
             self.ended.set_result(how)
             what = "the testee, with requests left to answer"

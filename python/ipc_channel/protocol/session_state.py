@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Sized
 
+from ipc_channel.closed import ended_here
 from ipc_channel.errors import (
     EndReason,
     IPCChannelError,
     ResetError,
-    ended_here,
 )
 
 
@@ -190,6 +190,11 @@ class SessionState:
         if end is EndReason.RESET and event is not Event.RESET_ON_READ:
             return ResetError("connection reset, as reported by a write")
         return error
+
+    def check_write(self) -> None:
+        """Raise the error of a write, unless the session may still be written to."""
+        if self.write_error is not None:
+            raise self.refusal()
 
     def refusal(self) -> IPCChannelError:
         """Return what a write raises once :attr:`write_error` is set."""

@@ -21,13 +21,19 @@ The same names and arguments as in :mod:`ipc_channel`, with methods that block::
     b'hello'
 
 ``read``, ``write`` and ``close`` take a ``timeout`` in seconds, and raise CallTimeoutError,
-a TimeoutError. Any number of threads may use a channel at once. One end of a channel may
-use this module, and the other one asyncio, or another language. The errors are those of
+a TimeoutError. ``RequestChannel`` sends requests, and ``serve`` answers them in threads,
+whose handlers ask ``request_cancelled`` now and then; ``HelperPool`` shares requests among
+several helpers. Any number of threads may use a channel, a RequestChannel or a pool at
+once. One end of a channel may use this module, and the other one asyncio, or another
+language. The errors are those of
 :mod:`ipc_channel`.
 """
 
 from ipc_channel.channel import PIPE_CONN_TIMEOUT
+from ipc_channel.codec import JSON, Codec
 from ipc_channel.errors import (
+    BadAnswerError,
+    BadMessageError,
     BadRendezvousError,
     CallTimeoutError,
     ChannelClosedError,
@@ -43,15 +49,18 @@ from ipc_channel.errors import (
     NotConnectedError,
     PeerError,
     PeerGoneError,
+    RequestError,
     ResetError,
     SessionInterruptedError,
     TruncatedError,
+    UnansweredError,
     UnfinishedWriteError,
     WrongProcessError,
 )
 from ipc_channel.helper.events import SupervisorEvent
 from ipc_channel.helper.result import HelperResult
 from ipc_channel.options import DEFAULT_LINGER, Options
+from ipc_channel.pool.counters import HelperCounters, PoolCounters
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
 from ipc_channel.service_signals import exit_on_signals
@@ -59,6 +68,9 @@ from ipc_channel.sync.channel import IPCChannel, IPCChannelClient
 from ipc_channel.sync.factory import make_ipc_channel, make_ipc_channel_client
 from ipc_channel.sync.helper import Helper, HelperProcess
 from ipc_channel.sync.helper_main import run_helper
+from ipc_channel.sync.pool import HelperPool
+from ipc_channel.sync.request_channel import RequestChannel, serve
+from ipc_channel.sync.request_handling import request_cancelled
 from ipc_channel.sync.supervisor import Supervisor
 from ipc_channel.sync.transports import (
     PosixNamedPipeChannel,
@@ -75,17 +87,23 @@ __all__ = [
     "DEFAULT_MAX_MESSAGE_SIZE",
     "ENV_IN",
     "ENV_OUT",
+    "JSON",
     "PIPE_CONN_TIMEOUT",
+    "BadAnswerError",
+    "BadMessageError",
     "BadRendezvousError",
     "CallTimeoutError",
     "ChannelClosedError",
+    "Codec",
     "ConnectInProgressError",
     "ConnectTimeoutError",
     "EmptyMessageError",
     "EndReason",
     "FrameTooLargeError",
     "Helper",
+    "HelperCounters",
     "HelperError",
+    "HelperPool",
     "HelperProcess",
     "HelperResult",
     "IPCChannel",
@@ -97,8 +115,11 @@ __all__ = [
     "Options",
     "PeerError",
     "PeerGoneError",
+    "PoolCounters",
     "PosixNamedPipeChannel",
     "PosixNamedPipeChannelClient",
+    "RequestChannel",
+    "RequestError",
     "ResetError",
     "SessionInterruptedError",
     "Supervisor",
@@ -107,6 +128,7 @@ __all__ = [
     "TCPSocketChannelClient",
     "Transport",
     "TruncatedError",
+    "UnansweredError",
     "UnfinishedWriteError",
     "UnixSocketChannel",
     "UnixSocketChannelClient",
@@ -115,5 +137,7 @@ __all__ = [
     "from_environment",
     "make_ipc_channel",
     "make_ipc_channel_client",
+    "request_cancelled",
     "run_helper",
+    "serve",
 ]

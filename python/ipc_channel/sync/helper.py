@@ -11,7 +11,8 @@ from typing import NoReturn
 from ipc_channel import fork
 from ipc_channel.channel import PIPE_CONN_TIMEOUT
 from ipc_channel.channel import IPCChannel as AsyncServer
-from ipc_channel.errors import HelperError, channel_closed
+from ipc_channel.closed import channel_closed
+from ipc_channel.errors import HelperError
 from ipc_channel.helper import helper as aio
 from ipc_channel.helper.helper_process import HelperProcess as AsyncProcess
 from ipc_channel.helper.result import HelperResult

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from ipc_channel import fork
 from ipc_channel.aio.waiter import wake
-from ipc_channel.errors import channel_closed
+from ipc_channel.closed import channel_closed
 from ipc_channel.helper import events
 from ipc_channel.helper import supervisor as aio
 from ipc_channel.helper.events import SupervisorEvent

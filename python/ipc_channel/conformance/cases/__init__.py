@@ -20,6 +20,10 @@ from ipc_channel.conformance.cases import (
     meanwhile,
     refused,
     rendezvous,
+    requests,
+    requests_calls,
+    requests_ends,
+    requests_serving,
     silence,
 )
 
@@ -43,5 +47,9 @@ __all__ = [
     "meanwhile",
     "refused",
     "rendezvous",
+    "requests",
+    "requests_calls",
+    "requests_ends",
+    "requests_serving",
     "silence",
 ]

@@ -1,0 +1,177 @@
+"""Answers requests: runs a handler for each, and sends what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING
+
+from ipc_channel.aio.eager import start_task
+from ipc_channel.aio.sender import Sender
+from ipc_channel.errors import IPCChannelError, RequestError
+from ipc_channel.protocol.exchange import busy, cancelled, failure_of, fault
+from ipc_channel.protocol.request_messages import ANSWER, encode, encode_error
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    Handler = Callable[[bytes], Awaitable[Buffer] | Buffer]
+
+
+class Handling:
+    """The requests of the other end that are not answered yet.
+
+    At most ``concurrency`` of them have a handler that runs, or an answer that waits until
+    the other end reads. The others wait for their turn; beyond ``max_open`` in all, a
+    request is answered with ``busy``.
+    """
+
+    def __init__(
+        self, handler: Handler, concurrency: int, max_open: int, sender: Sender
+    ) -> None:
+        self._handler = handler
+        self._concurrency = concurrency
+        self._max_open = max_open
+        self._sender = sender
+        self._limit = sender.max_message_size
+        self._loop = sender.stream.loop
+        self._waiting: dict[int, bytes] = {}
+        self._running: dict[int, _Running] = {}
+        self._refusals: set[asyncio.Task[None]] = set()
+        self._starts = False
+        self._stopped = False
+        self._exits = False
+        self._answers = True
+
+    def has(self, number: int) -> bool:
+        """Whether a request with this id is not answered yet."""
+        return number in self._running or number in self._waiting
+
+    def begin(self, number: int, payload: bytes) -> None:
+        """Call the handler for a new request, now or when it is its turn."""
+        if len(self._running) + len(self._waiting) >= self._max_open:
+            self._refuse(number, busy(self._max_open))
+        elif self._waiting or len(self._running) >= self._concurrency:
+            self._waiting[number] = payload
+        else:
+            self._start(number, payload)
+
+    def cancel(self, number: int) -> None:
+        """Cancel the handler of a request; do nothing if that was answered meanwhile."""
+        if self._waiting.pop(number, None) is not None:
+            self._refuse(number, cancelled())
+        elif (running := self._running.get(number)) is not None:
+            running.cancel()
+
+    async def stop(self, *, answers: bool) -> None:
+        """Cancel all handlers, and wait for their ends; send their answers or not."""
+        self._stopped, self._answers = True, answers
+        for number in (*self._waiting, *self._running):
+            self.cancel(number)
+        tasks = [one.task for one in self._running.values() if one.task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _start(self, number: int, payload: bytes) -> None:
+        running = self._running[number] = _Running(self._loop)
+        running.task = start_task(self._loop, self._handle(number, payload, running))
+
+    async def _handle(self, number: int, payload: bytes, running: _Running) -> None:
+        running.started = True
+        try:
+            try:
+                if self._stopped:
+                    raise asyncio.CancelledError
+                answer = self._handler(payload)
+                if type(answer) is not bytes and inspect.isawaitable(answer):
+                    answer = await answer
+                message = encode(ANSWER, number, answer, self._limit)
+            except asyncio.CancelledError:
+                message = encode_error(number, cancelled(), self._limit)
+            except (SystemExit, KeyboardInterrupt) as error:
+                self._exit(error)
+                return
+            except Exception as error:  # noqa: BLE001  # the application's; serving goes on
+                told = failure_of(error) or fault(error)
+                message = encode_error(number, told, self._limit)
+            running.in_handler = False
+            if self._answers and (writing := self._sender.write(message)) is not None:
+                await writing
+        except IPCChannelError:
+            pass  # the session has ended, as the reader will find
+        finally:
+            del self._running[number]
+            if self._waiting:
+                self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Start handlers for requests that wait, in a loop: a start may end at once."""
+        if self._starts:
+            return
+        self._starts = True
+        try:
+            while self._waiting and len(self._running) < self._concurrency:
+                number = next(iter(self._waiting))
+                self._start(number, self._waiting.pop(number))
+        finally:
+            self._starts = False
+
+    def _exit(self, error: BaseException) -> None:
+        """Have the loop raise what a handler has, once: this may run in a reader's task."""
+        if not self._exits:
+            self._exits = True
+            self._loop.call_soon(_raise, error)
+
+    def _refuse(self, number: int, error: RequestError) -> None:
+        if self._answers:
+            send_soon(
+                self._sender,
+                encode_error(number, error, self._limit),
+                self._refusals,
+            )
+
+
+class _Running:
+    """A request whose handler runs, or whose answer is being sent."""
+
+    __slots__ = ("_loop", "in_handler", "started", "task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.started = False
+        self.in_handler = True
+        self._loop = loop
+
+    def cancel(self) -> None:
+        if not self.in_handler or self.task is None:
+            return
+        if self.started:
+            self.task.cancel()
+        else:  # a task that is cancelled before it starts never answers
+            self._loop.call_soon(self.cancel)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def send_soon(sender: Sender, message: bytes, tasks: set[asyncio.Task[None]]) -> None:
+    """Send a message without waiting; the reader finds out if that fails.
+
+    What has to wait for the other end does so in a task, which is kept in ``tasks``.
+    """
+    try:
+        writing = sender.write(message)
+    except IPCChannelError:
+        return
+    if writing is not None:
+        task = sender.stream.loop.create_task(_finish(writing))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def _finish(writing: Coroutine[None, None, None]) -> None:
+    with contextlib.suppress(IPCChannelError):
+        await writing

@@ -1,0 +1,1 @@
+"""Helpers that share work: which one gets a call, and what happens when one is lost."""
