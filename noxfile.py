@@ -68,13 +68,6 @@ PYRIGHT_PROGRAMS = (
     "python/examples/echo_blocking.py",
     "python/examples/digest_blocking.py",
 )
-INTERRUPTS = (
-    "tests/aio/test_interrupts.py",
-    "tests/helper/test_guard_interrupt.py",
-    "tests/helper/test_interrupt.py",
-    "tests/sync/test_interrupts.py",
-    "tests/sync/test_interrupts_at_random.py",
-)
 FUZZED = {"decoder": "decoder", "session": "session", "blocking": "session"}
 C_PACKAGE = "ziglang==0.17.1"
 QUICK = ("-k", "not debug and not thread and not caller", *fast_tests())
@@ -117,9 +110,10 @@ def run_tests(session: nox.Session) -> None:
         session.run("pytest", *options, *session.posargs)
         return
     # An exception at any opcode may leave the interpreter itself off balance (CPython
-    # 3.11 miscounts its recursion then), so those tests have interpreters of their own.
-    session.run("pytest", *options, *map("--ignore={}".format, INTERRUPTS))
-    session.run("pytest", *options, "--tb=native", *INTERRUPTS)
+    # 3.11 miscounts its recursion then), so those tests have one of their own.
+    interrupts = "tests/aio/test_interrupts.py"
+    session.run("pytest", *options, f"--ignore={interrupts}")
+    session.run("pytest", *options, "--tb=native", interrupts)
 
 
 for version in pythons.SUPPORTED:

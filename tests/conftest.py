@@ -28,6 +28,7 @@ from ipc_channel import IPCChannelClient
 from ipc_channel.options import Options
 from named_tests import ROOT, files_of
 from on_windows.selection import reasons_to_skip
+from process_tree import children
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile(
@@ -155,12 +156,14 @@ class Complaints(logging.Handler):
 def nothing_is_left(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Fail a test that leaves a private directory behind, or has a callback fail."""
+    """Fail a test that leaves a private directory or a process, or has a callback fail."""
+    before = set(children())
     directory = tmp_path_factory.mktemp("tmp")
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
     complaints = Complaints()
     monkeypatch.setattr(logging.getLogger("asyncio"), "handlers", [complaints])
     yield
+    assert set(children()) <= before
     assert complaints.texts == []
     if list(directory.glob("ipc-channel-*")):
         gc.collect()

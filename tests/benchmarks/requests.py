@@ -140,12 +140,13 @@ def _ratio(found: Spread | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s bench_requests --", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, metavar="WAY")
     parser.add_argument("--smoke", action="store_true", help="only whether all works")
     arguments = parser.parse_args()
     console = Console(width=120)
     before = os.getloadavg()[0]
     rounds, scale = (1, 0.01) if arguments.smoke else (arguments.rounds, 1)
-    taken = asyncio.run(run(WAYS, rounds, scale))
+    taken = asyncio.run(run(arguments.ways, rounds, scale))
     console.print(table(taken))
     console.print(f"load before {before:.1f}, after {os.getloadavg()[0]:.1f};")
     console.print(f"{os.cpu_count()} processors, {rounds} rounds; in parentheses")
