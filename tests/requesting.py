@@ -26,3 +26,7 @@ def answer(number: int, payload: bytes = b"") -> bytes:
 
 def request(number: int, payload: bytes = b"") -> bytes:
     return frame(b"\x11" + number.to_bytes(4, "big") + payload)
+
+
+def cancel(number: int) -> bytes:
+    return frame(b"\x14" + number.to_bytes(4, "big"))

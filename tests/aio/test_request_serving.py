@@ -7,9 +7,15 @@ import asyncio
 import pytest
 
 import raw
-from ipc_channel import IPCChannelClient, RequestChannel, serve
+from ipc_channel import (
+    BadMessageError,
+    IPCChannelClient,
+    RequestChannel,
+    UnansweredError,
+    serve,
+)
 from ipc_channel.conformance.raw_peer import CLOSE, frame
-from requesting import Peer, answer, frame_of, never, request
+from requesting import Peer, answer, cancel, frame_of, never, request
 
 
 @pytest.mark.covers("REQ-7")
@@ -89,6 +95,51 @@ async def test_a_handler_asks_the_caller(
     assert await left.call(b"50") == b"50"
     await pair[1].close()
     await asyncio.gather(*serving)
+
+
+async def test_requests_wait_until_serve_runs(peer: Peer) -> None:
+    ours, theirs = peer
+    requests = RequestChannel(ours, max_open=2, serves=True)
+    call = asyncio.create_task(requests.call(b"?"))
+    assert await frame_of(theirs) == request(1, b"?")[4:]
+    for number in (1, 2, 3):
+        theirs.send(request(number, b"a"))
+    theirs.send(cancel(1) + answer(1, b"!"))
+    assert await call == b"!"
+    refused = [await frame_of(theirs), await frame_of(theirs)]
+    assert [one and one[:10] for one in refused] == [
+        bytes.fromhex("1300000003") + b"\4busy",
+        bytes.fromhex("1300000001") + b"\x09canc",
+    ]
+    serving = asyncio.create_task(requests.serve(lambda payload: payload + b"b"))
+    assert await frame_of(theirs) == bytes.fromhex("1200000002") + b"ab"
+    theirs.send(CLOSE)
+    theirs.end_writing()
+    await serving
+
+
+async def test_a_request_that_waits_for_serve_has_its_id(peer: Peer) -> None:
+    ours, theirs = peer
+    theirs.send(request(1) + request(1))
+    with pytest.raises(BadMessageError, match="request 1 is not answered yet"):
+        await RequestChannel(ours, serves=True).call(b"?")
+
+
+async def test_requests_that_wait_are_not_handled_after_the_end(peer: Peer) -> None:
+    ours, theirs = peer
+    theirs.send(request(1) + CLOSE)
+    theirs.end_writing()
+    requests = RequestChannel(ours, serves=True)
+    with pytest.raises(UnansweredError):
+        await requests.call(b"?")
+    handled: list[bytes] = []
+
+    def handler(payload: bytes) -> bytes:
+        handled.append(payload)
+        return payload
+
+    await requests.serve(handler)
+    assert not handled
 
 
 async def test_serving_ends_and_calls_go_on(peer: Peer) -> None:

@@ -172,9 +172,9 @@ def reads_only_when_all_is_written() -> None:
     senders = list[Any]()
     real = RequestLine.__init__
 
-    def init(self: RequestLine, session: Any, max_open: int) -> None:
+    def init(self: RequestLine, session: Any, max_open: int, *, serves: bool) -> None:
         senders.append(session.sender)
-        real(self, session, max_open)
+        real(self, session, max_open, serves=serves)
 
     RequestLine.__init__ = init
     read_only_when(lambda: not any(one.size for one in senders))

@@ -48,6 +48,9 @@ class RequestChannel(Generic[Sent, Received]):
         codec: a :class:`Codec`, such as ``JSON``, for objects in place of bytes, in requests
             and answers of both directions. Its types are those of the channel:
             ``RequestChannel[Sent, Received]``.
+        serves: whether this end is going to call :meth:`serve`: requests that arrive before
+            wait for it. By default they are answered with the error ``unserved`` if a call
+            reads them, so pass True if you serve in one task and call in another.
 
     Raises NotConnectedError if the channel has no session.
     """
@@ -58,6 +61,7 @@ class RequestChannel(Generic[Sent, Received]):
         *,
         max_open: int = MOST_OPEN_REQUESTS,
         codec: Codec[Sent, Received] | None = None,
+        serves: bool = False,
     ) -> None:
         if not isinstance(channel, Endpoint):
             raise TypeError(
@@ -70,7 +74,7 @@ class RequestChannel(Generic[Sent, Received]):
         self._codec = codec
         self._name = str(channel)
         self._max_open = check_count("max_open", max_open)
-        self._line = RequestLine(channel.session, max_open)
+        self._line = RequestLine(channel.session, max_open, serves=serves)
 
     @property
     def open_requests(self) -> int:
@@ -133,10 +137,10 @@ class RequestChannel(Generic[Sent, Received]):
         """Answer the requests of the other end until the session ends.
 
         ``handler`` gets the payload, and returns the answer, which is bytes-like; with a
-        codec, both are objects. It may be a coroutine function or a plain one, which runs in the event loop. To answer with an
-        error, it raises RequestError. Any other exception becomes an error with the code
-        ``failed``, and is logged. If the other end cancels the request, or the session
-        ends, the handler is cancelled.
+        codec, both are objects. It may be a coroutine function or a plain one, which runs
+        in the event loop. To answer with an error, it raises RequestError. Any other
+        exception becomes an error with the code ``failed``, and is logged. If the other end
+        cancels the request, or the session ends, the handler is cancelled.
 
         At most ``concurrency`` handlers run at once, by default as many as there are open
         requests; further requests wait for their turn.
@@ -145,20 +149,22 @@ class RequestChannel(Generic[Sent, Received]):
         BadMessageError. If it is cancelled, so are the handlers, and their requests are
         answered with the error ``cancelled``.
         """
-        line = self._line
-        if line.handling is not None:
-            raise RuntimeError(f"{self._name} is being served already")
+        line, early = self._line, self._line.handling
+        if isinstance(early, Handling):
+            raise RuntimeError(f"{self._name} is being served already")  # noqa: TRY004  # a state
         if not callable(handler):
             raise TypeError(f"handler is a callable, not {type(handler).__name__}")
         if concurrency is not None:
             check_count("concurrency", concurrency)
         most = self._max_open
         handle: Any = handler if self._codec is None else with_codec(self._codec, handler)
-        line.handling = Handling(handle, concurrency or most, most, line.sender)
+        line.handling = handling = Handling(handle, concurrency or most, most, line.sender)
         try:
+            if early is not None and not line.is_over():
+                early.hand_over(handling.begin)
             await line.listen()
         finally:
-            handling, line.handling = line.handling, None
+            line.handling = None
             await handling.stop(answers=not line.is_over())
         if line.read_error is not None:
             raise line.read_error.copy_to_raise()

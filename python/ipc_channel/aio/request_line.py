@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ipc_channel.aio.handling import Handling, send_soon
 from ipc_channel.aio.session import Session
 from ipc_channel.aio.waiter import Waiter, wake
-from ipc_channel.errors import BadMessageError, IPCChannelError, PeerError
-from ipc_channel.protocol.exchange import Exchange, not_sent, unserved
+from ipc_channel.errors import BadMessageError, IPCChannelError, PeerError, RequestError
+from ipc_channel.protocol.exchange import EarlyRequests, Exchange, not_sent, unserved
 from ipc_channel.protocol.request_messages import encode_cancel, encode_error
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class Call(Turn):
 class RequestLine(Exchange[Call]):
     """The requests of both ends of a session; at most ``max_open`` of this end are open."""
 
-    def __init__(self, session: Session, max_open: int) -> None:
+    def __init__(self, session: Session, max_open: int, *, serves: bool) -> None:
         super().__init__(session.sender.max_message_size)
         self.sender = session.sender
-        self.handling: Handling | None = None
+        self.handling: Handling | EarlyRequests | None = None
         """What answers the requests of the other end."""
         self._session = session
         self._loop = session.stream.loop
@@ -73,6 +73,8 @@ class RequestLine(Exchange[Call]):
         self._listeners: list[Turn] = []  # those who want to read for as long as it goes
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: Waiter = self._loop.create_future()  # a write has, and reading ends
+        if serves:
+            self.handling = EarlyRequests(max_open, self._refuse)
 
     async def wait_ended(self) -> None:
         """Wait until the session has ended, and every call with it."""
@@ -216,6 +218,9 @@ class RequestLine(Exchange[Call]):
         if number in self.open:
             self._send_soon(encode_cancel(number))
 
+    def _refuse(self, number: int, error: RequestError) -> None:
+        self._send_soon(encode_error(number, error, self.limit))
+
     def _send_soon(self, message: bytes) -> None:
         send_soon(self.sender, message, self._tasks)
 
@@ -249,7 +254,7 @@ class RequestLine(Exchange[Call]):
 
     def on_request(self, number: int, payload: bytes) -> None:
         if self.handling is None:
-            self._send_soon(encode_error(number, unserved(), self.limit))
+            self._refuse(number, unserved())
         else:
             self.handling.begin(number, payload)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ipc_channel.errors import (
@@ -149,6 +150,44 @@ class Exchange(Generic[Call]):
     @abstractmethod
     def on_cancel(self, number: int) -> None:
         """The other end does not need the answer to this request any more."""
+
+
+class EarlyRequests:
+    """Requests that have arrived before anything answers them, and wait for that."""
+
+    workers = ()
+
+    def __init__(self, max_open: int, refuse: Callable[[int, RequestError], None]) -> None:
+        self._max_open = max_open
+        self._refuse = refuse
+        self._requests: dict[int, bytes] = {}
+
+    def has(self, number: int) -> bool:
+        """Whether a request with this id is not answered yet."""
+        return number in self._requests
+
+    def begin(self, number: int, payload: bytes, reader: object = None) -> None:
+        """Keep a new request; ``reader`` has read it."""
+        del reader
+        if len(self._requests) >= self._max_open:
+            self._refuse(number, busy(self._max_open))
+        else:
+            self._requests[number] = payload
+
+    def cancel(self, number: int) -> None:
+        """Answer that a request was cancelled."""
+        if self._requests.pop(number, None) is not None:
+            self._refuse(number, cancelled())
+
+    def finish(self) -> None:
+        """Forget all requests: the session has ended."""
+        self._requests.clear()
+
+    def hand_over(self, begin: Callable[[int, bytes], None]) -> None:
+        """Give all requests, in their order, to what answers them."""
+        requests, self._requests = self._requests, {}
+        for number, payload in requests.items():
+            begin(number, payload)
 
 
 def failure_of(error: BaseException) -> RequestError | None:

@@ -44,6 +44,7 @@ class RequestChannel(Generic[Sent, Received]):
         *,
         max_open: int = MOST_OPEN_REQUESTS,
         codec: Codec[Sent, Received] | None = None,
+        serves: bool = False,
     ) -> None:
         if not isinstance(channel, IPCChannelClient):
             raise TypeError(
@@ -59,7 +60,11 @@ class RequestChannel(Generic[Sent, Received]):
         self._channel = channel
         self._max_open = check_count("max_open", max_open)
         self._line = RequestLine(
-            channel, max_open, session.sender.max_message_size, driver.loop.time
+            channel,
+            max_open,
+            session.sender.max_message_size,
+            driver.loop.time,
+            serves=serves,
         )
 
     @property
@@ -99,12 +104,17 @@ class RequestChannel(Generic[Sent, Received]):
             raise TypeError(f"handler is a callable, not {type(handler).__name__}")
         check_count("concurrency", concurrency)
         line = self._line
-        if line.handling is not None:
-            raise RuntimeError(f"{self._channel} is being served already")
         handle: Any = handler if self._codec is None else with_codec(self._codec, handler)
-        line.handling = handling = Handling(
+        handling = Handling(
             line, handle, concurrency, self._max_open, self._channel.disconnect
         )
+        with line.lock:
+            early = line.handling
+            if isinstance(early, Handling):
+                raise RuntimeError(f"{self._channel} is being served already")  # noqa: TRY004  # a state
+            line.handling = handling
+            if early is not None and not line.is_over():
+                early.hand_over(handling.begin)
         mine, *others = handling.workers
         threads = [
             threading.Thread(target=handling.run_in_thread, args=[one]) for one in others

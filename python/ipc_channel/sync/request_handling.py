@@ -70,11 +70,11 @@ class Handling:
         """Whether a request with this id is not answered yet."""
         return number in self._unanswered
 
-    def begin(self, number: int, payload: bytes, reader: Turn | None) -> None:
+    def begin(self, number: int, payload: bytes, reader: Turn | None = None) -> None:
         """Have a thread handle a new request: the one that has read it, if that can."""
         line = self._line
         if len(self._unanswered) >= self._max_open:
-            line.send_soon(encode_error(number, busy(self._max_open), line.limit))
+            line.refuse(number, busy(self._max_open))
             return
         request = self._unanswered[number] = Request(line, number, payload)
         self._waiting.append(request)
@@ -93,7 +93,7 @@ class Handling:
         if request in self._waiting:
             self._waiting.remove(request)
             del self._unanswered[number]
-            self._line.send_soon(encode_error(number, cancelled(), self._line.limit))
+            self._line.refuse(number, cancelled())
 
     def finish(self) -> None:
         """End all handlers: the session has ended."""

@@ -18,9 +18,10 @@ from ipc_channel.errors import (
     CallTimeoutError,
     IPCChannelError,
     PeerError,
+    RequestError,
     UnfinishedWriteError,
 )
-from ipc_channel.protocol.exchange import Exchange, unserved
+from ipc_channel.protocol.exchange import EarlyRequests, Exchange, unserved
 from ipc_channel.protocol.request_messages import encode_cancel, encode_error
 from ipc_channel.sync.channel import IPCChannelClient
 
@@ -71,19 +72,23 @@ class RequestLine(Exchange[Call]):
         max_open: int,
         limit: int,
         clock: Callable[[], float],
+        *,
+        serves: bool,
     ) -> None:
         super().__init__(limit)
         self.clock = clock
         """What deadlines are measured by, in seconds."""
         self.lock = threading.RLock()
         """For all that is here, in Exchange and in Handling."""
-        self.handling: Handling | None = None
+        self.handling: Handling | EarlyRequests | None = None
         """What answers the requests of the other end."""
         self._channel = channel
         self._max_open = max_open
         self._room = threading.Condition(self.lock)
         self._reader: Turn | None = None
         self._unsent: deque[bytes] = deque()  # for which nobody waits
+        if serves:
+            self.handling = EarlyRequests(max_open, self.refuse)
 
     def call(self, payload: Buffer, deadline: float | None) -> bytes:
         """Send a request, and return the answer; ``deadline`` is one of ``clock``."""
@@ -213,6 +218,10 @@ class RequestLine(Exchange[Call]):
             else:
                 return
 
+    def refuse(self, number: int, error: RequestError) -> None:
+        """Answer a request with an error, without waiting."""
+        self.send_soon(encode_error(number, error, self.limit))
+
     def send_soon(self, message: bytes) -> None:
         """Send a message without waiting, now or when something else is read or sent."""
         self._unsent.append(message)
@@ -258,7 +267,7 @@ class RequestLine(Exchange[Call]):
 
     def on_request(self, number: int, payload: bytes) -> None:
         if self.handling is None:
-            self.send_soon(encode_error(number, unserved(), self.limit))
+            self.refuse(number, unserved())
         else:
             self.handling.begin(number, payload, self._reader)
 

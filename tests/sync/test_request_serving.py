@@ -1,0 +1,56 @@
+"""Serving requests on a blocking channel while other threads call."""
+
+from __future__ import annotations
+
+import pytest
+
+from blocking import Call, Connect
+from ipc_channel import BadMessageError, UnansweredError
+from ipc_channel.conformance.raw_peer import CLOSE
+from ipc_channel.sync import RequestChannel
+from requesting import answer, cancel, request
+
+
+def test_requests_wait_until_serve_runs(connect: Connect) -> None:
+    with connect() as (ours, raw):
+        requests = RequestChannel(ours, max_open=2, serves=True)
+        call = Call(requests.call, b"?")
+        assert raw.recv_frame() == request(1, b"?")[4:]
+        for number in (1, 2, 3):
+            raw.send(request(number, b"a"))
+        raw.send(cancel(1) + answer(1, b"!"))
+        assert call.result() == b"!"
+        refused = [raw.recv_frame(), raw.recv_frame()]
+        assert [one and one[:10] for one in refused] == [
+            bytes.fromhex("1300000003") + b"\4busy",
+            bytes.fromhex("1300000001") + b"\x09canc",
+        ]
+        serving = Call(requests.serve, lambda payload: payload + b"b", concurrency=2)
+        assert raw.recv_frame() == bytes.fromhex("1200000002") + b"ab"
+        raw.send(CLOSE)
+        raw.end_writing()
+        assert serving.error() is None
+
+
+def test_a_request_that_waits_for_serve_has_its_id(connect: Connect) -> None:
+    with connect() as (ours, raw):
+        raw.send(request(1) + request(1))
+        with pytest.raises(BadMessageError, match="request 1 is not answered yet"):
+            RequestChannel(ours, serves=True).call(b"?")
+
+
+def test_requests_that_wait_are_not_handled_after_the_end(connect: Connect) -> None:
+    with connect() as (ours, raw):
+        raw.send(request(1) + CLOSE)
+        raw.end_writing()
+        requests = RequestChannel(ours, serves=True)
+        with pytest.raises(UnansweredError):
+            requests.call(b"?")
+        handled: list[bytes] = []
+
+        def handler(payload: bytes) -> bytes:
+            handled.append(payload)
+            return payload
+
+        requests.serve(handler)
+        assert not handled
