@@ -35,6 +35,12 @@ async def test_calls_go_to_the_helper_with_the_fewest() -> None:
         assert helpers.counters.in_flight == helpers.counters.waiting == 0
 
 
+async def test_helpers_take_turns_at_calls_that_come_one_by_one() -> None:
+    async with pool(3) as helpers:
+        pids = await connected(helpers, 3)
+        assert sorted([pid_of(await helpers.call(b"x")) for _ in pids]) == pids
+
+
 async def test_an_error_of_a_helper_is_an_answer() -> None:
     async with pool(1) as helpers:
         with pytest.raises(RequestError, match="told to") as caught:
@@ -120,6 +126,20 @@ async def test_helpers_are_recycled_when_they_have_grown() -> None:
         while not await has_changed():
             pass
         assert helpers.counters.helpers[0].recycled == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_limit_that_each_new_helper_exceeds_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with pool(1, recycle_memory=4096) as helpers:
+        pid = pid_of(await helpers.call(b"x"))
+        (warning,) = caplog.messages
+        assert warning.startswith(f"a new helper (process {pid}) uses ")
+        assert warning.endswith(
+            "recycle_memory=4096: it is replaced at once; choose a higher limit"
+        )
+        assert pid_of(await helpers.call(b"x")) != pid
 
 
 async def test_the_size_changes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from ipc_channel.pool.place import Place
 class Balancer:
     """Gives each call to the place with the fewest, and has the others wait in their order.
 
+    Of places that have equally many, the one gets it whose last call was given longest ago.
     ``end`` returns why no call is possible any more, or None.
     """
 
@@ -24,6 +26,7 @@ class Balancer:
         self._end = end
         self._waiting: OrderedDict[_Waiter, None] = OrderedDict()
         self._drains: list[asyncio.Future[None]] = []
+        self._turns = itertools.count(1)
 
     @property
     def waiting(self) -> int:
@@ -102,11 +105,11 @@ class Balancer:
         if any(place.is_open for place in others):
             before = None
         candidates = [place for place in (*others, before) if place and place.has_room]
-        return min(candidates, key=lambda place: place.load, default=None)
+        return min(candidates, key=lambda place: (place.load, place.turn), default=None)
 
     def _begin(self, place: Place) -> tuple[Place, RequestChannel]:
         self.in_flight += 1
-        return place, place.take()
+        return place, place.take(next(self._turns))
 
 
 class _Waiter:

@@ -51,6 +51,8 @@ class Place:
         self.error: HelperError | None = None
         """Why no helper is started here any more."""
         self.in_flight = 0
+        self.turn = 0
+        """Which call of the pool it was given last."""
         self._helper: Helper | None = None
         self._calls = 0  # that this helper has got
         self._answered = self._lost = self._recycled = 0
@@ -95,9 +97,10 @@ class Place:
             recycled=self._recycled,
         )
 
-    def take(self) -> RequestChannel:
+    def take(self, turn: int) -> RequestChannel:
         """Count a call that is sent to the helper."""
         assert self.requests is not None
+        self.turn = turn
         self.in_flight += 1
         self._idle.clear()
         self._calls += 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from dataclasses import dataclass, field
 
 from ipc_channel.aio.request_channel import RequestChannel
 from ipc_channel.errors import HelperError
+from ipc_channel.log import safely
 from ipc_channel.options import check_count, check_seconds
 
+_logger = logging.getLogger("ipc_channel.pool")
 _PAUSE = 0.1  # seconds between two looks at the memory of a process
 
 
@@ -22,6 +25,7 @@ class Recycling:
     memory: int | None
     stuck_after: float
     _looked: float = field(default=float("-inf"), init=False)
+    _seen: int | None = field(default=None, init=False)  # the process that was looked at
 
     def check(self) -> None:
         """Raise TypeError or ValueError for a limit that cannot be."""
@@ -40,7 +44,18 @@ class Recycling:
         if self.memory is None or now < self._looked + _PAUSE:
             return False
         self._looked = now
-        return memory_of(pid) > self.memory
+        is_new, self._seen = pid != self._seen, pid
+        used = memory_of(pid)
+        if used > self.memory and is_new:
+            safely(
+                _logger.warning,
+                "a new helper (process %d) uses %d bytes of memory, more than"
+                " recycle_memory=%d: it is replaced at once; choose a higher limit",
+                pid,
+                used,
+                self.memory,
+            )
+        return used > self.memory
 
     def check_stuck(self, requests: RequestChannel) -> None:
         """Raise if a request that was cancelled is still not answered after so long."""
