@@ -24,11 +24,12 @@ import dispositions
 import loops
 import raw
 import wine
+from blocking import eventually
 from ipc_channel import IPCChannelClient
 from ipc_channel.options import Options
 from named_tests import ROOT, files_of
 from on_windows.selection import reasons_to_skip
-from process_tree import children
+from process_tree import children, lives
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile(
@@ -163,7 +164,7 @@ def nothing_is_left(
     complaints = Complaints()
     monkeypatch.setattr(logging.getLogger("asyncio"), "handlers", [complaints])
     yield
-    assert set(children()) <= before
+    eventually(lambda: not any(map(lives, set(children()) - before)))
     assert complaints.texts == []
     if list(directory.glob("ipc-channel-*")):
         gc.collect()

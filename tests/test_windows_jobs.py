@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -81,4 +82,7 @@ def test_a_job_that_leaves_something_running_fails(
     leaving = job("bad", "sh", "-c", '"$0" "$@" &', sys.executable, "-c", waits)
     assert run_all([leaving], 1, _LIMIT, tmp_path / "reports") == ["bad"]
     release.touch()
+    for thread in threading.enumerate():
+        if thread.name == "output of bad":
+            thread.join()
     assert "== bad: FAILED, left something running, " in printed.read_text()

@@ -85,7 +85,9 @@ def _status(job: Job, limit: float, path: Path) -> str:
         start_new_session=True,
     )
     assert process.stdout is not None
-    keeping = threading.Thread(target=_keep, args=(process.stdout, path), daemon=True)
+    keeping = threading.Thread(
+        target=_keep, args=(process.stdout, path), name=f"output of {job.name}", daemon=True
+    )
     keeping.start()
     try:
         returncode = process.wait(limit)
