@@ -28,26 +28,30 @@ async def map_calls(
     """Call for each item, and yield the results; at most ``ahead`` are not yielded yet."""
     room = asyncio.Semaphore(ahead)
     tasks: set[asyncio.Task[_R]] = set()
-    results: asyncio.Queue[asyncio.Task[_R] | None] = asyncio.Queue()  # None: the end
+    results: asyncio.Queue[asyncio.Task[_R] | None] = asyncio.Queue()  # None: no more items
 
     async def feed() -> None:
         try:
+            await room.acquire()
             async for item in _each(items):
-                await room.acquire()
                 task = asyncio.create_task(call(item))
                 tasks.add(task)
                 if ordered:
                     results.put_nowait(task)
                 else:
                     task.add_done_callback(results.put_nowait)
-            while not (ordered or all(task.done() for task in tasks)):
-                await asyncio.wait(tasks)
+                await room.acquire()
         finally:
             results.put_nowait(None)
 
     feeder = asyncio.create_task(feed())
+    is_used_up = False
     try:
-        while (task := await results.get()) is not None:
+        while tasks or not is_used_up:
+            task = await results.get()
+            if task is None:
+                is_used_up = True  # calls that are not done come later, if not ordered
+                continue
             await asyncio.wait({task})
             tasks.discard(task)
             room.release()
