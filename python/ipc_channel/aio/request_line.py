@@ -69,6 +69,7 @@ class RequestLine(Exchange[Call]):
         self._loop = session.stream.loop
         self._max_open = max_open
         self._queue: deque[Waiter] = deque()  # calls that wait until one is answered
+        self._admitted: set[Waiter] = set()  # and those whose turn has come; not open yet
         self._reader: Turn | None = None  # whose turn it is to read
         self._listeners: list[Turn] = []  # those who want to read for as long as it goes
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +95,7 @@ class RequestLine(Exchange[Call]):
 
     async def call(self, payload: Buffer) -> bytes:
         """Send a request, and return the answer, or raise the error."""
-        if self._queue or len(self.open) >= self._max_open:
+        if len(self.open) + len(self._admitted) >= self._max_open:
             await self._wait_for_room()
         call = Call()
         try:
@@ -120,21 +121,19 @@ class RequestLine(Exchange[Call]):
         return call.answer
 
     async def _wait_for_room(self) -> None:
-        """Wait, in the order of the calls, until fewer requests are open than may be."""
-        append = self._queue.append
-        while self.end is None and (self._queue or len(self.open) >= self._max_open):
-            waiter: Waiter = self._loop.create_future()
-            append(waiter)
-            try:
-                await waiter
-            except BaseException:
-                if waiter in self._queue:
-                    self._queue.remove(waiter)
+        """Wait, in the order of the calls, until this one may open a request."""
+        waiter: Waiter = self._loop.create_future()
+        self._queue.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter in self._admitted:
+                self._admitted.remove(waiter)
                 self.on_room()  # for the next one
-                raise
-            if len(self.open) < self._max_open:
-                return
-            append = self._queue.appendleft
+            elif waiter in self._queue:
+                self._queue.remove(waiter)
+            raise
+        self._admitted.remove(waiter)
 
     def _send(self, payload: Buffer, call: Call) -> int:
         """Begin to send a request, and return its id."""
@@ -246,8 +245,14 @@ class RequestLine(Exchange[Call]):
             self._on_end(error)
 
     def on_room(self) -> None:
-        while self._queue and not wake(self._queue.popleft()):
-            pass  # cancelled just then
+        while self._queue:
+            # Its place is taken from now on, or calls that need not wait would be faster.
+            waiter = self._queue[0]
+            self._admitted.add(waiter)
+            del self._queue[0]
+            if wake(waiter):
+                return
+            self._admitted.discard(waiter)
 
     def has_request(self, number: int) -> bool:
         return self.handling is not None and self.handling.has(number)
