@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from blocking import Call, Connect
-from ipc_channel import BadMessageError
+from blocking import Call, Connect, connected
+from ipc_channel import BadMessageError, UnansweredError
 from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.sync import RequestChannel
 
@@ -23,3 +25,19 @@ def test_a_call_that_is_being_sent_fails_as_the_others(connect: Connect) -> None
         raw.send(frame(b"no message of the layer"))
         assert isinstance(reads.error(), BadMessageError)
         assert isinstance(sends.error(), BadMessageError)
+
+
+def test_the_other_end_stops_reading(tmp_path: Path) -> None:
+    """Only a write tells, and the other end never ends its own direction."""
+    with connected("unix", "client", tmp_path) as (ours, raw):
+        requests = RequestChannel(ours)
+        reads = Call(requests.call, b"x")
+        follows = Call(requests.call, b"y")
+        numbers = {raw.recv_frame(), raw.recv_frame()}
+        assert len(numbers) == 2
+        raw.end_reading()
+        with pytest.raises(UnansweredError, match="does not read"):
+            requests.call(b"z")
+        for call in (reads, follows):
+            with pytest.raises(UnansweredError, match="does not read"):
+                call.result()

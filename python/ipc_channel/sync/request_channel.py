@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
@@ -64,6 +65,7 @@ class RequestChannel(Generic[Sent, Received]):
             max_open,
             session.sender.max_message_size,
             driver.loop.time,
+            functools.partial(driver.call, session.stop_delivering),
             serves=serves,
         )
 

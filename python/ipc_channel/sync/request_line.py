@@ -72,6 +72,7 @@ class RequestLine(Exchange[Call]):
         max_open: int,
         limit: int,
         clock: Callable[[], float],
+        stop_delivering: Callable[[], object],
         *,
         serves: bool,
     ) -> None:
@@ -83,6 +84,7 @@ class RequestLine(Exchange[Call]):
         self.handling: Handling | EarlyRequests | None = None
         """What answers the requests of the other end."""
         self._channel = channel
+        self._stop_delivering = stop_delivering
         self._max_open = max_open
         self._room = threading.Condition(self.lock)
         self._reader: Turn | None = None
@@ -123,10 +125,9 @@ class RequestLine(Exchange[Call]):
         try:
             self.write(message, deadline)
         except PeerError as error:
-            self.look()  # at answers that have arrived
             with self.lock:
-                self.write_error = error
-                self._finish(None)
+                self.write_error = self.write_error or error
+            self._stop_delivering()  # whoever reads finds the end behind what has arrived
         except IPCChannelError:
             with self.lock:
                 if self.end is not None:
