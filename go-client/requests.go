@@ -9,9 +9,10 @@ import (
 // DefaultMaxOpen is how many requests a caller may have open.
 const DefaultMaxOpen = 1024
 
-// mostBacklog is how many errors and cancels may wait to be sent before nothing more is read.
-// Ends that keep to their limits of open requests hardly get there. The errors for any other
-// would take more and more memory, if it does not read them.
+// mostBacklog is how many errors and cancels may wait to be sent before nothing more is read,
+// or twice the limit of open requests, if that is more. Ends that keep to the limit do not get
+// there (REQ-11). The errors for any other would take more and more memory, if it does not
+// read them.
 const mostBacklog = 4 << 10
 
 // RequestChannel sends requests over a [Channel], and answers those of the peer. Both ends
@@ -231,7 +232,7 @@ func (r *RequestChannel) sendBacklog() {
 // awaitBacklog waits while too much waits to be sent.
 func (r *RequestChannel) awaitBacklog() {
 	r.mu.Lock()
-	if len(r.backlog) < mostBacklog {
+	if len(r.backlog) <= max(mostBacklog, 2*r.maxOpen) {
 		r.mu.Unlock()
 		return
 	}

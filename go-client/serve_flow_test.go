@@ -98,3 +98,21 @@ func TestServeReadsWhileAnswersWait(t *testing.T) {
 		c.Close()
 	})
 }
+
+// A caller may send as many requests as may be open, and then begin to read.
+//
+// Covers REQ-11.
+func TestReadsWhileErrorsWait(t *testing.T) {
+	c, p := openPipes(t, nil)
+	const count = 3 * mostBacklog
+	callIn(testContext(t), NewRequestChannel(c, WithMaxOpen(count)), nil)
+	p.mustReadRequest(kindRequest, 1)
+	var wire []byte
+	for id := range uint32(count) {
+		wire = append(wire, requestFrame(kindRequest, id, "more than the pipes have room for")...)
+	}
+	must(t, wait(t, background(func() error { return p.write(wire) })))
+	for id := range uint32(count) {
+		p.mustReadRequest(kindError, id)
+	}
+}

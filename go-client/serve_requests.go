@@ -101,14 +101,20 @@ func (r *RequestChannel) startHandlers() {
 	}
 }
 
-// work serves requests until another goroutine waits for the next one, or Serve ends.
+// work serves a request, and others after it.
 func (r *RequestChannel) work(s *server, request *servedRequest) {
-	for isMore := true; isMore; {
-		r.serve(s, request)
-		if !r.becomeIdle(s) {
+	r.serve(s, request)
+	r.workOn(s)
+}
+
+// workOn serves requests until another goroutine waits for the next one, or Serve ends.
+func (r *RequestChannel) workOn(s *server) {
+	for r.becomeIdle(s) {
+		request, isMore := <-s.next
+		if !isMore {
 			return
 		}
-		request, isMore = <-s.next
+		r.serve(s, request)
 	}
 }
 
@@ -128,27 +134,47 @@ func (r *RequestChannel) becomeIdle(s *server) bool {
 func (r *RequestChannel) serve(s *server, request *servedRequest) {
 	defer s.answers.Done()
 	defer request.cancel()
-	payload, err := s.handle(request)
-	if err == nil && int64(len(payload)) > int64(r.channel.limit)-requestHeaderSize {
-		err = &RequestError{CodeTooLarge, fmt.Sprintf("the answer would have %d bytes, and %d is the limit",
-			len(payload), r.channel.limit-requestHeaderSize)}
-	}
-	if err == nil {
-		r.respond(request.id, requestHeader(kindAnswer, request.id), payload)
-	} else {
-		r.respond(request.id, errorMessage(request.id, request.answerError(err), r.channel.limit), nil)
-	}
+	var payload []byte
+	failure := errExited
+	defer func() {
+		r.answer(request.id, payload, failure)
+		if failure == errExited {
+			go r.workOn(s) // in place of this goroutine, which ends
+		}
+	}()
+	payload, failure = s.handle(request)
 }
 
-// handle calls the handler. A panic becomes an error.
-func (s *server) handle(request *servedRequest) (payload []byte, err error) {
+// errExited is what a request is answered with if its handler calls runtime.Goexit, as
+// FailNow of a test does.
+var errExited = &RequestError{CodeFailed, "the handler has ended its goroutine"}
+
+// handle calls the handler. A panic becomes an error, and so does that of a method of an
+// error, such as Error of a nil pointer.
+func (s *server) handle(request *servedRequest) (payload []byte, failure *RequestError) {
 	defer s.handlers.Done()
 	defer func() {
 		if value := recover(); value != nil {
-			err = &RequestError{CodeFailed, fmt.Sprintf("panic: %v", value)}
+			failure = &RequestError{CodeFailed, fmt.Sprintf("panic: %v", value)}
 		}
 	}()
-	return s.handler(request.ctx, request.payload)
+	payload, err := s.handler(request.ctx, request.payload)
+	if err != nil {
+		return nil, request.answerError(err)
+	}
+	return payload, nil
+}
+
+// answer sends the answer, or the error if there is one.
+func (r *RequestChannel) answer(id uint32, payload []byte, failure *RequestError) {
+	if most := int64(r.channel.limit) - requestHeaderSize; failure == nil && int64(len(payload)) > most {
+		failure = &RequestError{CodeTooLarge, fmt.Sprintf("the answer would have %d bytes, and %d is the limit", len(payload), most)}
+	}
+	if failure == nil {
+		r.respond(id, requestHeader(kindAnswer, id), payload)
+	} else {
+		r.respond(id, errorMessage(id, failure, r.channel.limit), nil)
+	}
 }
 
 // answerError returns what the peer is told of an error of the handler (REQ-9, REQ-13).

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,16 +65,21 @@ func TestErrorsOfHandlers(t *testing.T) {
 		"no code":     {func() error { return &RequestError{Text: "x"} }, CodeFailed, `the code ""`},
 		"bad text":    {func() error { return &RequestError{"e", "a\xffb"} }, "e", "a\ufffdb"},
 		"own context": {func() error { return context.Canceled }, CodeFailed, context.Canceled.Error()},
+		"nil pointer": {func() error { return (*RequestError)(nil) }, CodeFailed, "nil pointer"},
+		"bad method":  {func() error { return (*net.OpError)(nil) }, CodeFailed, "nil pointer"},
+		"exit":        {func() error { runtime.Goexit(); return nil }, CodeFailed, "ended its goroutine"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asking, answering := pairOfChannels(t)
-			served := background(func() error {
-				return Serve(context.Background(), answering, func(context.Context, []byte) ([]byte, error) { return nil, test.fail() })
-			})
-			_, err := NewRequestChannel(asking).Call(testContext(t), nil)
-			var got *RequestError
-			if !errors.As(err, &got) || got.Code != test.code || !strings.Contains(got.Text, test.text) {
-				t.Errorf("the call returned %v", err)
+			fails := func(context.Context, []byte) ([]byte, error) { return nil, test.fail() }
+			served := serveIn(context.Background(), NewRequestChannel(answering, WithConcurrency(1)), fails)
+			r := NewRequestChannel(asking)
+			for range 3 { // the session goes on
+				_, err := r.Call(testContext(t), nil)
+				var got *RequestError
+				if !errors.As(err, &got) || got.Code != test.code || !strings.Contains(got.Text, test.text) {
+					t.Fatalf("the call returned %v", err)
+				}
 			}
 			must(t, asking.Close())
 			must(t, wait(t, served))
@@ -239,4 +245,32 @@ func TestWithServe(t *testing.T) {
 	}
 	p.mustWrite(frameOf(nil))
 	must(t, wait(t, served))
+}
+
+// What waited for Serve is not handled once the session has ended, or reads were stopped.
+//
+// Covers REQ-16.
+func TestServeAfterTheEnd(t *testing.T) {
+	for name, end := range map[string]func(c *Channel, p *peer){
+		"clean":   func(_ *Channel, p *peer) { p.mustWrite(frameOf(nil)) },
+		"stopped": func(c *Channel, _ *peer) { c.stopReading() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, p := openTCP(t, nil)
+			r := NewRequestChannel(c, WithServe())
+			result := callIn(testContext(t), r, nil)
+			p.mustReadRequest(kindRequest, 1)
+			p.mustWrite(requestFrame(kindRequest, 1, "early"))
+			mustQueueOne(t, r)
+			end(c, p)
+			if err := wait(t, result); !errors.Is(err, ErrUnanswered) {
+				t.Errorf("the call returned %v", err)
+			}
+			running, over := make(chan bool, 1), make(chan bool, 1)
+			must(t, wait(t, serveIn(context.Background(), r, untilCancelled(running, over))))
+			if len(running) != 0 {
+				t.Error("the handler was called")
+			}
+		})
+	}
 }
