@@ -98,6 +98,8 @@ export class Caller {
   /** How many calls are not settled. */
   #unsettled = 0;
   #lastId = 0;
+  /** @type {Error | null} why nothing more can be sent */
+  #failure = null;
 
   /**
    * @param {Pick<Session, 'post' | 'maxMessageSize' | 'consumerChanged'>} session
@@ -130,8 +132,9 @@ export class Caller {
     this.#unsettled += 1;
   }
 
-  /** Sends as many of the requests that wait as may be open. */
+  /** Sends as many of the requests that wait as may be open, or rejects them if nothing can be sent. */
   send() {
+    if (this.#failure !== null) this.#rejectWaiting(this.#failure);
     while (this.#open.size < this.#maxOpen) {
       const call = this.#waiting.shift();
       if (call === undefined) return;
@@ -151,7 +154,8 @@ export class Caller {
   }
 
   /**
-   * Nothing more can be sent, but the answers of other requests may still come.
+   * Nothing more can be sent, but the answers of other requests may still come: to this one as well, if it
+   * went out together with a part of another. So its id stays open.
    *
    * @param {Call} call
    * @param {Error} cause
@@ -159,10 +163,9 @@ export class Caller {
   #unsent(call, cause) {
     const text = `the request could not be sent: ${cause.message}`;
     const error = new IPCChannelError('unanswered', text, { cause });
+    this.#failure = error;
     this.#drop(call, error);
-    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
-      this.#reject(next, error);
-    }
+    this.#rejectWaiting(error);
   }
 
   /**
@@ -247,6 +250,11 @@ export class Caller {
     const calls = [...this.#open.values()];
     this.#open.clear();
     for (const call of calls) if (call) this.#reject(call, error);
+    this.#rejectWaiting(error);
+  }
+
+  /** @param {Error} error */
+  #rejectWaiting(error) {
     for (let call = this.#waiting.shift(); call; call = this.#waiting.shift()) {
       this.#reject(call, error);
     }

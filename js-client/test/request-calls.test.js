@@ -200,12 +200,14 @@ describe('calls when the peer no longer reads', () => {
     assert.deepEqual(await told(peer), ['request', 1, 'a']);
     peer.stopReading();
     await until(() => peer.reader.closed, 'the end of the reading');
-    for (const call of [requests.call(Buffer.from('b')), requests.call(Buffer.from('c'))]) {
-      await assert.rejects(call, (/** @type {any} */ error) => {
+    const fail = async (/** @type {Promise<Buffer>} */ call) =>
+      assert.rejects(call, (/** @type {any} */ error) => {
         assert.deepEqual([error.code, error.cause.code], ['unanswered', 'peer-gone']);
         return true;
       });
-    }
+    const both = ['b', 'c'].map((text) => requests.call(Buffer.from(text)));
+    await Promise.all(both.map(fail));
+    await fail(requests.call(Buffer.from('later')));
     await peer.send(framed('answer', 1, 'it was on its way'));
     assert.equal(String(await open), 'it was on its way');
   });
