@@ -68,6 +68,7 @@ PYRIGHT_PROGRAMS = (
     "python/examples/echo_blocking.py",
     "python/examples/digest_blocking.py",
 )
+WORKERS = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
 FUZZED = {"decoder": "decoder", "session": "session", "blocking": "session"}
 C_PACKAGE = "ziglang==0.17.1"
 QUICK = ("-k", "not debug and not thread and not caller", *fast_tests())
@@ -104,8 +105,7 @@ def types(session: nox.Session) -> None:
 def run_tests(session: nox.Session) -> None:
     """Run the tests of the Python package on one Python; arguments go to pytest."""
     install(session, "test")
-    workers = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
-    options = ("-n", workers, "--dist", "worksteal", "--ignore=tests/conformance")
+    options = ("-n", WORKERS, "--dist", "worksteal", "--ignore=tests/conformance")
     if session.posargs:
         session.run("pytest", *options, *session.posargs)
         return
@@ -262,7 +262,7 @@ def conformance(session: nox.Session) -> None:
             session.warn(f"no {tool} here: the skeleton that needs it is NOT TESTED")
         options = [*helper_options(session, "echo"), *options_of("testee", clients)]
         options += tool_options(session)
-        session.run("pytest", "-n", "auto", "tests/conformance", *options)
+        session.run("pytest", "-n", WORKERS, "tests/conformance", *options)
 
 
 @nox.session

@@ -49,7 +49,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return dict(loops.ALL)
 
 
-# Where readiness is waited for in every way; elsewhere the kind of loop makes no difference.
+# Where readiness is waited for in every way; elsewhere two kinds of loop are enough.
 _WATCHING = {
     *files_of("aio/cancellation", "aio/close", "aio/endpoint", "aio/receiver", "aio/se"),
     *files_of("aio/stream", "transports/streams", "transports/connect_races"),
@@ -66,13 +66,20 @@ _BEYOND_CALLER = {
 }
 
 
+# What debugging a loop may change: the order of steps, and what it holds on to.
+_DEBUGGED = {*_WATCHING, *files_of("aio/request_", "helper/helper", "pool/helper_pool")}
+
+
 def _is_left_out(item: pytest.Item) -> bool:
-    """Whether a test is for one of the last two loops, but does not wait for descriptors."""
-    special = {"thread", "caller"} & set(re.split(r"[\[\]-]", item.name))
+    """Whether a test is for a kind of loop that makes no difference to it."""
+    kinds = set(re.split(r"[\[\]-]", item.name))
     file, name = item.path.relative_to(ROOT).as_posix(), item.name.partition("[")[0]
-    return bool(special) and (
-        file not in _WATCHING
-        or ("caller" in special and bool({file, name} & _BEYOND_CALLER))
+    if "debug" in kinds:
+        return file not in _DEBUGGED
+    if not kinds & {"thread", "caller"}:
+        return False
+    return file not in _WATCHING or (
+        "caller" in kinds and bool({file, name} & _BEYOND_CALLER)
     )
 
 

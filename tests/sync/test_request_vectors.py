@@ -19,8 +19,10 @@ WITHOUT_CANCEL = [
 ]
 
 
+@pytest.mark.parametrize(("transport", "role"), [("unix", "client")])
 @pytest.mark.parametrize("case", WITHOUT_CANCEL, ids=lambda case: str(case["id"]))
 def test_each_step(case: dict[str, Any], connect: Connect) -> None:
+    """Over one transport: the layer knows messages only."""
     calls: dict[str, Call[bytes]] = {}
     with connect(**options_of(case)) as (ours, raw):
         requests = RequestChannel(ours)
