@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import raw
+import waiting
 from ipc_channel import (
     BadMessageError,
     IPCChannelClient,
@@ -170,3 +171,30 @@ async def test_serving_that_is_cancelled_answers_what_it_has_begun(peer: Peer) -
     }
     await asyncio.wait({serving})
     assert serving.cancelled()
+
+
+async def test_the_first_of_the_handlers_that_begin_at_once_reads_the_cancels(
+    peer: Peer,
+) -> None:
+    """Of itself and of the next one."""
+    ours, theirs = peer
+    requests = RequestChannel(ours, serves=True)
+    call = asyncio.create_task(requests.call(b"?"))
+    assert await frame_of(theirs) == request(1, b"?")[4:]
+    theirs.send(request(1) + request(2) + answer(1))
+    await call
+
+    async def handler(_: bytes) -> bytes:
+        await requests.call(b"!")
+        return await never(b"")
+
+    theirs.send(cancel(2) + cancel(1))
+    await waiting.until_taken(ours)
+    serving = asyncio.create_task(requests.serve(handler))
+    missing = {bytes.fromhex(f"130000000{number}") + b"\x09cancelled" for number in (1, 2)}
+    while missing:  # beside what the handlers ask
+        got = await frame_of(theirs)
+        assert got is not None
+        missing.discard(got[:15])
+    serving.cancel()
+    await asyncio.wait({serving})

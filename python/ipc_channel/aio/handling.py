@@ -58,6 +58,11 @@ class Handling:
         else:
             self._start(number, payload)
 
+    def begin_all(self, requests: dict[int, bytes]) -> None:
+        """Begin several at once: the first handler may read the cancel of the last."""
+        self._waiting.update(requests)
+        self._start_waiting()
+
     def cancel(self, number: int) -> None:
         """Cancel the handler of a request; do nothing if that was answered meanwhile."""
         if self._waiting.pop(number, None) is not None:
@@ -145,11 +150,11 @@ class _Running:
         self._loop = loop
 
     def cancel(self) -> None:
-        if not self.in_handler or self.task is None:
+        if not self.in_handler:
             return
-        if self.started:
+        if self.started and self.task is not None:
             self.task.cancel()
-        else:  # a task that is cancelled before it starts never answers
+        else:  # a task that is cancelled before it starts never answers; or it begins now
             self._loop.call_soon(self.cancel)
 
 

@@ -161,7 +161,7 @@ class RequestChannel(Generic[Sent, Received]):
         line.handling = handling = Handling(handle, concurrency or most, most, line.sender)
         try:
             if early is not None and not line.is_over():
-                early.hand_over(handling.begin)
+                handling.begin_all(early.hand_over())
             await line.listen()
         finally:
             line.handling = None

@@ -183,11 +183,10 @@ class EarlyRequests:
         """Forget all requests: the session has ended."""
         self._requests.clear()
 
-    def hand_over(self, begin: Callable[[int, bytes], None]) -> None:
-        """Give all requests, in their order, to what answers them."""
+    def hand_over(self) -> dict[int, bytes]:
+        """Return all requests, in their order, for what answers them."""
         requests, self._requests = self._requests, {}
-        for number, payload in requests.items():
-            begin(number, payload)
+        return requests
 
 
 def failure_of(error: BaseException) -> RequestError | None:

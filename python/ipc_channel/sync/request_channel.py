@@ -116,7 +116,8 @@ class RequestChannel(Generic[Sent, Received]):
                 raise RuntimeError(f"{self._channel} is being served already")  # noqa: TRY004  # a state
             line.handling = handling
             if early is not None and not line.is_over():
-                early.hand_over(handling.begin)
+                for number, payload in early.hand_over().items():
+                    handling.begin(number, payload)
         mine, *others = handling.workers
         threads = [
             threading.Thread(target=handling.run_in_thread, args=[one]) for one in others
