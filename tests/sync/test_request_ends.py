@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from blocking import Call, Connect, connected
-from ipc_channel import BadMessageError, UnansweredError
+from blocking import Call, Connect, connected, until_blocked, until_waiting
+from ipc_channel import BadMessageError, CallTimeoutError, UnansweredError
 from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.sync import RequestChannel
+from requesting import answer, request
 
 _LARGE = 20 * 2**20  # bytes: more than all buffers between the ends hold
 
@@ -41,3 +45,45 @@ def test_the_other_end_stops_reading(tmp_path: Path) -> None:
         for call in (reads, follows):
             with pytest.raises(UnansweredError, match="does not read"):
                 call.result()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C does not interrupt a write")
+def test_a_request_that_is_interrupted_before_it_is_sent_takes_no_room(
+    connect: Connect,
+) -> None:
+    with connect() as (ours, raw):
+        requests = RequestChannel(ours, max_open=1)
+        fills = Call(ours.write, bytes(_LARGE))
+        until_blocked(ours)
+
+        def interrupt() -> None:
+            until_waiting(ours, 2)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        interrupting = Call(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            requests.call(b"x")
+        interrupting.result()
+        assert requests.open_requests == 0
+        assert raw.recv_frame() == bytes(_LARGE)
+        fills.result()
+        call = Call(requests.call, b"y")
+        assert raw.recv_frame() == request(2, b"y")[4:]
+        raw.send(answer(2, b"z"))
+        assert call.result() == b"z"
+
+
+def test_a_request_that_is_not_sent_in_time_takes_no_room(connect: Connect) -> None:
+    with connect() as (ours, raw):
+        requests = RequestChannel(ours, max_open=1)
+        fills = Call(ours.write, bytes(_LARGE))
+        until_blocked(ours)
+        with pytest.raises(CallTimeoutError):
+            requests.call(b"x", 0.01)
+        assert requests.open_requests == 0
+        assert raw.recv_frame() == bytes(_LARGE)
+        fills.result()
+        call = Call(requests.call, b"y")
+        assert raw.recv_frame() == request(2, b"y")[4:]
+        raw.send(answer(2, b"z"))
+        assert call.result() == b"z"

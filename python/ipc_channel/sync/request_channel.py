@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
@@ -62,10 +61,9 @@ class RequestChannel(Generic[Sent, Received]):
         self._max_open = check_count("max_open", max_open)
         self._line = RequestLine(
             channel,
+            driver,
+            session,
             max_open,
-            session.sender.max_message_size,
-            driver.loop.time,
-            functools.partial(driver.call, session.stop_delivering),
             serves=serves,
         )
 

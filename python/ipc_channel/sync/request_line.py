@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ipc_channel.aio.session import Session
 from ipc_channel.errors import (
     BadMessageError,
     CallTimeoutError,
@@ -24,6 +24,8 @@ from ipc_channel.errors import (
 from ipc_channel.protocol.exchange import EarlyRequests, Exchange, unserved
 from ipc_channel.protocol.request_messages import encode_cancel, encode_error
 from ipc_channel.sync.channel import IPCChannelClient
+from ipc_channel.sync.driver import Driver
+from ipc_channel.sync.writing import write, write_at_once
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -57,6 +59,10 @@ class Call(Turn):
         super().__init__()
         self.answer = b""
         self.error: IPCChannelError | None = None
+        self.unsent = True
+
+    def on_not_sent(self) -> None:
+        self.unsent = True
 
     def give(self, answer: bytes = b"", error: IPCChannelError | None = None) -> None:
         self.answer, self.error, self.done = answer, error, True
@@ -69,22 +75,22 @@ class RequestLine(Exchange[Call]):
     def __init__(
         self,
         channel: IPCChannelClient,
+        driver: Driver,
+        session: Session,
         max_open: int,
-        limit: int,
-        clock: Callable[[], float],
-        stop_delivering: Callable[[], object],
         *,
         serves: bool,
     ) -> None:
-        super().__init__(limit)
-        self.clock = clock
+        super().__init__(session.sender.max_message_size)
+        self.clock = driver.loop.time
         """What deadlines are measured by, in seconds."""
         self.lock = threading.RLock()
         """For all that is here, in Exchange and in Handling."""
         self.handling: Handling | EarlyRequests | None = None
         """What answers the requests of the other end."""
         self._channel = channel
-        self._stop_delivering = stop_delivering
+        self._driver = driver
+        self._session = session
         self._max_open = max_open
         self._room = threading.Condition(self.lock)
         self._reader: Turn | None = None
@@ -101,7 +107,7 @@ class RequestLine(Exchange[Call]):
             number, message = self.new_request(payload)
             self.open[number] = call
         try:
-            self._send_request(number, message, deadline)
+            self._send_request(call, message, deadline)
             self.wait(call, deadline)
         except BaseException:
             self._drop(number, call)
@@ -121,19 +127,18 @@ class RequestLine(Exchange[Call]):
             if len(self.open) >= self._max_open:
                 self._room.wait(min(self._left(deadline), _SLICE))
 
-    def _send_request(self, number: int, message: bytes, deadline: float | None) -> None:
+    def _send_request(self, call: Call, message: bytes, deadline: float | None) -> None:
         try:
-            self.write(message, deadline)
+            self.write(message, deadline, call)
         except PeerError as error:
             with self.lock:
                 self.write_error = self.write_error or error
-            self._stop_delivering()  # whoever reads finds the end behind what has arrived
+            self._driver.call(self._session.stop_delivering)  # as the reader finds
         except IPCChannelError:
             with self.lock:
                 if self.end is not None:
                     return  # another thread has found the end, and failed this call
-                self.open.pop(number, None)
-                self.on_room()
+                call.unsent = True
             raise
 
     def wait(self, turn: Turn, deadline: float | None) -> None:
@@ -205,11 +210,13 @@ class RequestLine(Exchange[Call]):
         finally:
             self.leave(turn)
 
-    def write(self, message: bytes, deadline: float | None = None) -> None:
-        """Write, and read whenever the other end does not take it."""
+    def write(
+        self, message: bytes, deadline: float | None = None, call: Call | None = None
+    ) -> None:
+        """Write, and read whenever the other end does not take it; it may be for a call."""
         while True:
             try:
-                self._channel.write(message, max(min(self._left(deadline), _SLICE), 0))
+                self._write(message, max(min(self._left(deadline), _SLICE), 0), call)
             except UnfinishedWriteError:
                 return  # the rest goes out while this thread waits for the answer
             except CallTimeoutError:
@@ -218,6 +225,15 @@ class RequestLine(Exchange[Call]):
                 self.look()
             else:
                 return
+
+    def _write(self, message: bytes, timeout: float, call: Call | None) -> None:
+        if call is None:
+            self._channel.write(message, timeout)
+            return
+        call.unsent = False
+        arguments = self._driver, self._session, message, timeout
+        if not write_at_once(*arguments):
+            write(*arguments, call.on_not_sent)
 
     def refuse(self, number: int, error: RequestError) -> None:
         """Answer a request with an error, without waiting."""
@@ -240,9 +256,11 @@ class RequestLine(Exchange[Call]):
                 self._unsent.popleft()
 
     def _drop(self, number: int, call: Call) -> None:
-        """Cancel a request; it stays open until it is answered."""
+        """Cancel a request; if it was sent, it stays open until it is answered."""
         with self.lock:
             call.sleeps = False
+            if call.unsent and self.open.pop(number, None) is not None:
+                self.on_room()
             if number not in self.open:
                 return
             self.send_soon(encode_cancel(number))

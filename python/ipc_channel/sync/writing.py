@@ -7,7 +7,7 @@ that wrote it waits until the queue is empty. As long as it does, it is the only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -71,10 +71,25 @@ def write_at_once(
     return True
 
 
-def write(driver: Driver, session: Session, data: Buffer, timeout: float | None) -> None:
-    """Write one message; return once the kernel has all of it."""
+def write(
+    driver: Driver,
+    session: Session,
+    data: Buffer,
+    timeout: float | None,
+    on_not_sent: Callable[[], object] | None = None,
+) -> None:
+    """Write one message; return once the kernel has all of it.
+
+    If it raises anything, and no byte was sent, it calls ``on_not_sent``.
+    """
     payload = message_bytes(data, session.sender.max_message_size)
-    _Writer(driver, session, [payload]).write(timeout)
+    writer = _Writer(driver, session, [payload])
+    try:
+        writer.write(timeout)
+    except BaseException:
+        if on_not_sent is not None and not writer.is_begun:
+            on_not_sent()
+        raise
 
 
 def write_many(
@@ -113,6 +128,8 @@ class _Writer:
         self._messages = messages
         self._before = before  # messages that the same call has sent
         self._thread = get_ident()
+        self.is_begun = False
+        """Whether a part of the messages was sent, or will be."""
 
     def write(self, timeout: float | None) -> None:
         """Write all; raise TimeoutError after ``timeout`` seconds."""
@@ -147,6 +164,7 @@ class _Writer:
         if sender.state.write_error is None and (driver.writer or sender.size):
             return False
         driver.writer = self
+        self.is_begun = True
         sender.hold_back()
         for message in self._messages:
             waiting = sender.write(message)
@@ -184,6 +202,7 @@ class _Writer:
         if sender.state.write_error is not None:
             return False  # a close frame may have come behind a part of the message
         sender.drop()
+        self.is_begun = False
         return True
 
     def leave(self) -> None:
