@@ -7,7 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from conformance.faults import fault
-from conformance.wrong_requests import ANSWER, CANCEL, REQUEST, change_sent, id_of
+from conformance.wrong_requests import (
+    ANSWER,
+    CANCEL,
+    ERROR,
+    REQUEST,
+    change_sent,
+    id_of,
+)
 from ipc_channel import UnansweredError
 from ipc_channel.aio.request_line import RequestLine
 from ipc_channel.aio.sender import Sender
@@ -56,6 +63,28 @@ def expects_answers_in_order() -> None:
 def has_and_takes_more_open_requests() -> None:
     real = python_testee.RequestChannel
     python_testee.RequestChannel = lambda channel: real(channel, max_open=2048)
+
+
+def lets_nobody_follow(self: RequestLine, do: Callable[[], None]) -> None:
+    """Do something, at which no call that waits gets its turn."""
+    self.on_room = lambda: None
+    try:
+        do()
+    finally:
+        del self.on_room
+
+
+@fault("requests/call/waiting")
+def lets_calls_wait_after_an_error() -> None:
+    real = Exchange.on_message
+
+    def on_message(self: RequestLine, message: bytes) -> None:
+        if message[0] == ERROR:
+            lets_nobody_follow(self, lambda: real(self, message))
+        else:
+            real(self, message)
+
+    Exchange.on_message = on_message
 
 
 # --- Calls that are cancelled
@@ -124,6 +153,23 @@ def gives_a_late_answer_to_another_call() -> None:
 
 
 @fault("requests/call/cancel-while-writing")
+@fault("requests/call/late-answers")
+def counts_a_cancelled_request_for_ever() -> None:
+    cancelled = set[int]()
+    on_cancelled(lambda _, number: cancelled.add(number))
+    real = Exchange.on_message
+
+    def on_message(self: RequestLine, message: bytes) -> None:
+        number = id_of(message)
+        call = self.open.get(number)
+        real(self, message)
+        if call is not None and number in cancelled:
+            self.open[-number] = call
+
+    Exchange.on_message = on_message
+
+
+@fault("requests/call/cancel-while-writing")
 def sends_no_cancel_for_what_is_being_written() -> None:
     real = Sender.write
 
@@ -134,6 +180,16 @@ def sends_no_cancel_for_what_is_being_written() -> None:
 
 
 # --- Ends
+
+
+@fault("requests/ends/waiting-calls")
+def lets_calls_wait_at_the_end() -> None:
+    real = Exchange.fail_calls
+
+    def fail_calls(self: RequestLine, *args: Any) -> None:
+        lets_nobody_follow(self, lambda: real(self, *args))
+
+    Exchange.fail_calls = fail_calls
 
 
 @fault("requests/ends/close/calls")

@@ -103,6 +103,37 @@ def takes_codes_in_capital_letters() -> None:
     change_received(change)
 
 
+@fault("requests/vectors/bad-error-code-with-underscore")
+@fault("requests/vectors/bad-error-code-with-dot")
+def takes_codes_of_other_characters() -> None:
+    def change(message: bytes) -> bytes:
+        if message[0] == ERROR:
+            message = message[:6] + message[6:].replace(b"_", b"-").replace(b".", b"-")
+        return message
+
+    change_received(change)
+
+
+@fault("requests/vectors/error-all-characters")
+def refuses_digits_in_codes() -> None:
+    def change(error: RequestError) -> RequestError:
+        if any(one.isdigit() for one in error.code):
+            raise BadMessageError("a digit")
+        return error
+
+    change_error(change)
+
+
+@fault("requests/vectors/serve-error-bad-code")
+def sends_what_is_no_code() -> None:
+    def change(message: bytes) -> list[bytes]:
+        if is_error(message, "failed"):
+            message = message[:5] + b"\x09Not_Found" + message[12:]
+        return [message]
+
+    change_sent(change)
+
+
 # --- Messages that are not allowed
 
 

@@ -167,6 +167,7 @@ def reads_only_between_handlers() -> None:
 
 
 @fault("requests/serve/reads-while-answers-wait")
+@fault("requests/serve/reads-while-errors-wait")
 @fault("requests/serve/large-both-ways")
 def reads_only_when_all_is_written() -> None:
     senders = list[Any]()
@@ -209,6 +210,33 @@ def drops_what_it_has_begun_when_called_off() -> None:
 
     async def stop(self: Handling, *, answers: bool) -> None:
         await real(self, answers=False)
+
+    Handling.stop = stop
+
+
+@fault("requests/serve/called-off")
+def drops_what_waits_when_called_off() -> None:
+    real = Handling.stop
+
+    async def stop(self: Handling, *, answers: bool) -> None:
+        self._waiting.clear()
+        await real(self, answers=answers)
+
+    Handling.stop = stop
+
+
+@fault("requests/ends/close/handlers")
+@fault("requests/ends/truncated/handlers")
+def handles_what_waits_after_the_end() -> None:
+    real = Handling.stop
+
+    async def stop(self: Handling, *, answers: bool) -> None:
+        waiting, self._waiting = self._waiting, {}
+        await real(self, answers=answers)
+        self._stopped = False
+        for one in waiting.items():
+            self._start(*one)
+        await asyncio.wait([one.task for one in self._running.values() if one.task])
 
     Handling.stop = stop
 

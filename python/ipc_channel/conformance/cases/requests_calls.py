@@ -26,6 +26,20 @@ async def _check_answer(t: Trial, call: Pending, expected: bytes) -> None:
     t.expect(got == expected.hex(), f"the answer to {call.text}", expected.hex(), got)
 
 
+async def _ask_most(t: Trial, peer: RequestPeer) -> tuple[list[Pending], list[Message]]:
+    """Begin as many calls as there may be open requests, and read those."""
+    calls = [t.begin("call", payload=f"{number:04x}") for number in range(_MOST)]
+    return calls, await peer.expect_requests(_MOST)
+
+
+async def _check_room(t: Trial, peer: RequestPeer) -> None:
+    """Check that no earlier request counts as open."""
+    calls, asked = await _ask_most(t, peer)
+    await peer.send(*(answer(one.id, one.body) for one in asked))
+    for number, call in enumerate(calls):
+        await _check_answer(t, call, number.to_bytes(2, "big"))
+
+
 @case("requests/call/largest", "REQ-2", needs="requests max_message_size")
 async def largest(t: Trial) -> None:
     """A payload of one byte too many is refused and not sent; the largest one is sent."""
@@ -95,6 +109,32 @@ async def most_open(t: Trial) -> None:
             await _check_answer(t, call, number.to_bytes(2, "big"))
 
 
+@case("requests/call/waiting", "REQ-7", "REQ-12", needs="requests concurrent cancel")
+async def waiting(t: Trial) -> None:
+    """Calls that wait for their turn get it after an answer or an error, or end."""
+    peer = RequestPeer(await t.meet())
+    _, asked = await _ask_most(t, peer)
+    given_up, *others = [t.begin("call", payload=text) for text in ("00", "01", "02")]
+    await t.do("cancel", of=given_up.id)
+    reply = await t.answer(given_up)
+    t.expect("error" in reply, given_up.text, "an error", reply)
+    if reply["error"] != "cancelled":
+        return  # this client refuses a call that would have to wait
+    frees = (error(asked[0].id, "own"), answer(asked[1].id))
+    for number, call in enumerate(others):
+        await peer.send(frees[number])
+        due = "the request of a call that waits"
+        got = await peer.receive(due)
+        if got.body == b"\x00":  # sent all the same: then with its cancel
+            await peer.expect(Message(CANCEL, got.id))
+            await peer.send(error(got.id, "cancelled"))
+            got = await peer.receive(due)
+        right = request(got.id, bytes([number + 1]))
+        t.expect(got == right, due, right, got)
+        await peer.send(answer(got.id, b"ok"))
+        await _check_answer(t, call, b"ok")
+
+
 @case(
     "requests/call/cancel-while-writing",
     "REQ-12",
@@ -126,6 +166,7 @@ async def cancel_while_writing(t: Trial) -> None:
             cancelled.append(got.id)
     await peer.send(*(error(one, "cancelled") for one in asked), answer(id_, b"ok"))
     await _check_answer(t, last, b"ok")
+    await _check_room(t, peer)
 
 
 @case("requests/call/late-answers", "REQ-12", needs="requests concurrent cancel")
@@ -142,5 +183,7 @@ async def late_answers(t: Trial) -> None:
     for number, id_ in enumerate(late):
         call = t.begin("call", payload=f"{number:02x}")
         own = await peer.expect_request(bytes([number]))
-        await peer.send(answer(id_, b"late"), answer(own, b"own"))
+        late_one = error(id_, "late") if number % 2 else answer(id_, b"late")
+        await peer.send(late_one, answer(own, b"own"))
         await _check_answer(t, call, b"own")
+    await _check_room(t, peer)

@@ -19,6 +19,7 @@ from ipc_channel.conformance.wire import Wire
 
 _NO_CHANNEL = ("not-connected", "closed")
 _BAD = Message(0x31, 1)
+_MOST = 1024  # open requests
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,16 @@ def _calls(end: _End) -> Body:
 
 def _handlers(end: _End) -> Body:
     async def body(t: Trial) -> None:
-        peer, serving = await serve(t, concurrency=3)
+        peer, serving = await serve(t, concurrency=4)
+        await peer.send(request(4, b"inobody wants it"))
         await peer.start_handlers(1, 2, 3)
+        await peer.send(request(5, b"w"))  # waits for its turn, if there is a limit
         await end.come(peer.wire)
         reply = await t.answer(serving)
         t.check_end(reply, end.reason, end.error)
         if end.error is None:
-            t.expect(reply.get("answered") == 3, "handlers that have ended", 3, reply)
+            ended = reply.get("answered") in (4, 5)
+            t.expect(ended, "handlers that have ended", "4, or 5 without a limit", reply)
         if end.name != "reset":
             closing = t.begin("close")
             await peer.wire.expect_close()
@@ -96,6 +100,21 @@ for _end in _ENDS:
         transports=_end.transports,
         text=f"With {_end.reason}, the handlers that run end, and nothing more is sent.",
     )(_handlers(_end))
+
+
+@case("requests/ends/waiting-calls", "REQ-15", needs="requests concurrent")
+async def waiting_calls(t: Trial) -> None:
+    """Calls that wait for their turn fail at the end of the session as well."""
+    peer = RequestPeer(await t.meet())
+    calls = [t.begin("call", payload=f"{number:04x}") for number in range(_MOST + 2)]
+    await peer.expect_requests(_MOST)
+    await peer.wire.send(CLOSE)
+    peer.wire.end_writing()
+    for call in calls[:_MOST]:
+        t.check_error(await t.answer(call), "unanswered", call.text)
+    for call in calls[_MOST:]:  # which may have been refused at once
+        reply = await t.answer(call)
+        t.expect("error" in reply, call.text, "an error", reply)
 
 
 @case("requests/ends/own-close", "REQ-15", "REQ-16", needs="requests concurrent")

@@ -18,6 +18,8 @@ from ipc_channel.conformance.trial import Trial
 
 _MOST = 1024  # unanswered requests
 _MANY = 300  # requests
+_IDS = 8  # that are used again and again
+_ROUNDS = 100
 _LARGE = 2**20  # bytes
 _LARGEST = 3_000_000
 
@@ -47,10 +49,17 @@ async def each_once(t: Trial) -> None:
 @case("requests/serve/same-id", "REQ-6", needs="requests")
 async def same_id(t: Trial) -> None:
     """An id may be used again as soon as its request is answered."""
-    peer, _ = await serve(t)
-    for number in range(100):
-        await peer.send(request(5, b"e%d" % number))
-        await peer.expect(answer(5, b"%d" % number))
+    peer, _ = await serve(t, concurrency=_IDS)
+    await peer.send(*(request(id_, b"e0") for id_ in range(_IDS)))
+    count = [0] * _IDS
+    while any(one < _ROUNDS for one in count):
+        got = await peer.receive()
+        number = count[got.id] if got.id < _IDS else 0
+        right = answer(got.id, b"%d" % number)
+        t.expect(got == right, "the answer", right, got)
+        count[got.id] += 1
+        if count[got.id] < _ROUNDS:
+            await peer.send(request(got.id, b"e%d" % count[got.id]))
 
 
 @case("requests/serve/busy", "REQ-7", needs="requests")
@@ -90,6 +99,30 @@ async def reads_while_answers_wait(t: Trial) -> None:
     )
 
 
+@case("requests/serve/reads-while-errors-wait", "REQ-11", needs="requests")
+async def reads_while_errors_wait(t: Trial) -> None:
+    """The testee reads on while as many errors as there may be wait for the peer to read."""
+    peer, _ = await serve(t, concurrency=1)
+    await peer.send(request(0, b"l%d" % _LARGEST))
+    cancelled, larger = range(1, _MOST - 8), range(_MOST - 8, _MOST)
+    await peer.send(*(request(number, b"w") for number in cancelled))
+    await peer.send(*(cancel(number) for number in cancelled))
+    for number in larger:
+        await peer.send(request(number, b"e" + payload(_LARGE)))
+    left = set(range(_MOST))
+    while left:
+        got = await peer.receive()
+        t.expect(got.id in left, "an answer to a request", "only one", got)
+        left.discard(got.id)
+        if got.id in cancelled:
+            right = is_error(got, got.id, "cancelled")
+        elif got.id in larger:
+            right = got == answer(got.id, payload(_LARGE))
+        else:
+            right = got == answer(0, b"l" * _LARGEST)
+        t.expect(right, "the answer", "what was asked for", got)
+
+
 @case("requests/serve/large-both-ways", "REQ-11", needs="requests concurrent")
 async def large_both_ways(t: Trial) -> None:
     """Large requests and answers that cross do not wait for each other."""
@@ -112,14 +145,23 @@ async def large_both_ways(t: Trial) -> None:
 
 @case("requests/serve/called-off", "REQ-6", "REQ-8", needs="requests concurrent cancel")
 async def called_off(t: Trial) -> None:
-    """When serve is cancelled, what it has begun is answered, and the session goes on."""
+    """When serve is cancelled, what has arrived is answered, and the session goes on."""
     peer, serving = await serve(t, concurrency=2)
     await peer.start_handlers(1, 2)
+    # Once the cancel is answered, request 4 has arrived as well. It may wait for its turn.
+    await peer.send(request(3, b"w"), request(4, b"w"), cancel(1))
+    await peer.expect_error(1, "cancelled")
     await t.do("cancel", of=serving.id)
-    await peer.expect_errors("cancelled", 1, 2)
+    left = {2, 3, 4}
+    while left:
+        got = await peer.receive()
+        codes = ("cancelled", "unserved")
+        right = got.id in left and any(is_error(got, got.id, code) for code in codes)
+        t.expect(right, f"an error to one of {left}", codes, got)
+        left.discard(got.id)
     t.check_error(await t.answer(serving), "cancelled", serving.text)
     call = t.begin("call", payload="61")
     id_ = await peer.expect_request(b"a")
-    await peer.send(request(3, b"e"), answer(id_, b"b"))
-    await peer.expect_error(3, "unserved")
+    await peer.send(request(5, b"e"), answer(id_, b"b"))
+    await peer.expect_error(5, "unserved")
     t.check_ok(await t.answer(call), call.text)
