@@ -106,7 +106,7 @@ async def test_an_answer_that_cannot_be_encoded_is_a_fault_of_the_handler(
         answer = await frame_of(theirs)
         assert answer.startswith(FAILED)
         assert b"cannot encode the answer, a set: TypeError" in answer
-        assert "a handler of requests failed" in caplog.text
+        assert "the handler of a request failed" in caplog.text
         serving.cancel()
         await asyncio.wait({serving})
 
@@ -152,7 +152,7 @@ async def test_an_answer_that_cannot_be_decoded_ends_its_call_alone(
 
 async def test_a_codec_has_to_return_bytes(peer: tuple[IPCChannelClient, Raw]) -> None:
     wrong: Any = Codec(str, bytes)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="a payload is a bytes-like object, not str"):
+    with pytest.raises(TypeError, match="must be a bytes-like object, not str"):
         await RequestChannel(peer[0], codec=wrong).call(1)
     with pytest.raises(TypeError, match=r"such as ipc_channel\.JSON, not dict"):
         RequestChannel(peer[0], codec={})  # type: ignore[arg-type]
@@ -198,9 +198,10 @@ def test_an_error_of_a_codec_may_be_any(tmp_path: Path) -> None:
 
     failing = Codec(fail, fail)
     with blocking.connected("tcp", "client", tmp_path) as (ours, theirs):
+        requests = sync.RequestChannel(ours, codec=failing)
         with pytest.raises(TypeError, match="RuntimeError: never"):
-            sync.RequestChannel(ours, codec=failing).call(1)
-        serving = Call(sync.serve, ours, fail, codec=failing)
+            requests.call(1)
+        serving = Call(requests.serve, fail)
         theirs.send(frame(message(REQUEST, b"1")))
         answer = theirs.recv_frame()
         assert answer is not None

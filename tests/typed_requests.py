@@ -110,7 +110,9 @@ async def pools() -> None:
     assert_type(await asking.call(Question("x")), int)
     await asking.call(b"x")  # type: ignore[arg-type]
     async for answer in asking.map([Question("x")]):
-        assert_type(answer, int | Exception)
+        assert_type(answer, int)
+    async for either in asking.map([Question("x")], return_exceptions=True):
+        assert_type(either, int | Exception)
 
 
 def blocking(channel: sync.IPCChannelClient) -> None:
@@ -119,6 +121,8 @@ def blocking(channel: sync.IPCChannelClient) -> None:
     assert_type(asks.call(Question("x")), int)
     asking = sync.HelperPool(["./helper"], codec=ASKS)
     assert_type(asking.call(Question("x")), int)
+    assert_type(next(asking.map([Question("x")])), int)
+    assert_type(next(asking.map([Question("x")], return_exceptions=True)), int | Exception)
     assert_type(sync.HelperPool(["./helper"]).call(b"x"), bytes)
     sync.serve(channel, bytes.upper)
     sync.serve(channel, count_at_once, codec=ANSWERS)

@@ -62,7 +62,7 @@ def _decode_json(data: bytes) -> Any:
 
 
 JSON: Codec[Any, Any] = Codec(_encode_json, _decode_json)
-"""JSON in UTF-8 (RFC 8259), without NaN and infinities when it encodes."""
+"""JSON in UTF-8 (RFC 8259). Keys of objects become strings; NaN and infinities are refused."""
 
 
 def check_codec(codec: Any) -> None:

@@ -276,9 +276,10 @@ class ConnectTimeoutError(IPCChannelError, TimeoutError):
 
 
 class CallTimeoutError(IPCChannelError, TimeoutError):
-    """A blocking read, write or close was not done within its timeout.
+    """A blocking read, write or close, or a call, was not done within its timeout.
 
-    A read has lost nothing, and the message of a write was not sent.
+    A read has lost nothing, and the message of a write was not sent. The request of a call
+    was cancelled: the other end may or may not have dealt with it.
     """
 
     code = "timeout"

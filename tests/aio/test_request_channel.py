@@ -19,10 +19,12 @@ from ipc_channel import (
     ResetError,
     UnansweredError,
     make_ipc_channel,
+    serve,
 )
 from ipc_channel.conformance.raw_peer import CLOSE
+from ipc_channel.options import Options
 from raw import connected
-from requesting import Peer, answer, frame_of
+from requesting import Peer, answer, frame_of, request
 
 
 @pytest.mark.covers("REQ-7")
@@ -140,14 +142,59 @@ async def test_wait_ended_notices_the_end_of_an_idle_channel(peer: Peer) -> None
     await waiting
 
 
+@pytest.mark.covers("REQ-17")
+async def test_a_limit_below_the_longest_code_is_refused(
+    transport: str, role: str, tmp_path: Path
+) -> None:
+    options: Options = {"max_message_size": 69}
+    async with connected(transport, role, tmp_path, **options) as (ours, _):
+        with pytest.raises(ValueError, match="is 69, but requests need at least 70"):
+            RequestChannel(ours)
+
+
+@pytest.mark.covers("REQ-17")
+async def test_the_longest_code_of_an_error_fits(
+    transport: str, role: str, tmp_path: Path
+) -> None:
+    options: Options = {"max_message_size": 70}
+    async with connected(transport, role, tmp_path, **options) as (ours, theirs):
+        serving = asyncio.create_task(serve(ours, _fail_at_length))
+        theirs.send(request(1))
+        error = await frame_of(theirs)
+        assert error == bytes.fromhex("1300000001") + b"\x40" + b"c" * 64
+        theirs.send(CLOSE)
+        await serving
+
+
+def _fail_at_length(_: bytes) -> bytes:
+    raise RequestError("text", code="c" * 64)
+
+
+async def test_a_call_after_the_end_says_that_it_was_not_sent(peer: Peer) -> None:
+    ours, theirs = peer
+    requests = RequestChannel(ours)
+    theirs.send(CLOSE)
+    theirs.end_writing()
+    with pytest.raises(UnansweredError, match="no answer came") as caught:
+        await requests.call(b"x")
+    assert caught.value.sent
+    with pytest.raises(
+        UnansweredError, match=r"\(clean\), and the request was not sent"
+    ) as caught:
+        await requests.call(b"x")
+    assert not caught.value.sent
+
+
 async def test_misuse_is_refused(peer: Peer) -> None:
     ours, theirs = peer
     requests = RequestChannel(ours)
     with pytest.raises(TypeError, match="without 'sync'"):
         RequestChannel(object())  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="has a RequestChannel already"):
+        RequestChannel(ours)
     with pytest.raises(ValueError, match="max_open is 0, but must be at least 1"):
         RequestChannel(ours, max_open=0)
-    with pytest.raises(TypeError, match="a payload is a bytes-like object, not str"):
+    with pytest.raises(TypeError, match="must be a bytes-like object, not str: encode it"):
         await requests.call("text")  # type: ignore[arg-type]
     with pytest.raises(MessageTooLargeError, match="67108864"):
         await requests.call(bytes(2**26 - 4))

@@ -177,7 +177,7 @@ async def test_stop_fails_the_calls_that_are_left() -> None:
         await helpers.stop()
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(one, Exception) for one in results), results
-        with pytest.raises(HelperError, match="not open"):
+        with pytest.raises(HelperError, match="was stopped"):
             await helpers.call(b"x")
 
 

@@ -171,7 +171,7 @@ async def test_sizes_that_change_at_once() -> None:
         await asyncio.sleep(0)
         await helpers.stop()
         await asyncio.gather(*resizing, return_exceptions=True)
-        with pytest.raises(HelperError, match="not open"):
+        with pytest.raises(HelperError, match="was stopped"):
             await helpers.resize(2)
 
 

@@ -27,5 +27,5 @@ def no_callback_fails() -> Iterator[None]:
     logger.addHandler(complaints)
     yield
     logger.removeHandler(complaints)
-    handler = "a handler of requests failed"  # of a test, which is right to be logged
+    handler = "the handler of a request failed"  # of a test, which is right to be logged
     assert [text for text in complaints.texts if not text.startswith(handler)] == []

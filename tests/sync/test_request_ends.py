@@ -12,10 +12,26 @@ import pytest
 from blocking import Call, Connect, connected, until_blocked, until_waiting
 from ipc_channel import BadMessageError, CallTimeoutError, UnansweredError
 from ipc_channel.conformance.raw_peer import frame
-from ipc_channel.sync import RequestChannel
+from ipc_channel.sync import RequestChannel, serve
 from requesting import answer, request
 
 _LARGE = 20 * 2**20  # bytes: more than all buffers between the ends hold
+
+
+def test_a_session_has_one_request_channel(connect: Connect) -> None:
+    with connect() as (ours, _):
+        RequestChannel(ours)
+        with pytest.raises(RuntimeError, match="has a RequestChannel already"):
+            serve(ours, bytes)
+
+
+@pytest.mark.covers("REQ-17")
+def test_a_limit_below_the_longest_code_is_refused(connect: Connect) -> None:
+    with (
+        connect(max_message_size=69) as (ours, _),
+        pytest.raises(ValueError, match="max_message_size is 69, but requests need"),
+    ):
+        RequestChannel(ours)
 
 
 @pytest.mark.covers("REQ-4")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from ipc_channel.aio.endpoint import Endpoint
 from ipc_channel.aio.handling import Handling
-from ipc_channel.aio.request_line import RequestLine
+from ipc_channel.aio.request_line import RequestLine, claim
 from ipc_channel.channel import IPCChannelClient
 from ipc_channel.codec import (
     Codec,
@@ -37,22 +37,25 @@ class RequestChannel(Generic[Sent, Received]):
             answer = await requests.call(b"question", timeout=10)
 
     The other end has to use requests as well, for instance with :func:`serve`. From now on
-    all messages of the session belong to this layer: do not read from the channel or write
-    to it. A channel that has connected again needs a new RequestChannel.
+    all messages of the session belong to this RequestChannel: make only one, and do not read
+    from the channel or write to it. A channel that has connected again needs a new one.
 
     Arguments:
         channel: a connected channel. Whoever has opened it closes it; then each call that
             waits raises ChannelClosedError.
         max_open: how many requests may be open at once, in either direction, by default
-            1,024. Further calls wait. Both ends need the same number (REQ-7).
+            1,024. Further calls wait. Both ends need the same number (spec/requests.md,
+            REQ-7).
         codec: a :class:`Codec`, such as ``JSON``, for objects in place of bytes, in requests
-            and answers of both directions. Its types are those of the channel:
+            and answers of both directions. A ``Codec[Sent, Received]`` makes this a
             ``RequestChannel[Sent, Received]``.
         serves: whether this end is going to call :meth:`serve`: requests that arrive before
-            wait for it. By default they are answered with the error ``unserved`` if a call
+            wait for it. Otherwise they are answered with the error ``unserved`` if a call
             reads them, so pass True if you serve in one task and call in another.
 
-    Raises NotConnectedError if the channel has no session.
+    Raises NotConnectedError if the channel has no session, RuntimeError if it has a
+    RequestChannel already, and ValueError if its ``max_message_size`` is less than 70
+    (REQ-17).
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class RequestChannel(Generic[Sent, Received]):
         if channel.session is None:
             raise NotConnectedError("the channel is not connected: call connect first")
         check_codec(codec)
+        check_count("max_open", max_open)
+        claim(channel.session)
         self._codec = codec
         self._name = str(channel)
-        self._max_open = check_count("max_open", max_open)
+        self._max_open = max_open
         self._line = RequestLine(channel.session, max_open, serves=serves)
 
     @property
@@ -83,9 +88,10 @@ class RequestChannel(Generic[Sent, Received]):
 
     @property
     def cancelled_since(self) -> float | None:
-        """When the oldest request was cancelled that is still not answered, if there is one.
+        """When the oldest of the cancelled requests was cancelled that are still not answered.
 
-        In terms of ``loop.time()``. A helper that leaves it unanswered for long hangs.
+        In terms of ``loop.time()``; None without such a request. A helper that leaves one
+        unanswered for long hangs.
         """
         times = (call.cancelled_at for call in self._line.open.values())
         return min((time for time in times if time is not None), default=None)
@@ -101,8 +107,8 @@ class RequestChannel(Generic[Sent, Received]):
         Raises RequestError if the other end answers with an error; CallTimeoutError, a
         TimeoutError, after ``timeout`` seconds; UnansweredError if the session ends before
         the answer comes, which leaves open whether the request was dealt with;
-        ChannelClosedError if this end has closed; BadMessageError if the other end does
-        not use requests; MessageTooLargeError or TypeError for a payload that cannot be
+        ChannelClosedError if this end has closed; BadMessageError if the other end sends
+        something else than requests and answers; MessageTooLargeError or TypeError for a payload that cannot be
         sent; BadAnswerError if the codec cannot decode the answer. It never sends a
         request twice.
         """
@@ -147,7 +153,8 @@ class RequestChannel(Generic[Sent, Received]):
 
         Returns at an orderly end, and raises what ``read`` raises at any other one, or
         BadMessageError. If it is cancelled, so are the handlers, and their requests are
-        answered with the error ``cancelled``.
+        answered with the error ``cancelled``. SystemExit and KeyboardInterrupt that a
+        handler raises end the event loop.
         """
         line, early = self._line, self._line.handling
         if isinstance(early, Handling):

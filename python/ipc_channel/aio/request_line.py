@@ -19,10 +19,20 @@ from ipc_channel.aio.session import Session
 from ipc_channel.aio.waiter import Waiter, wake
 from ipc_channel.errors import BadMessageError, IPCChannelError, PeerError, RequestError
 from ipc_channel.protocol.exchange import EarlyRequests, Exchange, not_sent, unserved
-from ipc_channel.protocol.request_messages import encode_cancel, encode_error
+from ipc_channel.protocol.request_messages import check_limit, encode_cancel, encode_error
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+
+def claim(session: Session) -> None:
+    """Have all messages of a session belong to one RequestChannel; raise if that cannot be."""
+    check_limit(session.sender.max_message_size)
+    if session.has_requests:
+        raise RuntimeError(
+            "this session has a RequestChannel already: use that one, for calls and to serve"
+        )
+    session.has_requests = True
 
 
 class Turn:
@@ -144,7 +154,8 @@ class RequestLine(Exchange[Call]):
             if self.end is not None:
                 raise not_sent(error) from error.__cause__
             self._on_failed_write(error)
-            raise not_sent(self.failure(None, self._session.end_reason)) from error
+            reason = self._session.end_reason
+            raise not_sent(self.failure(None, reason, sent=False)) from error
         self.open[number] = call
         if writing is not None:
             # In a task: a write that is cancelled does not tell whether it was sent.

@@ -44,6 +44,8 @@ class Session:
         self._name = name
         self._linger = linger
         self._logger = logger
+        self.has_requests = False
+        """Whether its messages belong to a RequestChannel."""
         self.lost = 0
         """Bytes that the peer had not taken when the session was freed."""
         self._closing: asyncio.Task[Any] | None = None  # runs the first close

@@ -10,13 +10,13 @@ class HelperCounters:
     """One place of a pool: the helper that is there now, and those that were before."""
 
     name: str
-    """The helper's, as in errors and events."""
+    """The helper's, as in errors and events; "" before the first one is made."""
     pid: int | None
     """Of its process; None while it starts."""
     in_flight: int
     """Calls that it has and has not answered."""
     answered: int
-    """Calls that were answered here, with an error of the helper or without."""
+    """Calls that were answered here, be it with an error."""
     lost: int
     """Helpers that were lost here."""
     recycled: int
@@ -32,9 +32,10 @@ class PoolCounters:
     in_flight: int
     """Calls that a helper has."""
     answered: int
-    """Calls that were answered, with an error of the helper or without."""
+    """Calls that were answered, be it with an error."""
     failed: int
-    """Calls that got no answer, the last time they were sent; cancelled ones included."""
+    """Calls that got no answer, at the last try: because the helper was lost, because the
+    time was up, or because they were cancelled."""
     retried: int
     """How often a call was sent to another helper."""
     helpers: tuple[HelperCounters, ...]

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic, Literal, Self, overload
 
 from ipc_channel import fork
 from ipc_channel.codec import Codec, Received, Sent, check_codec, decode_answer, encode
-from ipc_channel.errors import HelperError
 from ipc_channel.helper.events import SupervisorEvent
 from ipc_channel.helper.restarts import Restarts
 from ipc_channel.log import safely
 from ipc_channel.options import check_count, check_seconds
-from ipc_channel.pool.balancer import Balancer
 from ipc_channel.pool.calls import Calls
 from ipc_channel.pool.counters import PoolCounters
 from ipc_channel.pool.makers import Command, Maker, maker_of
 from ipc_channel.pool.mapping import map_calls
 from ipc_channel.pool.place import Place
+from ipc_channel.pool.places import Places
 from ipc_channel.pool.recycling import Recycling
 
 _logger = logging.getLogger("ipc_channel.pool")
@@ -36,28 +33,32 @@ class HelperPool(Generic[Sent, Received]):
             async for answer in pool.map(questions, idempotent=True):
                 ...
 
-    A call goes to the helper that has the fewest. A helper that is lost is started again,
+    A call goes to the helper that has the fewest calls. A helper that is lost is started again,
     as :class:`Supervisor` does; calls that it had fail with UnansweredError, or go to
     another helper if they are declared ``idempotent``, which says that doing the same work
-    twice does no harm. Leaving the block ends all helpers.
+    twice does no harm. Entering the block starts the helpers, and does not wait for them.
+    A command that cannot be started is tried as often as one that crashes; then calls raise
+    HelperError. Leaving the block ends all helpers.
 
     Arguments:
         helpers: one or several commands, or functions without arguments that return a new
             :class:`Helper`, for one with options. The places of the pool take them in turn.
-        size: how many helpers run at once, by default one for each processor, and at least
-            one for each of ``helpers``.
+        size: how many helpers run at once, by default one for each processor or for each of
+            ``helpers``, whichever is more. A smaller one leaves out the last of these.
         calls_per_helper: how many calls a helper gets at once, by default 4. Further calls
             wait, in their order: so the pool never has more than ``size`` times as many in
-            flight. A helper that does one thing after the other keeps busy with 2.
+            flight. 2 keep a helper busy that handles one request at a time.
         retries: how often an idempotent call may be sent again, by default 2.
         recycle_calls: how many calls a helper gets before another one takes its place; None,
             the default, for no limit.
         recycle_memory: bytes of memory (its resident set, looked at after calls, ten times
             a second at most) above which another one takes its place. Linux only.
         stuck_after: seconds that a helper gets to answer a request after it was cancelled,
-            by default 10; then it is ended, and counts as lost.
+            by default 10; then it is ended, with SIGKILL if it does not end within its
+            ``grace``, and counts as lost.
         restarts, period, backoff: as for :class:`Supervisor`, for each place. A place
             that has had too many losses stays empty; once all are, calls raise HelperError.
+            With ``restarts=None`` calls wait for as long as no helper starts.
         on_event: called with each :class:`SupervisorEvent` of each helper.
         on_progress: called with :class:`PoolCounters` each time a call is over. An
             exception that this or ``on_event`` raises is logged.
@@ -82,33 +83,37 @@ class HelperPool(Generic[Sent, Received]):
     ) -> None:
         if not helpers:
             raise TypeError("HelperPool needs a command, such as ['./helper']")
-        self._makers = [maker_of(one) for one in helpers]
+        makers = [maker_of(one) for one in helpers]
         least = max(os.cpu_count() or 1, len(helpers))
-        self._size = least if size is None else check_count("size", size)
+        size = least if size is None else check_count("size", size)
         self._room = check_count("calls_per_helper", calls_per_helper)
         self._retries = check_count("retries", retries, least=0)
         limits = recycle_calls, recycle_memory, stuck_after
         Recycling(*limits).check()
-        self._recycling = functools.partial(Recycling, *limits)
-        self._options = {
-            "restarts": restarts,
-            "period": period,
-            "backoff": backoff,
-            "every": max(stuck_after / 2, 0.01),
-        }
         Restarts(restarts, period, backoff)  # checks them
         for name, function in (("on_event", on_event), ("on_progress", on_progress)):
             if not (function is None or callable(function)):
                 raise TypeError(f"{name} is a callable, not {type(function).__name__}")
-        self._on_event = on_event
-        self._on_progress = on_progress
         check_codec(codec)
+        self._on_progress = on_progress
         self._codec = codec
-        self._balancer = Balancer(self._end)
+
+        def place(make: Maker, on_change: Callable[[], None]) -> Place:
+            return Place(
+                make,
+                self._room,
+                Recycling(*limits),
+                on_change=on_change,
+                on_event=on_event,
+                restarts=restarts,
+                period=period,
+                backoff=backoff,
+                every=max(stuck_after / 2, 0.01),
+            )
+
+        self._places = Places(makers, size, place)
+        self._balancer = self._places.balancer
         self._calls = Calls(self._balancer)
-        self._retired: set[Place] = set()
-        self._made = 0
-        self._is_open = False
         self._owner = fork.this_process()
 
     @property
@@ -126,12 +131,12 @@ class HelperPool(Generic[Sent, Received]):
     @property
     def size(self) -> int:
         """How many helpers are to run at once."""
-        return self._size
+        return self._places.size
 
     @property
     def usual_ahead(self) -> int:
         """How many payloads :meth:`map` takes ahead unless it is told."""
-        return 2 * self._size * self._room
+        return 2 * self.size * self._room
 
     async def call(
         self, payload: Sent, timeout: float | None = None, *, idempotent: bool = False
@@ -158,6 +163,28 @@ class HelperPool(Generic[Sent, Received]):
         result: Received = answer if codec is None else decode_answer(codec, answer)
         return result
 
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Sent] | AsyncIterable[Sent],
+        *,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        ordered: bool = True,
+        return_exceptions: Literal[False] = False,
+        ahead: int | None = None,
+    ) -> AsyncGenerator[Received, None]: ...
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Sent] | AsyncIterable[Sent],
+        *,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        ordered: bool = True,
+        return_exceptions: bool,
+        ahead: int | None = None,
+    ) -> AsyncGenerator[Received | Exception, None]: ...
     def map(
         self,
         payloads: Iterable[Sent] | AsyncIterable[Sent],
@@ -167,7 +194,7 @@ class HelperPool(Generic[Sent, Received]):
         ordered: bool = True,
         return_exceptions: bool = False,
         ahead: int | None = None,
-    ) -> AsyncGenerator[Received | Exception, None]:
+    ) -> AsyncGenerator[Any, None]:
         """Call once for each of the payloads, and yield the answers.
 
         They come in the order of the payloads or, if not ``ordered``, as they are answered.
@@ -200,37 +227,16 @@ class HelperPool(Generic[Sent, Received]):
         """
         self._owner.check()
         check_count("size", size)
-        if (error := self._end()) is not None:
-            raise error
-        self._size = size
-        left = self._surplus()
-        for place in left:
-            self._balancer.places.remove(place)
-        self._retired.update(left)
-        self._fill()
-        try:
-            await asyncio.gather(*(place.leave() for place in left))
-        finally:
-            self._retired.difference_update(place for place in left if place.is_stopped)
-            self._balancer.wake()
+        await self._places.resize(size)
 
     async def stop(self) -> None:
         """End all helpers; calls that they have, and calls that wait, fail."""
         self._owner.check()
-        self._is_open = False
-        places = {*self._balancer.places, *self._retired}
-        self._balancer.wake()
-        ends = [place.stop() for place in places]
-        for result in await asyncio.gather(*ends, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        await self._places.stop()
 
     async def __aenter__(self) -> Self:
         self._owner.check()
-        if self._is_open or self._balancer.places:
-            raise HelperError("the pool was entered already: make a new one")
-        self._is_open = True
-        self._fill()
+        self._places.open()
         return self
 
     async def __aexit__(
@@ -244,49 +250,10 @@ class HelperPool(Generic[Sent, Received]):
 
     def __repr__(self) -> str:
         now = self.counters
-        return (
-            f"<HelperPool of {self._size}, {now.in_flight} in flight, {now.waiting} wait>"
-        )
+        return f"<HelperPool of {self.size}, {now.in_flight} in flight, {now.waiting} wait>"
 
     def _tell(self, on_progress: Callable[[PoolCounters], object]) -> None:
         try:
             on_progress(self.counters)
         except Exception:  # noqa: BLE001  # the application's; the pool goes on
             safely(_logger.exception, "on_progress failed")
-
-    def _end(self) -> HelperError | None:
-        """Return why no call is possible any more."""
-        if not self._is_open:
-            return HelperError("the pool is not open: write 'async with' around its use")
-        if any(place.is_open for place in self._balancer.places):
-            return None
-        errors = [place.error for place in self._balancer.places if place.error is not None]
-        if not errors:  # the event loop ends
-            return HelperError("no helper of the pool is left: its tasks were cancelled")
-        failure = HelperError(f"no helper of the pool is left: {errors[-1]}")
-        failure.__cause__ = errors[-1]
-        failure.result = errors[-1].result
-        return failure
-
-    def _surplus(self) -> list[Place]:
-        """Return the places that are too many: first those that stay empty, then the last."""
-        places = self._balancer.places
-        order = [place for place in places if place.is_open]
-        order += [place for place in places if not place.is_open]
-        return order[self._size :]
-
-    def _fill(self) -> None:
-        """Start helpers until there are enough."""
-        while len(self._balancer.places) < self._size:
-            make = self._makers[self._made % len(self._makers)]
-            self._made += 1
-            self._balancer.places.append(
-                Place(
-                    make,
-                    self._room,
-                    self._recycling(),
-                    on_change=self._balancer.wake,
-                    on_event=self._on_event,
-                    **self._options,
-                )
-            )

@@ -64,12 +64,14 @@ class Exchange(Generic[Call]):
         """What reading has raised at the end of the session."""
         self.write_error: PeerError | None = None
         """What writing has raised: then the session has ended for requests."""
+        self._end_reason: EndReason | None = None
         self._last_id = 0
 
     def new_request(self, payload: Buffer) -> tuple[int, bytes]:
         """Return an id and the message for a request; raise once the session has ended."""
         if self.end is not None:
-            raise not_sent(self.end.copy_to_raise())
+            end = self.failure(self.read_error, self._end_reason, sent=False)
+            raise not_sent(end.copy_to_raise())
         number = (self._last_id + 1) % _IDS
         while number in self.open:
             number = (number + 1) % _IDS
@@ -110,7 +112,7 @@ class Exchange(Generic[Call]):
 
     def fail_calls(self, error: IPCChannelError | None, reason: EndReason | None) -> None:
         """Fail all calls, as the session has ended, with ``error`` if that was not orderly."""
-        self.read_error = error
+        self.read_error, self._end_reason = error, reason
         self.end = self.failure(error, reason)
         for call in self.open.values():
             self.on_room()
@@ -118,20 +120,21 @@ class Exchange(Generic[Call]):
         self.open.clear()
 
     def failure(
-        self, error: IPCChannelError | None, reason: EndReason | None
+        self, error: IPCChannelError | None, reason: EndReason | None, *, sent: bool = True
     ) -> IPCChannelError:
-        """Return what calls raise at this end of the session."""
+        """Return what calls raise at this end of the session, if they were sent or not."""
         if isinstance(error, BadMessageError | SessionInterruptedError):
             return error
         if self.write_error is None and reason is EndReason.LOCAL:
-            return ChannelClosedError("this end closed the channel before the answer came")
+            before = " before the answer came" if sent else ""
+            return ChannelClosedError(f"this end closed the channel{before}")
         how = f"the session ended ({reason})"
         if self.write_error is not None:
             how = "the other end does not read any more"
-        failure = UnansweredError(
-            f"{how}, and no answer came: the request may or may not have been dealt with",
-            reason,
-        )
+        what = "no answer came: the request may or may not have been dealt with"
+        if not sent:
+            what = "the request was not sent"
+        failure = UnansweredError(f"{how}, and {what}", reason)
         failure.__cause__ = self.write_error or error
         return failure
 
@@ -200,7 +203,9 @@ def failure_of(error: BaseException) -> RequestError | None:
 
 def fault(error: BaseException) -> RequestError:
     """Return what the other end is told of an exception that nobody has foreseen."""
-    safely(functools.partial(_logger.error, exc_info=error), "a handler of requests failed")
+    safely(
+        functools.partial(_logger.error, exc_info=error), "the handler of a request failed"
+    )
     try:
         text = str(error)
     except Exception:  # noqa: BLE001  # the application's; there has to be an answer
@@ -217,7 +222,8 @@ def not_sent(error: IPCChannelError) -> IPCChannelError:
 
 def unserved() -> RequestError:
     """Return the error of an end that answers no requests."""
-    return RequestError("this end answers no requests", code="unserved")
+    text = "the end that got this request does not serve: it only calls, or has stopped"
+    return RequestError(text, code="unserved")
 
 
 def cancelled() -> RequestError:

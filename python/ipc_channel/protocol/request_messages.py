@@ -23,11 +23,22 @@ HEAD: Final = struct.Struct(">BI")
 HEAD_SIZE: Final = HEAD.size
 MOST_OPEN_REQUESTS: Final = 1024
 """How many requests a caller may have open unless both ends agree on another number."""
+LEAST_LIMIT: Final = HEAD_SIZE + 1 + 64
+"""The smallest ``max_message_size``: an error with the longest code has to fit."""
 _SHOWN = 16  # bytes of a bad message
 
 
 class AnswerTooLargeError(MessageTooLargeError):
     """A handler has returned an answer that is larger than a message may be."""
+
+
+def check_limit(limit: int) -> None:
+    """Raise ValueError if the largest message is too small for the layer (REQ-17)."""
+    if limit < LEAST_LIMIT:
+        raise ValueError(
+            f"max_message_size is {limit}, but requests need at least {LEAST_LIMIT}: raise it"
+            " at both ends"
+        )
 
 
 def encode(kind: int, number: int, payload: Buffer, limit: int) -> bytes:
@@ -90,4 +101,7 @@ def _as_bytes(payload: Buffer) -> bytes:
         return bytes(memoryview(payload))
     except TypeError:
         kind = type(payload).__name__
-        raise TypeError(f"a payload is a bytes-like object, not {kind}") from None
+        hint = ": encode it, or pass a codec" if isinstance(payload, str) else ""
+        raise TypeError(
+            f"a payload or an answer must be a bytes-like object, not {kind}{hint}"
+        ) from None

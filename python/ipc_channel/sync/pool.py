@@ -6,7 +6,7 @@ import concurrent.futures
 import contextlib
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, overload
 
 from ipc_channel import fork
 from ipc_channel.codec import Codec, Received, Sent
@@ -100,6 +100,28 @@ class HelperPool(Generic[Sent, Received]):
             self._submit(self._pool.call(payload, timeout, idempotent=idempotent))
         )
 
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Sent],
+        *,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        ordered: bool = True,
+        return_exceptions: Literal[False] = False,
+        ahead: int | None = None,
+    ) -> Generator[Received, None, None]: ...
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Sent],
+        *,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        ordered: bool = True,
+        return_exceptions: bool,
+        ahead: int | None = None,
+    ) -> Generator[Received | Exception, None, None]: ...
     def map(
         self,
         payloads: Iterable[Sent],
@@ -109,7 +131,7 @@ class HelperPool(Generic[Sent, Received]):
         ordered: bool = True,
         return_exceptions: bool = False,
         ahead: int | None = None,
-    ) -> Generator[Received | Exception, None, None]:
+    ) -> Generator[Any, None, None]:
         """Call once for each of the payloads, and yield the answers.
 
         See :meth:`ipc_channel.HelperPool.map`. The thread that iterates takes the payloads:
@@ -194,14 +216,14 @@ class HelperPool(Generic[Sent, Received]):
         try:
             self._owner.check()
             if self._thread is None:
-                raise _not_open()
+                raise HelperError("the pool is not open: write 'with' around its use")
             self._check_thread(self._thread)
         except BaseException:
             work.close()
             raise
         future = self._thread.submit(work)
         if future is None:
-            raise _not_open()
+            raise _stopped()
         return future
 
     @staticmethod
@@ -218,8 +240,8 @@ def _wait_for(future: concurrent.futures.Future[_T]) -> _T:
     try:
         return wait_for(future)
     except concurrent.futures.CancelledError:
-        raise _not_open() from None
+        raise _stopped() from None
 
 
-def _not_open() -> HelperError:
-    return HelperError("the pool is not open: write 'with' around its use")
+def _stopped() -> HelperError:
+    return HelperError("the pool was stopped: make a new one")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
 
+from ipc_channel.aio.request_line import claim
 from ipc_channel.codec import (
     Codec,
     Received,
@@ -56,9 +57,10 @@ class RequestChannel(Generic[Sent, Received]):
         if session is None:
             raise NotConnectedError("the channel is not connected: call connect first")
         check_codec(codec)
+        self._max_open = check_count("max_open", max_open)
+        claim(session)
         self._codec = codec
         self._channel = channel
-        self._max_open = check_count("max_open", max_open)
         self._line = RequestLine(
             channel,
             driver,
