@@ -68,10 +68,10 @@ async def test_serving_that_is_cancelled_waits_for_its_handlers(peer: Peer) -> N
     ours, theirs = peer
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def handler(_: bytes) -> bytes:
+    async def handler(payload: bytes) -> bytes:
         begun.set()
         try:
-            return await never(b"")
+            return await never(payload)
         finally:
             for _ in range(3):
                 await asyncio.sleep(0)  # for other tasks
