@@ -14,6 +14,7 @@ import pytest
 import raw
 from ipc_channel import (
     BadMessageError,
+    CallTimeoutError,
     Helper,
     HelperError,
     HelperPool,
@@ -212,3 +213,13 @@ async def test_misuse_is_refused_before_the_block() -> None:
         HelperPool(COMMAND, restarts=-1)
     with pytest.raises(ValueError, match="its first pause exceeds"):
         HelperPool(COMMAND, backoff=(2, 1))
+
+
+async def test_calls_go_round_a_helper_that_hangs() -> None:
+    """Though no call waits for it any more."""
+    async with pool(2) as helpers:
+        await connected(helpers, 2)
+        with pytest.raises(CallTimeoutError):
+            await helpers.call(b"hang", 0.05)
+        for _ in range(3):
+            assert (await helpers.call(b"x", raw.PATIENCE)).endswith(b" x")
