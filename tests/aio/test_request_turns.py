@@ -102,7 +102,7 @@ async def test_a_handler_fails_with_what_has_no_text(
     got = await frame_of(theirs)
     assert got is not None
     assert got[5:] == b"\6failedUntoldError: its text cannot be told"
-    assert "a handler of requests failed" in caplog.text
+    assert "the handler of a request failed" in caplog.text
     theirs.send(CLOSE)
     theirs.end_writing()
     await serving
