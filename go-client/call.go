@@ -16,10 +16,13 @@ import "context"
 // If ctx ends first, Call tells the peer that the answer is no longer needed, and returns the
 // error of ctx at once. The request counts as open until the peer has answered it.
 func (r *RequestChannel) Call(ctx context.Context, payload []byte) ([]byte, error) {
-	if limit := int64(r.channel.limit) - requestHeaderSize; r.channel.stream != nil && int64(len(payload)) > limit {
+	if r.misuse != nil {
+		return nil, r.misuse
+	}
+	if limit := int64(r.channel.limit) - requestHeaderSize; int64(len(payload)) > limit {
 		return nil, newError(CodeMessageTooLarge,
 			"a request of %d bytes exceeds the limit of %d: raise MaxMessageSize at both ends, or send the data in parts",
-			len(payload), max(limit, 0))
+			len(payload), limit)
 	}
 	if err := r.takeSlot(ctx); err != nil {
 		return nil, err

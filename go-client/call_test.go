@@ -167,7 +167,8 @@ func TestCallsAfterTheEnd(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := NewRequestChannel(new(Channel)).Call(ctx, nil); err != context.Canceled {
+	connected, _ := openTCP(t, nil)
+	if _, err := NewRequestChannel(connected).Call(ctx, nil); err != context.Canceled {
 		t.Errorf("a call with a context that has ended returned %v", err)
 	}
 }

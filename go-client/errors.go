@@ -23,7 +23,7 @@ const (
 	CodeBadRendezvous   Code = "bad-rendezvous"    // the rendezvous can never work
 	CodeEmptyMessage    Code = "empty-message"     // an empty message was to be sent
 	CodeMessageTooLarge Code = "message-too-large" // a message over the limit was to be sent
-	CodeBadOption       Code = "bad-option"        // an option is out of range; only where an int has 32 bits
+	CodeBadOption       Code = "bad-option"        // an option is out of range: see Options.MaxMessageSize, and NewRequestChannel
 	CodeTimeout         Code = "timeout"           // no server came, or the peer took no output, in time
 	CodeUnanswered      Code = "unanswered"        // the session ended before the peer had answered a request
 	CodeBadMessage      Code = "bad-message"       // the peer sent something that is neither a request nor an answer

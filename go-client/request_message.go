@@ -19,6 +19,10 @@ const (
 // requestHeaderSize is the number of bytes of a kind and an id.
 const requestHeaderSize = 5
 
+// leastRequestLimit is the smallest limit of messages in which an error with the longest code
+// fits (REQ-17).
+const leastRequestLimit = requestHeaderSize + 1 + longestCode
+
 // requestMessage is a message of the layer.
 type requestMessage struct {
 	kind byte

@@ -24,6 +24,7 @@ const mostBacklog = 4 << 10
 // Channel at the end, as without a RequestChannel, which itself owns nothing.
 type RequestChannel struct {
 	channel     *Channel
+	misuse      error // what Call and Serve return at once; nil if the channel can be used
 	maxOpen     int
 	concurrency int // how many handlers run at the same time
 
@@ -91,10 +92,12 @@ func WithServe() RequestOption {
 	return func(r *RequestChannel) { r.serveExpected = true }
 }
 
-// NewRequestChannel returns a RequestChannel over a channel, which must not have another.
+// NewRequestChannel returns a RequestChannel over a channel, which must not have another. If
+// Options.MaxMessageSize is less than 70, Call and Serve return ErrBadOption.
 func NewRequestChannel(channel *Channel, options ...RequestOption) *RequestChannel {
 	r := &RequestChannel{
 		channel:    channel,
+		misuse:     misuseOf(channel),
 		maxOpen:    DefaultMaxOpen,
 		ended:      make(chan struct{}),
 		done:       make(chan struct{}),
@@ -110,6 +113,18 @@ func NewRequestChannel(channel *Channel, options ...RequestOption) *RequestChann
 	r.open = make(chan struct{}, r.maxOpen)
 	r.session, r.endSession = context.WithCancel(context.Background())
 	return r
+}
+
+// misuseOf returns why a channel cannot be used for requests, or nil.
+func misuseOf(channel *Channel) error {
+	if channel.stream == nil {
+		return ErrNotConnected
+	}
+	if channel.limit < leastRequestLimit {
+		return newError(CodeBadOption, "requests need a MaxMessageSize of at least %d, not %d: raise it at both ends",
+			leastRequestLimit, channel.limit)
+	}
+	return nil
 }
 
 // Close closes the Channel, see [Channel.Close]. Calls that wait return ErrClosed, and the

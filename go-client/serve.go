@@ -43,6 +43,9 @@ func Serve(ctx context.Context, channel *Channel, handler Handler, options ...Re
 // that runs in [Main], Serve lets the handlers that run end by themselves, sends their
 // answers, and returns nil.
 func (r *RequestChannel) Serve(ctx context.Context, handler Handler) error {
+	if r.misuse != nil {
+		return r.misuse
+	}
 	serveCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &server{handler: handler, ctx: serveCtx, cancel: cancel, next: make(chan *servedRequest, 1)}

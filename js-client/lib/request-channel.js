@@ -24,7 +24,7 @@ export class RequestChannel {
     }
     const session = sessionOf(channel);
     if (session.maxMessageSize < SMALLEST_LIMIT) {
-      const text = `requests need a maxMessageSize of at least ${SMALLEST_LIMIT}, not ${session.maxMessageSize}`;
+      const text = `requests need a maxMessageSize of at least ${SMALLEST_LIMIT}, not ${session.maxMessageSize}: raise it at both ends`;
       throw new IPCChannelError('bad-option', text);
     }
     this.#layer = new RequestLayer(session, maxOpen);

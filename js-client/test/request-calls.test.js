@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { describe, it } from 'node:test';
 
-import { RequestChannel, RequestError } from '../index.js';
+import { RequestChannel, RequestError, serve } from '../index.js';
 import { idAfter } from '../lib/caller.js';
 import { framed, told } from '../testing/requests.js';
-import { meetOverPipes, meetOverUnix, TRANSPORTS } from '../testing/rig.js';
+import { CLOSE_FRAME, meetOverPipes, meetOverUnix, TRANSPORTS } from '../testing/rig.js';
 import { until } from '../testing/wait.js';
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -233,6 +233,28 @@ describe('a RequestChannel', () => {
     assert.equal(channel.endReason, 'local');
   });
 
+  // Covers REQ-17.
+  it('needs room for an error with the longest code', async (t) => {
+    const small = await meetOverUnix(t, { maxMessageSize: 69 });
+    const bad = {
+      code: 'bad-option',
+      message: 'requests need a maxMessageSize of at least 70, not 69: raise it at both ends',
+    };
+    assert.throws(() => new RequestChannel(small.channel), bad);
+    await assert.rejects(
+      serve(small.channel, (payload) => payload),
+      bad,
+    );
+    await small.channel.close();
+    assert.deepEqual(await small.peer.readAll(), CLOSE_FRAME); // nothing was sent
+
+    const { channel, peer } = await meetOverUnix(t, { maxMessageSize: 70 });
+    const code = 'x'.repeat(64);
+    void serve(channel, () => Promise.reject(new RequestError(code, 'no room')));
+    await peer.send(framed('request', 1));
+    assert.deepEqual(await told(peer), ['error', 1, `${code}:`]);
+  });
+
   // Beyond the specification: arguments are checked.
   it('refuses what it cannot use', async (t) => {
     const { channel } = await meetOverUnix(t);
@@ -242,8 +264,6 @@ describe('a RequestChannel', () => {
     }
     // @ts-expect-error no channel
     assert.throws(() => new RequestChannel({}), { code: 'wrong-type', message: /a Channel/ });
-    const small = await meetOverUnix(t, { maxMessageSize: 69 });
-    assert.throws(() => new RequestChannel(small.channel), { code: 'bad-option', message: /70/ });
     const requests = new RequestChannel(channel);
     const nothing = Buffer.alloc(0);
     for (const options of /** @type {any[]} */ ([{ timeout: -1 }, { signal: 5 }, { timout: 5 }])) {

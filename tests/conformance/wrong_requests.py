@@ -70,6 +70,11 @@ def refuses_the_largest_request() -> None:
     exchange.encode = encode
 
 
+@fault("requests/call/small-limit")
+def takes_any_limit() -> None:
+    request_line.check_limit = lambda limit: None
+
+
 def change_error(change: Callable[[RequestError], RequestError]) -> None:
     real = exchange.decode_error
     exchange.decode_error = lambda message: change(real(message))

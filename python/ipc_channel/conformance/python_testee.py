@@ -34,6 +34,7 @@ ABILITIES = [
     "requests",
 ]
 READS = ("read", "drain", "echo", "serve")  # what learns how the session has ended
+MAKE = ("connect", "call", "serve")  # what makes something of options, which may be bad
 
 
 class Testee:
@@ -77,7 +78,7 @@ class Testee:
             if told["do"] in READS and (end := _end(channel)):
                 answer["end"] = end
         except (TypeError, ValueError) as error:
-            if told["do"] != "connect":
+            if told["do"] not in MAKE:
                 raise
             answer = {"error": "bad-option", "text": str(error)}
         except OSError as error:

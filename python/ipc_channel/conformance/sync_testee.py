@@ -29,6 +29,7 @@ from ipc_channel.transports.registry import usable_types
 Told = dict[str, Any]
 ABILITIES = ["concurrent", "max_message_size", "linger", "peer_user", "requests"]
 READS = ("read", "drain", "echo", "serve")  # what learns how the session has ended
+MAKE = ("connect", "call", "serve")  # what makes something of options, which may be bad
 
 
 class Lane:
@@ -97,7 +98,7 @@ class Testee:
             if told["do"] in READS and (end := _end(channel)):
                 answer["end"] = end
         except (TypeError, ValueError) as error:
-            if told["do"] != "connect":
+            if told["do"] not in MAKE:
                 _give_up()
             answer = {"error": "bad-option", "text": str(error)}
         except OSError as error:

@@ -51,6 +51,16 @@ async def largest(t: Trial) -> None:
     await _check_answer(t, call, bytes(95))
 
 
+@case("requests/call/small-limit", "REQ-17", needs="requests max_message_size")
+async def small_limit(t: Trial) -> None:
+    """With a limit below 70, calls and serving are refused, and nothing is sent."""
+    peer = RequestPeer(await t.meet(max_message_size=69))
+    await t.fail("bad-option", "call", payload="00")
+    await t.fail("bad-option", "serve")
+    await t.do("close")
+    await peer.wire.expect_close()
+
+
 @case("requests/call/any-order", "REQ-5", "REQ-6", needs="requests concurrent")
 async def any_order(t: Trial) -> None:
     """Two hundred calls that are answered in another order get each their own answer."""
