@@ -47,6 +47,7 @@ type Channel struct {
 	mu      sync.Mutex
 	session sessionState
 	stopped error // io.EOF once reads are to end although the session goes on, see Main
+	claimed bool  // whether there is a RequestChannel
 }
 
 func newChannel(transport *transportType, s stream, opts Options) *Channel {

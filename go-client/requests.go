@@ -2,6 +2,7 @@ package ipcchannel
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 )
@@ -92,12 +93,13 @@ func WithServe() RequestOption {
 	return func(r *RequestChannel) { r.serveExpected = true }
 }
 
-// NewRequestChannel returns a RequestChannel over a channel, which must not have another. If
-// Options.MaxMessageSize is less than 70, Call and Serve return ErrBadOption.
+// NewRequestChannel returns a RequestChannel over a channel. A session has only one: Call and
+// Serve of a second one return an error. They return ErrNotConnected if the channel does not
+// come from [Dial] or [DialEnv], and ErrBadOption if its Options.MaxMessageSize is less than 70.
 func NewRequestChannel(channel *Channel, options ...RequestOption) *RequestChannel {
 	r := &RequestChannel{
 		channel:    channel,
-		misuse:     misuseOf(channel),
+		misuse:     channel.claim(),
 		maxOpen:    DefaultMaxOpen,
 		ended:      make(chan struct{}),
 		done:       make(chan struct{}),
@@ -115,21 +117,37 @@ func NewRequestChannel(channel *Channel, options ...RequestOption) *RequestChann
 	return r
 }
 
-// misuseOf returns why a channel cannot be used for requests, or nil.
-func misuseOf(channel *Channel) error {
-	if channel.stream == nil {
+// errClaimed is returned by what uses a second RequestChannel of a session.
+var errClaimed = errors.New("ipcchannel: this session has a RequestChannel already: use that one, for calls and to serve")
+
+// claim gives all messages of a channel to one RequestChannel, or returns why that cannot be.
+func (c *Channel) claim() error {
+	switch {
+	case c == nil:
+		return newError(CodeNotConnected, "the Channel is nil: it must come from Dial or DialEnv")
+	case c.stream == nil:
 		return ErrNotConnected
-	}
-	if channel.limit < leastRequestLimit {
+	case c.limit < leastRequestLimit:
 		return newError(CodeBadOption, "requests need a MaxMessageSize of at least %d, not %d: raise it at both ends",
-			leastRequestLimit, channel.limit)
+			leastRequestLimit, c.limit)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.claimed {
+		return errClaimed
+	}
+	c.claimed = true
 	return nil
 }
 
 // Close closes the Channel, see [Channel.Close]. Calls that wait return ErrClosed, and the
 // contexts of handlers end. To finish first, wait for the answers and then close.
-func (r *RequestChannel) Close() error { return r.channel.Close() }
+func (r *RequestChannel) Close() error {
+	if r.channel == nil {
+		return nil
+	}
+	return r.channel.Close()
+}
 
 func (r *RequestChannel) startReading() { r.start.Do(func() { go r.read() }) }
 

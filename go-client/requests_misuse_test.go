@@ -43,3 +43,34 @@ func TestSmallestMaxMessageSizeOfRequests(t *testing.T) {
 		t.Errorf("Serve returned %v", err)
 	}
 }
+
+// The two would take each other's messages.
+//
+// Beyond the specification: misuse is told.
+func TestSecondRequestChannelOfSession(t *testing.T) {
+	const text = "ipcchannel: this session has a RequestChannel already: use that one, for calls and to serve"
+	c, p := openTCP(t, nil)
+	first := NewRequestChannel(c)
+	mustRefuse(t, NewRequestChannel(c), nil, text)
+	if err := Serve(testContext(t), c, echoRequest); err == nil || err.Error() != text {
+		t.Errorf("Serve returned %v", err)
+	}
+	result := callIn(testContext(t), first, nil) // goes on
+	p.mustReadRequest(kindRequest, 1)
+	p.mustWrite(requestFrame(kindAnswer, 1, ""))
+	must(t, wait(t, result))
+}
+
+// Beyond the specification: misuse is told.
+func TestRequestsWithoutChannelOrHandler(t *testing.T) {
+	none := NewRequestChannel(nil)
+	mustRefuse(t, none, ErrNotConnected, "the Channel is nil: it must come from Dial or DialEnv")
+	if err := Serve(testContext(t), nil, echoRequest); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("Serve without a channel returned %v", err)
+	}
+	must(t, none.Close())
+	c, _ := openTCP(t, nil)
+	if err := Serve(testContext(t), c, nil); err == nil || err.Error() != "ipcchannel: the handler of Serve is nil: pass a function" {
+		t.Errorf("Serve without a handler returned %v", err)
+	}
+}

@@ -46,6 +46,9 @@ func (r *RequestChannel) Serve(ctx context.Context, handler Handler) error {
 	if r.misuse != nil {
 		return r.misuse
 	}
+	if handler == nil {
+		return errNoHandler
+	}
 	serveCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &server{handler: handler, ctx: serveCtx, cancel: cancel, next: make(chan *servedRequest, 1)}
@@ -71,6 +74,9 @@ func (r *RequestChannel) Serve(ctx context.Context, handler Handler) error {
 
 // errServing is returned by the second of two Serves.
 var errServing = errors.New("ipcchannel: Serve is running already: a RequestChannel has one handler at a time")
+
+// errNoHandler is returned by a Serve without a handler.
+var errNoHandler = errors.New("ipcchannel: the handler of Serve is nil: pass a function")
 
 // attach makes s the server of the channel.
 func (r *RequestChannel) attach(s *server) error {
