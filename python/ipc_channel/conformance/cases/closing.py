@@ -115,7 +115,7 @@ async def said_its_last(t: Trial) -> None:
     await peer.expect_close()
     peer.close()
     t.check_ok(await t.answer(closing), "close")
-    t.check_ok(await t.answer(writing), "write")
+    await t.answer(writing)  # success, or `closed` if the close came before it was done
     t.expect(not early, "close, before the peer has taken all", "waits", "done")
 
 
