@@ -1,6 +1,9 @@
 package ipcchannel
 
-import "context"
+import (
+	"cmp"
+	"context"
+)
 
 // Call sends a request and returns the payload of its answer, in memory of its own. The
 // payload of the request may be empty, and has at most Options.MaxMessageSize − 5 bytes;
@@ -11,7 +14,8 @@ import "context"
 // first, the error matches ErrUnanswered, and wraps the error that ended the session if there
 // is one; ErrClosed if this end was closed; or ErrBadMessage if the peer has sent a message
 // that is not allowed, after which this end closes the channel. The peer may or may not have
-// handled such a request.
+// handled such a request, unless the text of the error says that it was not sent, as that of
+// a Call does that begins after the end.
 //
 // If ctx ends first, Call tells the peer that the answer is no longer needed, and returns the
 // error of ctx at once. The request counts as open until the peer has answered it.
@@ -57,7 +61,7 @@ func (r *RequestChannel) takeSlot(ctx context.Context) error {
 	case <-r.ended:
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.failure
+		return r.unsent
 	}
 }
 
@@ -66,7 +70,7 @@ func (r *RequestChannel) register() (uint32, <-chan response, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failure != nil {
-		return 0, nil, r.failure
+		return 0, nil, r.unsent
 	}
 	for {
 		r.lastID++ // 0 follows the largest
@@ -82,8 +86,8 @@ func (r *RequestChannel) register() (uint32, <-chan response, error) {
 // sendRequest returns an error if Call is to stop here.
 func (r *RequestChannel) sendRequest(ctx context.Context, id uint32, payload []byte) error {
 	err := r.channel.beginWrite(ctx)
-	detached := false
-	if err == nil {
+	detached, begun := false, err == nil
+	if begun {
 		detached, err = r.channel.finishWrite(ctx, requestHeader(kindRequest, id), payload)
 	}
 	if err == nil {
@@ -102,10 +106,11 @@ func (r *RequestChannel) sendRequest(ctx context.Context, id uint32, payload []b
 	if err == ctx.Err() {
 		return err
 	}
-	if r.failure != nil {
-		return r.failure // the reader knows more of what has happened
+	// The reader knows more of what has happened.
+	if begun {
+		return cmp.Or(r.failure, r.unansweredError(err))
 	}
-	return r.unansweredError(err)
+	return cmp.Or(r.unsent, r.unsentError(err))
 }
 
 // abandon drops the answer when it comes, and lets the peer know (REQ-12).

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -74,10 +75,13 @@ type Error struct {
 // Error returns the detail and the cause.
 func (e *Error) Error() string {
 	if e.Err == nil {
-		return "ipcchannel: " + e.Detail
+		return errorPrefix + e.Detail
 	}
-	return "ipcchannel: " + e.Detail + ": " + e.Err.Error()
+	return errorPrefix + e.Detail + ": " + strings.TrimPrefix(e.Err.Error(), errorPrefix)
 }
+
+// errorPrefix begins the text of every error, once.
+const errorPrefix = "ipcchannel: "
 
 // Timeout reports whether the code is timeout. With it and Temporary an *Error
 // is a net.Error, as the errors of package net are.

@@ -11,7 +11,7 @@ import (
 const (
 	CodeFailed    Code = "failed"    // the handler has failed
 	CodeCancelled Code = "cancelled" // the request was cancelled, and its handler did not come to an end
-	CodeUnserved  Code = "unserved"  // the peer answers no requests
+	CodeUnserved  Code = "unserved"  // the peer does not serve: it only calls, or has stopped
 	CodeBusy      Code = "busy"      // the caller has more open requests than the peer takes
 )
 

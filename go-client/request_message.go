@@ -35,7 +35,7 @@ type requestMessage struct {
 // an error that matches ErrBadMessage (REQ-4).
 func parseRequestMessage(message []byte) (m requestMessage, err error) {
 	if len(message) < requestHeaderSize {
-		return m, badMessage("it has %d bytes, and %d is the least", len(message), requestHeaderSize)
+		return m, badMessage("it has %s, and the shortest message has %d", countBytes(len(message)), requestHeaderSize)
 	}
 	m.kind, m.id = message[0], binary.BigEndian.Uint32(message[1:])
 	m.body = message[requestHeaderSize:]
@@ -45,7 +45,7 @@ func parseRequestMessage(message []byte) (m requestMessage, err error) {
 		m.err, err = parseRequestError(m.body)
 	case kindCancel:
 		if len(m.body) > 0 {
-			err = badMessage("the cancel of request %d has a body of %d bytes", m.id, len(m.body))
+			err = badMessage("the cancel of request %d has a body of %s", m.id, countBytes(len(m.body)))
 		}
 	default:
 		err = badMessage("its kind is 0x%02x", m.kind)
@@ -59,7 +59,7 @@ func parseRequestError(body []byte) (*RequestError, error) {
 	}
 	length, rest := int(body[0]), body[1:]
 	if length > len(rest) {
-		return nil, badMessage("it is an error with a code of %d bytes, of which %d are there", length, len(rest))
+		return nil, badMessage("it is an error with a code of %s, of which %d are there", countBytes(length), len(rest))
 	}
 	code := string(rest[:length])
 	if !isRequestCode(code) {
@@ -70,8 +70,15 @@ func parseRequestError(body []byte) (*RequestError, error) {
 }
 
 func badMessage(format string, args ...any) *Error {
-	return newError(CodeBadMessage, "the peer sent a message that is not allowed between ends that send requests and answers: %s; "+
-		"do both ends use them, and nothing else?", fmt.Sprintf(format, args...))
+	return newError(CodeBadMessage, "the peer sent a message that requests and answers do not allow: %s. "+
+		"Do both ends use requests, and nothing else?", fmt.Sprintf(format, args...))
+}
+
+func countBytes(n int) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // requestHeader returns the kind and the id of a message.

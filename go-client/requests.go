@@ -41,7 +41,8 @@ type RequestChannel struct {
 
 	mu      sync.Mutex
 	readErr error // what has ended the reader: the error of a read, or a bad message
-	failure error // what Call returns since then
+	failure error // what a Call returns that waits for its answer then
+	unsent  error // what a Call returns that has sent nothing by then
 	lastID  uint32
 	calls   map[uint32]chan<- response // the open requests of this end; nil: no caller waits
 	backlog []func()                   // what waits to be sent by sendBacklog
@@ -193,7 +194,7 @@ func (r *RequestChannel) dispatch(message []byte) error {
 func (r *RequestChannel) end(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.readErr, r.failure = err, r.unansweredError(err)
+	r.readErr, r.failure, r.unsent = err, r.unansweredError(err), r.unsentError(err)
 	for _, result := range r.calls {
 		if result != nil {
 			result <- response{err: r.failure}
@@ -213,28 +214,6 @@ func (r *RequestChannel) end(err error) {
 // being handled is still answered.
 func (r *RequestChannel) isStopped() bool {
 	return r.readErr == io.EOF && r.channel.EndReason() == EndNone
-}
-
-// unansweredError returns the error of a call that cannot be answered any more, since a read
-// or a write has failed with err (REQ-15).
-func (r *RequestChannel) unansweredError(err error) error {
-	coded, ok := err.(*Error)
-	switch {
-	case !ok && err == io.EOF:
-		return newError(CodeUnanswered,
-			"the session ended (%s) before the request was answered: the peer may or may not have handled it", r.channel.endOrStop())
-	case !ok, coded.Code == CodeClosed, coded.Code == CodeNotConnected, coded.Code == CodeBadMessage:
-		return err
-	}
-	return wrapError(CodeUnanswered, err, "the request was not answered: the peer may or may not have handled it")
-}
-
-// endOrStop names the end for an error.
-func (c *Channel) endOrStop() string {
-	if reason := c.EndReason(); reason != EndNone {
-		return string(reason)
-	}
-	return "reads were stopped by a signal"
 }
 
 // later has a goroutine call send, after what was passed to later before.

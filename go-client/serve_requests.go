@@ -39,7 +39,7 @@ func (r *RequestChannel) accept(id uint32, payload []byte) error {
 	}
 	switch {
 	case r.server == nil && !r.serveExpected:
-		r.refuse(id, CodeUnserved, "", nil)
+		r.refuse(id, CodeUnserved, "the end that got this request does not serve: it only calls, or has stopped", nil)
 	case len(r.unanswered) >= r.maxOpen:
 		r.refuse(id, CodeBusy, fmt.Sprintf("%d requests are not answered yet, which is the limit of this end", r.maxOpen), nil)
 	default:
@@ -168,7 +168,8 @@ func (s *server) handle(request *servedRequest) (payload []byte, failure *Reques
 // answer sends the answer, or the error if there is one.
 func (r *RequestChannel) answer(id uint32, payload []byte, failure *RequestError) {
 	if most := int64(r.channel.limit) - requestHeaderSize; failure == nil && int64(len(payload)) > most {
-		failure = &RequestError{CodeTooLarge, fmt.Sprintf("the answer would have %d bytes, and %d is the limit", len(payload), most)}
+		failure = &RequestError{CodeTooLarge, fmt.Sprintf(
+			"the answer would have %d bytes, and %d is the limit: send it in parts, or raise MaxMessageSize at both ends", len(payload), most)}
 	}
 	if failure == nil {
 		r.respond(id, requestHeader(kindAnswer, id), payload)
