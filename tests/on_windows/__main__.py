@@ -69,8 +69,9 @@ def run(options: argparse.Namespace, place: Path) -> list[str]:
     interpreters = [Interpreter(version, place) for version in VERSIONS]
     programs = {name: place / f"go-{name}.exe" for name in GO_PROGRAMS}
     jobs = [
-        *unit_tests(interpreters, machine, full=options.full),  # takes the longest
+        # The first job of these takes the longest, then that of the next line.
         *conformance(interpreters, machine, programs, full=options.full),
+        *unit_tests(interpreters, machine, full=options.full),
         *helpers(interpreters[0], machine, programs, options.node),
     ]
     wanted = chosen(jobs, options.only)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fast_tests import fast_tests
 from named_tests import files_of
 from surroundings import stage
 
@@ -73,7 +74,13 @@ SURROUNDINGS = (
     Surrounding("SIGCHLD ignored", change=stage.ignore(signal.SIGCHLD)),
     Surrounding("signals blocked", change=stage.block_signals),
     Surrounding("umask 000", change=stage.umask(0)),
-    Surrounding("umask 022", change=stage.umask(0o022), env={"PYTHONHASHSEED": "0"}),
+    Surrounding(
+        "umask 022",
+        # The usual one, so that the tests run with it elsewhere; these are about files.
+        tests=tuple(file for file in fast_tests() if file.startswith("tests/transports/")),
+        change=stage.umask(0o022),
+        env={"PYTHONHASHSEED": "0"},
+    ),
     Surrounding("umask 077", change=stage.umask(0o077)),
     Surrounding("a path with spaces", place="a path with späces", copy=True),
     Surrounding("a long TMPDIR", place="long-" * 40),
@@ -142,16 +149,16 @@ ALONE = (
     "few descriptors",
     "an ordinary user",
     "no quota of pipe buffers left",
+    "umask 022",
 )
 # Every test takes its time in each run; so what can be had together is.
 USUAL = (
     *(one for one in SURROUNDINGS if one.name in ALONE),
     together(
         *("nohup", "a job in the background", "no terminal, stdin closed"),
-        *("SIGPIPE ignored", "SIGCHLD ignored", "signals blocked"),
+        *("SIGPIPE ignored", "SIGCHLD ignored", "signals blocked", "no HOME, no TMPDIR"),
     ),
-    together("umask 000", "a path with spaces"),
-    together("umask 022", "development mode", "no HOME, no TMPDIR"),
+    together("umask 000", "a path with spaces", "development mode"),
     together("umask 077", "a long TMPDIR", "the C locale"),
 )
 """All surroundings in as few runs as possible, the longest first."""
