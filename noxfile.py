@@ -71,7 +71,11 @@ PYRIGHT_PROGRAMS = (
 WORKERS = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
 FUZZED = {"decoder": "decoder", "session": "session", "blocking": "session"}
 C_PACKAGE = "ziglang==0.17.1"
-QUICK = ("-k", "not debug and not thread and not caller", *fast_tests())
+QUICK = (
+    "-k",
+    "not debug and not thread and not caller",
+    *fast_tests(keeping=("fork", "use")),
+)
 TESTS = {"PYTHONPATH": str(ROOT / "tests")}  # for programs that lie there
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 

@@ -37,7 +37,7 @@ SESSIONS = (
     *("transports/peer_user", "transports/streams", "transports/swapped_pipes"),
     *("transports/tcp_listener", "transports/tcp_socket", "transports/unix_path_races"),
     *("transports/unix_macos", "transports/unix_client", "transports/unix_removed"),
-    *("browser_bytes", "channel", "crash", "messages_of_errors"),
+    *("browser_bytes", "channel", "crash", "fork", "messages_of_errors", "use"),
 )
 
 

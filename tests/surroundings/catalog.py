@@ -71,8 +71,10 @@ SURROUNDINGS = (
         ),
     ),
     Surrounding("SIGPIPE ignored", change=stage.ignore(signal.SIGPIPE)),
-    Surrounding("SIGCHLD ignored", change=stage.ignore(signal.SIGCHLD)),
-    Surrounding("signals blocked", change=stage.block_signals),
+    Surrounding(
+        "SIGCHLD ignored", change=stage.ignore(signal.SIGCHLD), sessions=("fork", "use")
+    ),
+    Surrounding("signals blocked", change=stage.block_signals, sessions=("fork",)),
     Surrounding("umask 000", change=stage.umask(0)),
     Surrounding(
         "umask 022",
@@ -87,7 +89,7 @@ SURROUNDINGS = (
     Surrounding(
         "few descriptors",
         change=stage.few_descriptors(64),
-        sessions=("aio/endpoint", "channel", "transports/tcp_listener"),
+        sessions=("aio/endpoint", "channel", "fork", "transports/tcp_listener"),
     ),
     Surrounding("the C locale", env=_ASCII),
     Surrounding("development mode", env={"PYTHONDEVMODE": "1"}),
@@ -97,7 +99,7 @@ SURROUNDINGS = (
         sessions=(
             *("channel", "crash", "messages_of_errors", "transports/peer_user"),
             *("transports/tcp_listener", "transports/unix_path_races"),
-            *("transports/unix_client", "transports/unix_removed"),
+            *("transports/unix_client", "transports/unix_removed", "use"),
         ),
         before=as_user(_USER),
         user=_USER,
