@@ -8,9 +8,9 @@ import (
 
 // Handler answers a request: it returns the payload of the answer, or an error. A
 // *[RequestError], also one that the error wraps, reaches the caller with its code and text;
-// of any other error the caller sees the code failed, and its text. So it does of a panic,
-// which is not printed: a program that wants to know recovers in its handler. A handler that
-// ends its goroutine, as t.Fatal does, has failed as well.
+// of any other error the caller sees the code failed, and its text. A panic is treated in the
+// same way, and is not printed: a program that wants to know recovers in its handler. A
+// handler that ends its goroutine, as t.Fatal does, has failed as well.
 //
 // ctx ends when the caller no longer needs the answer, when the session ends, and when the
 // context of Serve ends. The handler should then return, for instance ctx.Err(); if it

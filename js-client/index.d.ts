@@ -195,7 +195,8 @@ export type RequestHandler = (
  * requests, too. Close the channel itself when you are done.
  *
  * Either end may call, serve, or do both at once. Messages are taken only while a call waits or `serve` has not
- * settled. Requests that arrive while calls wait and nothing serves are answered with `unserved`.
+ * settled. Requests that arrive while calls wait and nothing serves are answered with `unserved`: an end that does both
+ * calls `serve` first.
  */
 export class RequestChannel {
   constructor(channel: Channel, options?: RequestChannelOptions);
@@ -208,7 +209,7 @@ export class RequestChannel {
    * - a `RequestError` if the other end has answered with an error;
    * - `timeout` or the reason of the signal. The other end is told, and its answer is dropped;
    * - `unanswered` if the session has ended, or the request cannot be sent; `closed` after the own close. The request
-   *   may or may not have been handled;
+   *   may or may not have been handled, unless the message says that it was not sent;
    * - `bad-message` if the other end has sent something that is no message of this layer. The channel is closed then;
    * - `message-too-large` or `wrong-type` if the payload is refused: nothing was sent.
    */

@@ -28,6 +28,8 @@ import { ANSWER, encode, encodeError, HEAD_SIZE } from './request-message.js';
 // Only a caller that breaks REQ-7 leaves so many answers unread.
 const FEWEST_UNSENT = 2 * 1024;
 
+const UNSERVED = 'the end that got this request does not serve: it only calls, or has stopped';
+
 /** The requests of the other end, and the handlers that answer them. */
 export class Callee {
   #session;
@@ -83,7 +85,7 @@ export class Callee {
   onRequest(id, message) {
     if (this.#unanswered.has(id)) return false;
     if (this.#serving === null || this.#outcome !== null) {
-      this.#postError(id, 'unserved', '');
+      this.#postError(id, 'unserved', UNSERVED);
     } else if (this.#unanswered.size >= this.#maxOpen) {
       this.#postError(id, 'busy', `${this.#maxOpen} requests are not answered yet`);
     } else {
@@ -240,7 +242,7 @@ export class Callee {
   #finish(failure, end) {
     if (this.#serving === null) return;
     this.#outcome = failure ?? this.#outcome ?? { error: null };
-    const error = new RequestError('unserved', 'this end has stopped serving');
+    const error = new RequestError('unserved', UNSERVED);
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
       this.#fail(next, error);
     }

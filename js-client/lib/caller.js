@@ -245,12 +245,13 @@ export class Caller {
    * The session has ended: rejects every call that waits.
    *
    * @param {Error} error
+   * @param {Error} unsent for calls whose request was not sent
    */
-  end(error) {
+  end(error, unsent) {
     const calls = [...this.#open.values()];
     this.#open.clear();
     for (const call of calls) if (call) this.#reject(call, error);
-    this.#rejectWaiting(error);
+    this.#rejectWaiting(unsent);
   }
 
   /** @param {Error} error */

@@ -9,7 +9,10 @@ import { ANSWER, CANCEL, ERROR, faultOf, idOf, REQUEST } from './request-message
  * @typedef {import('./end.js').End} End
  * @typedef {import('./session.js').Session} Session
  * @typedef {import('./inbox.js').Consumer} Consumer
- * @typedef {{calls: Error, serving: unknown}} LayerEnd what both reject with; serving is null if serve resolves
+ * @typedef {object} LayerEnd
+ * @property {Error} calls what calls reject with, if their request was sent
+ * @property {Error} unsent what the others reject with
+ * @property {unknown} serving what serve rejects with; null if it resolves
  */
 
 /**
@@ -49,7 +52,7 @@ export class RequestLayer {
     if (limits.signal?.aborted) throw limits.signal.reason;
     const wasActive = this.active;
     this.#caller.add(payload, limits, resolve, reject);
-    if (this.#end !== null) this.#caller.end(this.#end.calls);
+    if (this.#end !== null) this.#caller.end(this.#end.calls, this.#end.unsent);
     else if (!wasActive) this.#session.consume();
     this.#caller.send();
   }
@@ -112,21 +115,23 @@ export class RequestLayer {
   /** @param {string} fault */
   #refuse(fault) {
     const advice = 'the peer has to use requests and answers, too, for all of its messages';
-    const error = new IPCChannelError('bad-message', `the peer has sent ${fault}: ${advice}`);
-    this.#finish({ calls: error, serving: error });
+    const text = `the peer has sent ${fault}: ${advice}`;
+    const error = new IPCChannelError('bad-message', text);
+    const unsent = new IPCChannelError('bad-message', `the request was not sent: ${text}`);
+    this.#finish({ calls: error, unsent, serving: error });
     void this.#session.close();
   }
 
   /** @param {End} end */
   onEnd(end) {
-    this.#finish({ calls: callErrorOf(end), serving: end.error });
+    this.#finish({ calls: callErrorOf(end), unsent: unsentErrorOf(end), serving: end.error });
   }
 
   /** @param {LayerEnd} end */
   #finish(end) {
     if (this.#end !== null) return;
     this.#end = end;
-    this.#caller.end(end.calls);
+    this.#caller.end(end.calls, end.unsent);
     this.#callee.end(end.calls, end.serving);
   }
 
@@ -143,6 +148,29 @@ export class RequestLayer {
  */
 function callErrorOf({ reason, error }) {
   if (reason === 'local') return closed();
-  const text = `the session has ended (${reason}): the request may or may not have been handled`;
-  return new IPCChannelError('unanswered', text, error === null ? undefined : { cause: error });
+  return unanswered(
+    `the session has ended (${reason}): the request may or may not have been handled`,
+    error,
+  );
+}
+
+/**
+ * What calls reject with whose request was not sent before the session ended.
+ *
+ * @param {End} end
+ */
+function unsentErrorOf({ reason, error }) {
+  const text = 'and the request was not sent';
+  if (reason === 'local') {
+    return closed(`the channel was closed at this end, ${text}: connect again for a new session`);
+  }
+  return unanswered(`the session has ended (${reason}), ${text}`, error);
+}
+
+/**
+ * @param {string} text
+ * @param {Error | null} cause
+ */
+function unanswered(text, cause) {
+  return new IPCChannelError('unanswered', text, cause === null ? undefined : { cause });
 }

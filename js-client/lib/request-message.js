@@ -92,14 +92,14 @@ export function setId(message, id) {
  */
 export function faultOf(message) {
   if (message.length < HEAD_SIZE) {
-    return `a message of ${message.length} bytes, which is shorter than its kind and id (${HEAD_SIZE})`;
+    return `a message of ${bytes(message.length)}, which is shorter than its kind and id (${HEAD_SIZE})`;
   }
   const kind = message[0];
   if (kind === REQUEST || kind === ANSWER) return null;
   if (kind === ERROR) return faultOfError(message);
   if (kind !== CANCEL) return `a message of the unknown kind 0x${kind.toString(16)}`;
   if (message.length === HEAD_SIZE) return null;
-  return `a cancel with a body of ${message.length - HEAD_SIZE} bytes`;
+  return `a cancel with a body of ${bytes(message.length - HEAD_SIZE)}`;
 }
 
 /**
@@ -110,7 +110,7 @@ function faultOfError(message) {
   if (message.length === HEAD_SIZE) return 'an error without a code';
   const length = message[HEAD_SIZE];
   if (length < 1 || length > LONGEST_CODE) {
-    return `an error whose code has ${length} bytes instead of 1 to ${LONGEST_CODE}`;
+    return `an error whose code has ${bytes(length)} instead of 1 to ${LONGEST_CODE}`;
   }
   const code = message.subarray(CODE_AT, CODE_AT + length);
   if (code.length < length) {
@@ -118,6 +118,11 @@ function faultOfError(message) {
   }
   if (code.every(isAllowed)) return null;
   return 'an error whose code has other bytes than lower-case letters, digits and hyphens';
+}
+
+/** @param {number} count */
+function bytes(count) {
+  return count === 1 ? '1 byte' : `${count} bytes`;
 }
 
 /** @param {number} byte */

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { RequestChannel, serve } from '../index.js';
 import { stopReading } from '../lib/channel.js';
 import { framed, gate, told, untilAborted } from '../testing/requests.js';
-import { CLOSE_FRAME, meetOverUnix, TRANSPORTS } from '../testing/rig.js';
+import { CLOSE_FRAME, frame, meetOverUnix, TRANSPORTS } from '../testing/rig.js';
 import { turn } from '../testing/wait.js';
 
 describe('serve at the end of the session', () => {
@@ -102,6 +102,73 @@ describe('serve at the end of the session', () => {
       assert.deepEqual(await peer.readFrame(), Buffer.alloc(0));
       await peer.endWriting();
       await channel.close(); // reads on to the end of the input
+    });
+  }
+});
+
+describe('calls at the end of the session', () => {
+  const bad =
+    'the peer has sent a message of 1 byte, which is shorter than its kind and id (5): ' +
+    'the peer has to use requests and answers, too, for all of its messages';
+  for (const { title, end, code, cause, sent, unsent } of /** @type {const} */ ([
+    {
+      title: 'in good order',
+      end: CLOSE_FRAME,
+      code: 'unanswered',
+      cause: undefined,
+      sent: 'the session has ended (clean): the request may or may not have been handled',
+      unsent: 'the session has ended (clean), and the request was not sent',
+    },
+    {
+      title: 'with an error',
+      end: Buffer.alloc(2),
+      code: 'unanswered',
+      cause: 'truncated',
+      sent: 'the session has ended (truncated): the request may or may not have been handled',
+      unsent: 'the session has ended (truncated), and the request was not sent',
+    },
+    {
+      title: 'by the own close',
+      end: null,
+      code: 'closed',
+      cause: undefined,
+      sent: 'the channel was closed at this end: connect again for a new session',
+      unsent:
+        'the channel was closed at this end, and the request was not sent: connect again for a new session',
+    },
+    {
+      title: 'after a bad message',
+      end: frame('x'),
+      code: 'bad-message',
+      cause: undefined,
+      sent: bad,
+      unsent: `the request was not sent: ${bad}`,
+    },
+  ])) {
+    // Covers REQ-15.
+    it(`say what was not sent: ${title}`, async (t) => {
+      const { channel, peer } = await meetOverUnix(t);
+      const requests = new RequestChannel(channel, { maxOpen: 1 });
+      const calls = [1, 2].map(() => requests.call(Buffer.alloc(0)));
+      const settled = Promise.allSettled(calls);
+      assert.deepEqual(await told(peer), ['request', 1, '']);
+      if (end === null) {
+        await channel.close();
+      } else {
+        await peer.send(end);
+        await peer.endWriting();
+      }
+      const ended = await settled;
+      const all = [...ended, ...(await Promise.allSettled([requests.call(Buffer.alloc(0))]))];
+      const errors = all.map((one) => /** @type {any} */ (one).reason);
+      assert.deepEqual(
+        errors.map((error) => error.message),
+        [sent, unsent, unsent],
+      );
+      assert.deepEqual(new Set(errors.map((error) => error.code)), new Set([code]));
+      if (code === 'unanswered') {
+        assert.deepEqual(new Set(errors.map((error) => error.cause?.code)), new Set([cause]));
+      }
     });
   }
 });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 
 import { OVER, overTCP } from '../testing/helpers.js';
-import { framed, told } from '../testing/requests.js';
+import { framed, told, UNSERVED } from '../testing/requests.js';
 import { CLOSE_FRAME, frame } from '../testing/rig.js';
 
 const PROGRAM = 'testing/programs/requests.js';
@@ -62,9 +62,9 @@ describe('a helper with requests', () => {
     assert.deepEqual(await told(peer), ['request', 1, 'in hand']);
     await peer.send(framed('request', 8, 'waits'));
     child.kill('SIGTERM');
-    assert.deepEqual(await told(peer), ['error', 8, 'unserved:this end has stopped serving']);
+    assert.deepEqual(await told(peer), ['error', 8, UNSERVED]);
     await peer.send(framed('request', 9, 'late'));
-    assert.deepEqual(await told(peer), ['error', 9, 'unserved:']);
+    assert.deepEqual(await told(peer), ['error', 9, UNSERVED]);
     await peer.send(framed('answer', 1, 'done'));
     assert.deepEqual(await told(peer), ['answer', 7, 'done']);
     await said('served');

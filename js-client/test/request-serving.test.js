@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
 
 import { RequestChannel, RequestError, serve } from '../index.js';
-import { framed, gate, told, twoEnds, untilAborted } from '../testing/requests.js';
+import { framed, gate, told, twoEnds, UNSERVED, untilAborted } from '../testing/requests.js';
 import { CLOSE_FRAME, meetOverUnix, pattern } from '../testing/rig.js';
 import { turn, until } from '../testing/wait.js';
 
@@ -147,7 +147,9 @@ describe('serve', () => {
     await until(() => inspect(channel).includes('unreadMessages: 1'), 'the request');
     const requests = new RequestChannel(channel);
     void requests.serve((payload) => payload);
+    void requests.call(Buffer.from('a')).catch(() => {});
     assert.deepEqual(await told(peer), ['answer', 1, 'early']);
+    assert.deepEqual(await told(peer), ['request', 1, 'a']);
   });
 
   // Covers REQ-8.
@@ -185,7 +187,7 @@ describe('serve', () => {
     const reason = new Error('enough');
     controller.abort(reason);
     await assert.rejects(serving, reason);
-    assert.deepEqual(await told(peer), ['error', 2, 'unserved:this end has stopped serving']);
+    assert.deepEqual(await told(peer), ['error', 2, UNSERVED]);
     assert.deepEqual(await told(peer), ['error', 1, 'cancelled:enough']);
     await assert.rejects(
       requests.serve(() => Buffer.alloc(0), { signal }),
@@ -194,7 +196,7 @@ describe('serve', () => {
     const call = requests.call(Buffer.from('a'));
     await peer.send(framed('request', 3));
     assert.deepEqual(await told(peer), ['request', 1, 'a']);
-    assert.deepEqual(await told(peer), ['error', 3, 'unserved:']);
+    assert.deepEqual(await told(peer), ['error', 3, UNSERVED]);
     await peer.send(framed('answer', 1));
     await call;
   });

@@ -13,6 +13,10 @@ import { at, listenUnix } from './sockets.js';
 /** @type {Record<string, number>} */
 const KINDS = { request: 0x11, answer: 0x12, error: 0x13, cancel: 0x14 };
 
+/** What `told` makes of the error of an end that does not serve. */
+export const UNSERVED =
+  'unserved:the end that got this request does not serve: it only calls, or has stopped';
+
 /**
  * The frame of a message.
  *
