@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from ipc_channel.errors import HelperError
 from ipc_channel.pool.balancer import Balancer
@@ -62,21 +63,18 @@ class Places:
             self.balancer.places.remove(place)
         self._retired.update(left)
         self._fill()
+        self.balancer.wake()  # calls may have waited for a place that is gone
         try:
-            await asyncio.gather(*(place.leave() for place in left))
+            await _run_all(place.leave() for place in left)
         finally:
-            self._retired.difference_update(place for place in left if place.is_stopped)
-            self.balancer.wake()
+            self._retired = {place for place in self._retired if not place.is_stopped}
 
     async def stop(self) -> None:
         """End all helpers; calls that they have, and calls that wait, fail."""
         self._is_stopped = True
         places = {*self.balancer.places, *self._retired}
         self.balancer.wake()
-        ends = [place.stop() for place in places]
-        for result in await asyncio.gather(*ends, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        await _run_all(place.stop() for place in places)
 
     def _surplus(self) -> list[Place]:
         """Return the places that are too many: first those that stay empty, then the last."""
@@ -89,3 +87,17 @@ class Places:
         while len(self.balancer.places) < self.size:
             place = self._make_place(next(self._makers), self.balancer.wake)
             self.balancer.places.append(place)
+
+
+async def _run_all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all to their ends. If cancelled, cancel each, but only once it has begun."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        if tasks:
+            await asyncio.wait(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()  # those that are not done have run up to where they wait
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        task.result()
