@@ -10,6 +10,7 @@ from ipc_channel.errors import (
     ChannelClosedError,
     IPCChannelError,
     RequestError,
+    SessionInterruptedError,
     UnansweredError,
 )
 from ipc_channel.pool.balancer import Balancer
@@ -18,8 +19,8 @@ from ipc_channel.pool.place import Place
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_LOST = (UnansweredError, BadMessageError, ChannelClosedError)
-"""What a call raises whose helper is lost; the last two if this end closes the session."""
+_LOST = (UnansweredError, BadMessageError, ChannelClosedError, SessionInterruptedError)
+"""What a call raises whose helper is lost; all but the first if this end ends the session."""
 
 
 class Calls:
