@@ -128,6 +128,21 @@ async def test_a_stop_that_is_cancelled_at_once_kills_all_helpers() -> None:
     assert all(place.killed for place in fakes.made)
 
 
+async def test_a_stop_that_fails_is_told_once_all_have_ended() -> None:
+    fakes = Fakes(2)
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    fakes.made[0].stop = fail  # type: ignore[method-assign]
+    stop = asyncio.create_task(fakes.places.stop())
+    await turns()
+    assert not stop.done()
+    fakes.made[1].ended.set()
+    with pytest.raises(ZeroDivisionError):
+        await stop
+
+
 async def test_places_that_have_ended_are_not_kept() -> None:
     fakes = Fakes(2)
     for _ in range(3):
