@@ -63,3 +63,49 @@ async def test_a_source_that_fails_loses_no_answer(ordered: bool) -> None:
     assert await anext(results) == 1
     with pytest.raises(ZeroDivisionError):
         await anext(results)
+
+
+async def test_without_an_order_the_first_answer_comes_first() -> None:
+    go_on = asyncio.Event()
+
+    async def call(item: int) -> int:
+        if item == 1:
+            await go_on.wait()
+        return item
+
+    results = map_calls(call, [1, 2], 3, ordered=False, return_exceptions=False)
+    assert await asyncio.wait_for(anext(results), 10) == 2
+    go_on.set()
+    assert [result async for result in results] == [1]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_leaving_early_has_ended_all_calls_and_takes_no_more_items(
+    ordered: bool,
+) -> None:
+    """Once the generator is closed: each call has had the time to clean up."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def call(item: int) -> int:
+        begun.append(item)
+        if item > 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                ended.append(item)
+        return item
+
+    async def source() -> AsyncIterator[int]:
+        for item in (1, 2, 3):
+            yield item
+        await asyncio.Event().wait()
+
+    results = map_calls(call, source(), 9, ordered=ordered, return_exceptions=True)
+    assert await anext(results) == 1
+    while len(begun) < 3:
+        await asyncio.sleep(0)
+    await results.aclose()
+    assert sorted(ended) == [2, 3]
+    assert len(asyncio.all_tasks()) == 1
