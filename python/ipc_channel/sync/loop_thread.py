@@ -9,12 +9,46 @@ import queue
 import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
 _SLICE = 0.1 if sys.platform == "win32" else None
 """Seconds to wait at a time: on Windows, Ctrl-C does not interrupt a thread that waits."""
+
+
+class Work(Generic[_T]):
+    """A coroutine for a loop in another thread.
+
+    It can be cancelled at any moment, even while it is being submitted: Ctrl-C may come
+    between any two steps.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
+        self._coroutine = coroutine
+        self._task: asyncio.Task[Any] | None = None
+        self._is_cancelled = False
+        self.future: concurrent.futures.Future[_T] = concurrent.futures.Future()
+        """Set once it is submitted."""
+
+    async def run(self) -> _T:
+        """Run the coroutine in this task."""
+        self._task = asyncio.current_task()
+        if self._is_cancelled:  # looked at behind _task, as cancel does it the other way
+            self.drop()
+            raise asyncio.CancelledError
+        return await self._coroutine
+
+    def cancel(self) -> None:
+        """Have it end soon, or not begin; do nothing if it is done."""
+        self._is_cancelled = True
+        if (task := self._task) is not None and not task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def drop(self) -> None:
+        """Forget what does not begin."""
+        self._coroutine.close()
 
 
 class LoopThread:
@@ -43,13 +77,14 @@ class LoopThread:
         """Whether the caller is in this thread, where it must not wait for it."""
         return threading.current_thread() is self._thread
 
-    def submit(self, work: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T] | None:
-        """Begin ``work``; return None, and drop it, if the loop is closed."""
+    def submit(self, work: Work[Any]) -> bool:
+        """Begin ``work``; return False, and drop it, if the loop is closed."""
         with self._lock:
             if not self._closing:
-                return asyncio.run_coroutine_threadsafe(work, self._loop)
-        work.close()
-        return None
+                work.future = asyncio.run_coroutine_threadsafe(work.run(), self._loop)
+                return True
+        work.drop()
+        return False
 
     def close(self) -> None:
         """Cancel what still runs, close the loop, and wait for the end of the thread."""
@@ -105,14 +140,10 @@ def take(done: queue.SimpleQueue[_T]) -> _T:
 
 
 def wait_for(future: concurrent.futures.Future[_T]) -> _T:
-    """Return the result; if the wait is interrupted, by Ctrl-C for instance, cancel it.
+    """Return the result.
 
     Raises ``concurrent.futures.CancelledError`` if the loop was closed before the end.
     """
-    try:
-        while _SLICE is not None and not future.done():
-            concurrent.futures.wait([future], _SLICE)
-        return future.result()
-    except BaseException:
-        future.cancel()  # without effect if it is done
-        raise
+    while _SLICE is not None and not future.done():
+        concurrent.futures.wait([future], _SLICE)
+    return future.result()

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import queue
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
 from typing import TypeVar
 
-from ipc_channel.sync.loop_thread import take
+from ipc_channel.sync.loop_thread import Work, take
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def map_futures(
-    begin: Callable[[_T], Future[_R]],
-    wait_for: Callable[[Future[_R]], _R],
+def map_works(
+    make: Callable[[_T], Work[_R]],
+    submit: Callable[[Work[_R]], None],
+    wait_for: Callable[[Work[_R]], _R],
     items: Iterable[_T],
     ahead: int,
     *,
     ordered: bool,
     return_exceptions: bool,
 ) -> Generator[_R | Exception, None, None]:
-    """Begin a call for each item, and yield the results; at most ``ahead`` are not yielded."""
+    """Begin a call for each item, and yield the results; at most ``ahead`` are not yielded.
+
+    From before its beginning until its end each call is in ``calls``, so that an interrupt
+    cancels it.
+    """
     calls: _InOrder[_R] | _AsDone[_R] = _InOrder() if ordered else _AsDone()
     source: Iterator[_T] = iter(items)
     is_used_up = False
@@ -35,47 +38,45 @@ def map_futures(
                 except StopIteration:
                     is_used_up = True
                 else:
-                    calls.add(begin(item))
-            if not len(calls):
+                    work = make(item)
+                    calls[work] = None
+                    submit(work)
+                    calls.watch(work)
+            if not calls:
                 return
+            call = calls.next()
             try:
-                result: _R | Exception = wait_for(calls.take())
+                result: _R | Exception = wait_for(call)
             except Exception as error:
                 if not return_exceptions:
                     raise
                 result = error
+            del calls[call]
             yield result
     finally:
-        calls.cancel()
-
-
-class _InOrder(deque[Future[_R]]):
-    """Calls that are not yielded, in the order of their beginning."""
-
-    add = deque.append
-    take = deque.popleft
-
-    def cancel(self) -> None:
-        for call in self:
+        for call in tuple(calls):
             call.cancel()
 
 
-class _AsDone(set[Future[_R]]):
+class _InOrder(dict[Work[_R], None]):
+    """Calls that are not yielded, in the order of their beginning."""
+
+    def watch(self, work: Work[_R]) -> None:
+        pass
+
+    def next(self) -> Work[_R]:
+        return next(iter(self))
+
+
+class _AsDone(dict[Work[_R], None]):
     """Calls that are not yielded, in the order of their ends."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._done: queue.SimpleQueue[Future[_R]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Work[_R]] = queue.SimpleQueue()
 
-    def add(self, call: Future[_R]) -> None:
-        super().add(call)
-        call.add_done_callback(self._done.put)
+    def watch(self, work: Work[_R]) -> None:
+        work.future.add_done_callback(lambda _: self._done.put(work))
 
-    def take(self) -> Future[_R]:
-        call = take(self._done)
-        self.discard(call)
-        return call
-
-    def cancel(self) -> None:
-        for call in tuple(self):
-            call.cancel()
+    def next(self) -> Work[_R]:
+        return take(self._done)

@@ -16,8 +16,8 @@ from ipc_channel.options import check_count
 from ipc_channel.pool import helper_pool as aio
 from ipc_channel.pool.counters import PoolCounters
 from ipc_channel.pool.makers import Command, Maker
-from ipc_channel.sync.loop_thread import LoopThread, wait_for
-from ipc_channel.sync.mapping import map_futures
+from ipc_channel.sync.loop_thread import LoopThread, Work, wait_for
+from ipc_channel.sync.mapping import map_works
 
 _T = TypeVar("_T")
 
@@ -96,9 +96,7 @@ class HelperPool(Generic[Sent, Received]):
         at which a helper gets the call. A call that waits for a helper with room ends when
         there is one, when none is left, with :meth:`stop`, or with Ctrl-C.
         """
-        return _wait_for(
-            self._submit(self._pool.call(payload, timeout, idempotent=idempotent))
-        )
+        return self._run(self._pool.call(payload, timeout, idempotent=idempotent))
 
     @overload
     def map(
@@ -141,10 +139,9 @@ class HelperPool(Generic[Sent, Received]):
         """
         if ahead is not None:
             check_count("ahead", ahead)
-        return map_futures(
-            lambda payload: self._submit(
-                self._pool.call(payload, timeout, idempotent=idempotent)
-            ),
+        return map_works(
+            lambda payload: Work(self._pool.call(payload, timeout, idempotent=idempotent)),
+            self._submit,
             _wait_for,
             payloads,
             ahead or self._pool.usual_ahead,
@@ -154,14 +151,14 @@ class HelperPool(Generic[Sent, Received]):
 
     def drain(self) -> None:
         """Wait until no call waits or is in flight."""
-        _wait_for(self._submit(self._pool.drain()))
+        self._run(self._pool.drain())
 
     def resize(self, size: int) -> None:
         """Have another number of helpers from now on.
 
         See :meth:`ipc_channel.HelperPool.resize`.
         """
-        _wait_for(self._submit(self._pool.resize(size)))
+        self._run(self._pool.resize(size))
 
     def stop(self) -> None:
         """End all helpers; calls that they have, and calls that wait, fail.
@@ -174,9 +171,14 @@ class HelperPool(Generic[Sent, Received]):
             return
         try:
             self._check_thread(thread)
-            if (stopping := thread.submit(self._pool.stop())) is not None:
-                with contextlib.suppress(concurrent.futures.CancelledError):  # another stop
-                    wait_for(stopping)
+            stopping = Work(self._pool.stop())
+            try:
+                if thread.submit(stopping):
+                    with contextlib.suppress(concurrent.futures.CancelledError):
+                        wait_for(stopping.future)  # cancelled by another stop
+            except BaseException:
+                stopping.cancel()
+                raise
         finally:
             if not thread.runs_here:
                 thread.close()
@@ -187,7 +189,7 @@ class HelperPool(Generic[Sent, Received]):
             raise HelperError("the pool was entered already: make a new one")
         self._thread = LoopThread("ipc-channel pool")
         try:
-            _wait_for(self._submit(self._pool.__aenter__()))
+            self._run(self._pool.__aenter__())
         except BaseException:
             self.stop()
             raise
@@ -211,7 +213,17 @@ class HelperPool(Generic[Sent, Received]):
             " pool can use it; make one in each process"
         )
 
-    def _submit(self, work: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
+    def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine in the thread, and wait for it; if interrupted, cancel it."""
+        work = Work(coroutine)
+        try:
+            self._submit(work)
+            return _wait_for(work)
+        except BaseException:
+            work.cancel()
+            raise
+
+    def _submit(self, work: Work[Any]) -> None:
         """Begin ``work`` in the thread; raise if there is none."""
         try:
             self._owner.check()
@@ -219,12 +231,10 @@ class HelperPool(Generic[Sent, Received]):
                 raise HelperError("the pool is not open: write 'with' around its use")
             self._check_thread(self._thread)
         except BaseException:
-            work.close()
+            work.drop()
             raise
-        future = self._thread.submit(work)
-        if future is None:
+        if not self._thread.submit(work):
             raise _stopped()
-        return future
 
     @staticmethod
     def _check_thread(thread: LoopThread) -> None:
@@ -235,10 +245,10 @@ class HelperPool(Generic[Sent, Received]):
             )
 
 
-def _wait_for(future: concurrent.futures.Future[_T]) -> _T:
+def _wait_for(work: Work[_T]) -> _T:
     """Return the result, or raise HelperError if the pool was stopped before it began."""
     try:
-        return wait_for(future)
+        return wait_for(work.future)
     except concurrent.futures.CancelledError:
         raise _stopped() from None
 
