@@ -50,7 +50,7 @@ TESTS = {
         name: ["pool/"]
         for name in (
             *("balancer", "calls", "counters", "helper_pool"),
-            *("makers", "mapping", "place", "recycling"),
+            *("makers", "mapping", "place", "places", "recycling"),
         )
     },
     "health": ["helper/supervisor_health", "helper/supervisor_use"],
