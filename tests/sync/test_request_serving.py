@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from blocking import Call, Connect
+from blocking import Call, Connect, eventually
 from ipc_channel import BadMessageError, UnansweredError
 from ipc_channel.conformance.raw_peer import CLOSE
 from ipc_channel.sync import RequestChannel
 from requesting import answer, cancel, request
+
+_LARGE = bytes(20 * 2**20)  # more than all buffers between the ends hold
 
 
 def test_requests_wait_until_serve_runs(connect: Connect) -> None:
@@ -54,3 +56,23 @@ def test_requests_that_wait_are_not_handled_after_the_end(connect: Connect) -> N
 
         requests.serve(handler)
         assert not handled
+
+
+@pytest.mark.covers("REQ-6", "REQ-11")
+def test_what_could_not_be_sent_is_sent_once_the_other_end_reads(connect: Connect) -> None:
+    """Even if nothing more is read or written by then."""
+    with connect() as (ours, raw):
+        requests = RequestChannel(ours)
+        serving = Call(requests.serve, lambda _: _LARGE)
+        raw.send(request(1) + request(2))
+        assert raw.recv(4) == (len(_LARGE) + 5).to_bytes(4, "big")
+        raw.send(request(3) + cancel(3))
+        eventually(lambda: bool(requests._line._unsent))
+        assert raw.recv(len(_LARGE) + 5) == answer(1, _LARGE)[4:]
+        assert raw.recv_frame() == answer(2, _LARGE)[4:]
+        error = raw.recv_frame()
+        assert error is not None
+        assert error.startswith(bytes.fromhex("1300000003") + b"\x09cancelled")
+        raw.send(CLOSE)
+        raw.end_writing()
+        assert serving.error() is None

@@ -154,8 +154,8 @@ class RequestLine(Exchange[Call]):
             if not reads:
                 if not turn.alarm.acquire(timeout=self._left(deadline, -1)):
                     raise _timeout(deadline)
-            elif not self._read_one(
-                None if deadline is None else max(self._left(deadline), 0)
+            elif not self._read_one(self._patience(deadline)) and not (
+                deadline is None or self._left(deadline) > 0
             ):
                 raise _timeout(deadline)
 
@@ -172,6 +172,14 @@ class RequestLine(Exchange[Call]):
                     self._reader = other
                     other.wake()
                     return
+
+    def _patience(self, deadline: float | None) -> float | None:
+        """Return how long to read: not for long if there is something left to send."""
+        if self._unsent:
+            self._flush()
+        if self._unsent:
+            return min(self._left(deadline), _SLICE)
+        return None if deadline is None else self._left(deadline)
 
     def _read_one(self, timeout: float | None) -> bool:
         """Read once, and deal with what comes; return False if nothing came in time."""
