@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from conformance.running import RIGHT, WRONG, run, run_suite, statuses
-from ipc_channel.conformance import requirements
+from ipc_channel.conformance import cases, requirements
 from ipc_channel.conformance.case import CATALOGUE, TRANSPORTS
 
 COMMAND = [sys.executable, "-m", "ipc_channel.cli", "conformance"]
@@ -124,6 +124,7 @@ def test_a_should_that_is_not_done_is_no_strict_conformance(tmp_path: Path) -> N
 
 
 def test_requirements_without_a_case_are_named(tmp_path: Path) -> None:
+    assert cases.__all__  # which fill the catalogue
     _, report = run_suite(tmp_path, "--run", FIRST, testee=RIGHT)
     asked = requirements.of_client(("named_pipe", "tcp"), ("cancel", "requests"))
     covered = {id_ for case in CATALOGUE for id_ in case.covers}
