@@ -266,7 +266,7 @@ def conformance(session: nox.Session) -> None:
             session.warn(f"no {tool} here: the skeleton that needs it is NOT TESTED")
         options = [*helper_options(session, "echo"), *options_of("testee", clients)]
         options += tool_options(session)
-        session.run("pytest", "-n", WORKERS, "tests/conformance", *options)
+        session.run("pytest", "-n", "auto", "tests/conformance", *options)
 
 
 @nox.session

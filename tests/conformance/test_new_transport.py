@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAIR = [sys.executable, str(Path(__file__).with_name("socket_pair.py"))]
 # With a timeout of 0 the server has no turn to hand anything over, and the suite knows
 # the system calls by which clients of our own transports try.
@@ -16,6 +18,7 @@ NOT_FOR_IT = [
 ]
 
 
+@pytest.mark.timeout(300)  # hundreds of cases
 def test_the_suite_runs_over_a_new_transport() -> None:
     command = [*PAIR, "suite", "conformance", "--strict", "--transport", "pair"]
     done = subprocess.run(

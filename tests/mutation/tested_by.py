@@ -220,6 +220,7 @@ TESTS = {
             "request_channel": "request",
             "request_handling": "request",
             "request_line": "request",
+            "request_turn": "request",
             "helper": "helper",
             "poller": "caller_loop messages fork",
             "reading": "races messages ends timeouts threads signals interrupts",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ipc_channel.errors import IPCChannelError
 from ipc_channel.protocol.exchange import busy, cancelled, failure_of, fault
 from ipc_channel.protocol.request_messages import ANSWER, encode, encode_error
-from ipc_channel.sync.request_line import RequestLine, Turn
+from ipc_channel.sync.request_line import RequestLine
+from ipc_channel.sync.request_turn import Turn
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -25,6 +25,7 @@ from ipc_channel.protocol.exchange import EarlyRequests, Exchange, unserved
 from ipc_channel.protocol.request_messages import encode_cancel, encode_error
 from ipc_channel.sync.channel import IPCChannelClient
 from ipc_channel.sync.driver import Driver
+from ipc_channel.sync.request_turn import Call, Turn
 from ipc_channel.sync.writing import write, write_at_once
 
 if TYPE_CHECKING:
@@ -33,40 +34,6 @@ if TYPE_CHECKING:
     from ipc_channel.sync.request_handling import Handling
 
 _SLICE = 0.05  # seconds that a thread writes or waits for room before it looks for input
-
-
-class Turn:
-    """A thread that waits for something to be read, and reads if no other one does."""
-
-    done = False
-
-    def __init__(self) -> None:
-        self.sleeps = False
-        self.alarm = threading.Lock()
-        self.alarm.acquire()  # a released one wakes the thread
-
-    def wake(self) -> None:
-        """Wake the thread, with the lock of the channel."""
-        if self.sleeps:
-            self.sleeps = False
-            self.alarm.release()
-
-
-class Call(Turn):
-    """A request of this end, until it is answered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.answer = b""
-        self.error: IPCChannelError | None = None
-        self.unsent = True
-
-    def on_not_sent(self) -> None:
-        self.unsent = True
-
-    def give(self, answer: bytes = b"", error: IPCChannelError | None = None) -> None:
-        self.answer, self.error, self.done = answer, error, True
-        self.wake()
 
 
 class RequestLine(Exchange[Call]):
