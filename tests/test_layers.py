@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ PACKAGE = Path(ipc_channel.__file__).parent
 # Each layer may import itself, and what stands before it. Modules of the package's own
 # folder are layers too.
 LAYERS = (
-    ("introspection",),
+    ("introspection", "deferred"),
     ("errors",),
     ("closed", "codec"),
     ("windows",),
@@ -47,12 +48,17 @@ FILES = {  # none of which is too long to be read
 }
 
 
+@functools.cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text("utf-8"))
+
+
 def imports(module: str) -> Iterator[str]:
     """Yield the modules that a module imports when it runs."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             parts = node.module.split(".")
-            if parts[0] != "ipc_channel" or is_for_types(module, node):
+            if parts[0] != "ipc_channel" or node.lineno in lines_for_types(module):
                 continue
             for alias in node.names:
                 full = ".".join([*parts[1:], alias.name])
@@ -61,16 +67,16 @@ def imports(module: str) -> Iterator[str]:
                 yield full if full in MODULES else own if own in MODULES else package
 
 
-def is_for_types(module: str, node: ast.ImportFrom) -> bool:
-    tree = ast.parse(MODULES[module].read_text("utf-8"))
-    return any(
-        node.lineno == inner.lineno
-        for block in ast.walk(tree)
+@functools.cache
+def lines_for_types(module: str) -> set[int]:
+    return {
+        inner.lineno
+        for block in ast.walk(tree_of(module))
         if isinstance(block, ast.If)
         and isinstance(block.test, ast.Name)
         and block.test.id == "TYPE_CHECKING"
         for inner in block.body
-    )
+    }
 
 
 def layer(module: str) -> int:
