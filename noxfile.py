@@ -18,7 +18,11 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import pythons  # noqa: E402  # found by the line above
+# Where Python may not keep what it has compiled, as in many images of containers, each of
+# the thousands of processes that the tests start would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+import pythons  # noqa: E402  # found in tests/
 from fast_tests import fast_tests  # noqa: E402
 from on_windows.selection import TYPED, WINDOWS_TESTS  # noqa: E402
 from toolchains import (  # noqa: E402

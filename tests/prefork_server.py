@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import sys
+import traceback
 import warnings
 from typing import Any
 
@@ -54,6 +55,8 @@ def run_worker(name: str, report: int) -> None:
     try:
         answers, refusals = asyncio.run(work(name))
         os.write(report, b"%d %d\n" % (answers, refusals))
+    except BaseException:  # noqa: BLE001  # this is all that is told of it
+        traceback.print_exc()
     finally:
         os._exit(0)
 

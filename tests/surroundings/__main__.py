@@ -8,6 +8,7 @@ A surrounding that this machine cannot have is reported, and skipped, aloud.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import re
 import shutil
@@ -30,7 +31,6 @@ UNWANTED = (
     ".hypothesis",
     ".nox",
     ".venv",
-    "__pycache__",
     "node_modules",
 )
 # One loop is enough: what the surroundings change is the same for all.
@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tests", nargs="+", help="files instead of the fast ones")
     options = parser.parse_args(arguments)
     wanted = chosen(options.names)
+    # Before it is copied, and by who may write there: a process then need not compile it.
+    for part in ("python", "tests"):
+        compileall.compile_dir(ROOT / part, quiet=1)
     with tempfile.TemporaryDirectory(prefix="surroundings-") as name:
         os.chmod(name, 0o755)  # for the ordinary user
         directory = Path(name)
@@ -131,7 +134,6 @@ def environment(one: Surrounding, root: Path, place: Path) -> dict[str, str]:
     env = {
         **os.environ,
         "PYTHONPATH": paths,
-        "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_PROFILE": "quick",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(place / "hypothesis"),
         "TMPDIR": str(place),
