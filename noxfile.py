@@ -18,11 +18,7 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-# Where Python may not keep what it has compiled, as in many images of containers, each of
-# the thousands of processes that the tests start would compile the package anew.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-import pythons  # noqa: E402  # found in tests/
+import pythons  # noqa: E402  # found by the line above
 from fast_tests import fast_tests  # noqa: E402
 from on_windows.selection import TYPED, WINDOWS_TESTS  # noqa: E402
 from toolchains import (  # noqa: E402
@@ -65,6 +61,10 @@ nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
+# The tests start thousands of processes. Where Python may not keep what it has compiled, as
+# in many images of containers, each would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 GROUPS = nox.project.load_toml("pyproject.toml")
 PYRIGHT_PROGRAMS = (
     "tests/sync/typed_program.py",
@@ -75,7 +75,9 @@ PYRIGHT_PROGRAMS = (
 WORKERS = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
 FUZZED = {"decoder": "decoder", "session": "session", "blocking": "session"}
 C_PACKAGE = "ziglang==0.17.1"
+PAIRS = "--pairs"  # of loop, transport and role, instead of all combinations
 QUICK = (
+    PAIRS,
     "-k",
     "not debug and not thread and not caller",
     *fast_tests(keeping=("fork", "use")),
@@ -114,8 +116,9 @@ def run_tests(session: nox.Session) -> None:
     """Run the tests of the Python package on one Python; arguments go to pytest."""
     install(session, "test")
     options = ("-n", WORKERS, "--dist", "worksteal", "--ignore=tests/conformance")
-    if session.posargs:
-        session.run("pytest", *options, *session.posargs)
+    options += tuple(session.posargs)
+    if set(session.posargs) - {PAIRS}:
+        session.run("pytest", *options)
         return
     # An exception at any opcode may leave the interpreter itself off balance (CPython
     # 3.11 miscounts its recursion then), so those tests have one of their own.
@@ -133,14 +136,14 @@ for version in pythons.SUPPORTED:
 def tests(session: nox.Session) -> None:
     """Run the tests on the oldest Python here, and the fast ones on the newest."""
     oldest, *others = pythons.found()
-    session.notify(f"tests-{oldest}")
+    session.notify(f"tests-{oldest}", session.posargs or [PAIRS])
     for newest in others[-1:]:
         session.notify(f"tests-{newest}", session.posargs or QUICK)
 
 
 @nox.session(venv_backend="none")
 def tests_all(session: nox.Session) -> None:
-    """Run the tests on every supported Python; Maven may have to fetch the newest."""
+    """Run all tests on every supported Python; Maven may have to fetch the newest."""
     for version in pythons.SUPPORTED:
         provide_python(session, version)
         session.notify(f"tests-{version}")

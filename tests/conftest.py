@@ -29,6 +29,7 @@ from ipc_channel import IPCChannelClient
 from ipc_channel.options import Options
 from named_tests import ROOT, files_of
 from on_windows.selection import reasons_to_skip
+from pairs import beyond_pairs
 from process_tree import children, lives
 
 # How long an example takes says something about the machine, not about the code.
@@ -37,6 +38,11 @@ settings.register_profile(
 )
 settings.register_profile("quick", settings.get_profile("steady"), max_examples=10)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "test each pair of loop, transport and role, not each combination of the three"
+    parser.addoption("--pairs", action="store_true", help=text)
 
 
 def pytest_configure() -> None:
@@ -85,6 +91,8 @@ def _is_left_out(item: pytest.Item) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = set(filter(_is_left_out, items))
+    if config.getoption("pairs"):
+        left_out |= set(beyond_pairs(one for one in items if one not in left_out))
     items[:] = [item for item in items if item not in left_out]
     for item in items if sys.platform == "win32" else ():
         for reason in reasons_to_skip(item.nodeid, wine=wine.IS_WINE):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from ipc_channel.conformance.case import TRANSPORTS
+from ipc_channel.conformance.runner import Result, Run, RunOfAll, greet
 
 HERE = Path(__file__).parent
 WRONG = [sys.executable, str(HERE / "wrong.py")]
@@ -24,6 +29,19 @@ def run_suite(tmp_path: Path, *arguments: str, testee: list[str]) -> tuple[int, 
     done = run("conformance", *arguments, "--report", str(file), "--", *testee)
     assert file.exists(), done.stdout + done.stderr
     return done.returncode, json.loads(file.read_text("utf-8"))
+
+
+def results_of(testee: list[str], ids: Sequence[str]) -> list[Result]:
+    """Run these cases strictly in this process, without a first check."""
+    run = Run(testee, TRANSPORTS, ids, strict=True, patience=4, first_check=False)
+    results: list[Result] = []
+
+    async def run_all() -> None:
+        greeting = await greet(run)
+        await RunOfAll(run, greeting.can, results.append).complete()
+
+    asyncio.run(run_all())
+    return results
 
 
 def statuses(report: Any) -> dict[str, str]:
