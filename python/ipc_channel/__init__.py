@@ -45,6 +45,10 @@ What to look at next, with ``help(ipc_channel.Helper)`` and so on:
 - You rarely need the classes of a single transport, such as ``TCPSocketChannel``: the
   two ``make_`` functions construct them.
 
+``Helper``, pools and requests are imported when their names are used first, so that a
+helper starts fast. A service that gives up its rights imports them before it does, with
+``from ipc_channel import Helper``.
+
 Sizes are in bytes and times in seconds. Docstrings cite pages of the specification,
 such as spec/session.md: an installed package has them in its folder ``spec``, and
 https://github.com/ipc-channel/ipc-channel/tree/main/spec shows them.

@@ -119,10 +119,10 @@ def test_a_helper_of_another_user_is_stopped() -> None:
 
 # Imported before the user changes, as it may not be able to read the package.
 UNPRIVILEGED = """
-import os, sys, ipc_channel.sync
+import os, sys
+from ipc_channel import Helper
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
-from ipc_channel import Helper
 try:
     options = eval(sys.argv[1])
     Helper(["/bin/true"], **options)
