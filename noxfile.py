@@ -115,8 +115,8 @@ def types(session: nox.Session) -> None:
 def run_tests(session: nox.Session) -> None:
     """Run the tests of the Python package on one Python; arguments go to pytest."""
     install(session, "test")
-    options = ("-n", WORKERS, "--dist", "worksteal", "--ignore=tests/conformance")
-    options += tuple(session.posargs)
+    options = ["-n", WORKERS, "--dist", "worksteal", "--ignore=tests/conformance"]
+    options += session.posargs
     if set(session.posargs) - {PAIRS}:
         session.run("pytest", *options)
         return

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+import used_numbers
 from descriptors import no_descriptor_left, open_descriptors
-from helper_programs import BEHAVES, DEAF, DIES, IGNORES, SLEEPS, told, with_child
+from helper_programs import BEHAVES, DEAF, DIES, IGNORES, told, with_child
 from ipc_channel import Helper, HelperError, make_ipc_channel
 from ipc_channel.helper import posix_process
 from process_tree import children, kill_if_alive, lives
@@ -59,62 +59,32 @@ async def test_a_service_that_reaps_whatever_ends(transport: Any) -> None:
     kill_if_alive(left)
 
 
-NUMBERS = Path("/proc/sys/kernel/ns_last_pid")
-
-
-def _decides_on_numbers() -> bool:
+def _may_have_a_namespace() -> bool:
     try:
-        NUMBERS.write_text(NUMBERS.read_text())
-    except OSError:
+        subprocess.run([*used_numbers.NAMESPACE, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
         return False
     return True
 
 
-decides_on_numbers = pytest.mark.skipif(
-    not _decides_on_numbers(),
-    reason="NOT TESTED: only root decides on the numbers of processes",
+@pytest.mark.skipif(
+    not _may_have_a_namespace(),
+    reason="NOT TESTED: only root makes a namespace of processes",
 )
-
-
-def other_process(pid: int) -> subprocess.Popen[bytes]:
-    """Return a process of the number ``pid``, which leads a group of that number."""
-    for _ in range(1000):
-        NUMBERS.write_text(str(pid - 1))
-        other = subprocess.Popen(SLEEPS, start_new_session=True)
-        if other.pid == pid:
-            return other
-        other.kill()
-        other.wait()
-    pytest.skip("the number is taken")
-
-
-@decides_on_numbers
-async def test_a_number_that_belongs_to_another_process_is_not_signalled(
-    transport: Any,
+@pytest.mark.parametrize("case", used_numbers.CASES)
+def test_a_number_that_belongs_to_another_process_is_not_signalled(
+    case: str, transport: str
 ) -> None:
-    helper = Helper(SLEEPS, make_ipc_channel(transport=transport), timeout=0.1)
-    with pytest.raises(HelperError, match="did not connect"):
-        await helper.start()
-    with other_process(helper.process.pid) as other:
-        await helper.stop()
-        helper.process._child.signal(signal.SIGKILL)
-        helper.process._child.kill_all()
-        assert other.poll() is None
-        other.kill()
-
-
-@decides_on_numbers
-async def test_nor_one_that_something_else_has_reaped(transport: Any) -> None:
-    """Not even if nothing has looked at the helper since."""
-    helper = Helper(BEHAVES, make_ipc_channel(transport=transport), grace=0)
-    await helper.start()
-    pid = helper.process.pid
-    os.kill(pid, signal.SIGKILL)
-    assert os.waitpid(pid, 0)[0] == pid  # noqa: ASYNC222
-    with other_process(pid) as other:
-        assert await helper.stop() == 255
-        assert other.poll() is None
-        other.kill()
+    program = [sys.executable, used_numbers.__file__, case, transport]
+    init = ["sh", "-c", '"$@"; exit', "sh"]  # the first process ignores most signals
+    done = subprocess.run(
+        [*used_numbers.NAMESPACE, *init, *program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = "the other process was left alone\n"
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
 
 
 @pytest.fixture(params=["no pidfd", "no group by pidfd", "no waitid by pidfd", "no waitid"])
