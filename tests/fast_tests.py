@@ -20,10 +20,12 @@ LEFT_OUT = (
     *("transports/registry", "transports/umask"),
     *(
         "client_readmes",
+        "deferred",
         "digest_pool",
         "help",
         "how_to_requests",
         "layers",
+        "pairs",
         "readme",
         "requirements",
         "windows_jobs",

@@ -22,7 +22,8 @@ SLEEPS = ["/bin/sleep", "1000"]
 
 
 async def test_a_start_that_is_stopped_says_so(transport: Any) -> None:
-    helper = Helper(SLEEPS, make_ipc_channel(transport=transport), timeout=PATIENCE)
+    channel = make_ipc_channel(transport=transport)
+    helper = Helper(SLEEPS, channel, timeout=PATIENCE, grace=0.1)
     starting = asyncio.create_task(helper.start())
     await eventually(lambda: helper._life.process is not None)
     assert await helper.stop() == -signal.SIGTERM
@@ -35,7 +36,8 @@ async def test_a_start_that_is_stopped_says_so(transport: Any) -> None:
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_start_that_is_stopped_as_it_begins(transport: Any, turns: int) -> None:
-    helper = Helper(SLEEPS, make_ipc_channel(transport=transport), timeout=PATIENCE)
+    channel = make_ipc_channel(transport=transport)
+    helper = Helper(SLEEPS, channel, timeout=PATIENCE, grace=0.1)
     starting = asyncio.create_task(helper.start())
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fast_tests import fast_tests
 from named_tests import files_of
 from surroundings import stage
 
@@ -78,8 +77,6 @@ SURROUNDINGS = (
     Surrounding("umask 000", change=stage.umask(0)),
     Surrounding(
         "umask 022",
-        # The usual one, so that the tests run with it elsewhere; these are about files.
-        tests=tuple(file for file in fast_tests() if file.startswith("tests/transports/")),
         change=stage.umask(0o022),
         env={"PYTHONHASHSEED": "0"},
     ),
@@ -133,6 +130,9 @@ def together(*names: str) -> Surrounding:
         for part in parts:
             part.change()
 
+    def hindrance() -> str | None:
+        return next(filter(None, (part.hindrance() for part in parts)), None)
+
     places = [part.place for part in parts if part.place != Surrounding.place]
     return Surrounding(
         " and ".join(names),
@@ -141,27 +141,24 @@ def together(*names: str) -> Surrounding:
         env={name: value for part in parts for name, value in part.env.items()},
         options=tuple(option for part in parts for option in part.options),
         place="/".join(places) or Surrounding.place,
+        user=next((part.user for part in parts if part.user is not None), None),
         sessions=tuple(name for part in parts for name in part.sessions),
         copy=any(part.copy for part in parts),
+        hindrance=hindrance,
     )
 
 
-ALONE = (
-    "SIGPIPE at its default",
-    "few descriptors",
-    "an ordinary user",
-    "no quota of pipe buffers left",
-    "umask 022",
-)
 # Every test takes its time in each run; so what can be had together is.
 USUAL = (
-    *(one for one in SURROUNDINGS if one.name in ALONE),
+    together("SIGPIPE at its default", "few descriptors"),
+    together("an ordinary user", "umask 022"),
+    together("umask 000", "a path with spaces", "development mode", "no HOME, no TMPDIR"),
     together(
         *("nohup", "a job in the background", "no terminal, stdin closed"),
-        *("SIGPIPE ignored", "SIGCHLD ignored", "signals blocked", "no HOME, no TMPDIR"),
+        *("SIGPIPE ignored", "SIGCHLD ignored", "signals blocked"),
+        *("umask 077", "a long TMPDIR", "the C locale"),
     ),
-    together("umask 000", "a path with spaces", "development mode"),
-    together("umask 077", "a long TMPDIR", "the C locale"),
+    *(one for one in SURROUNDINGS if one.name == "no quota of pipe buffers left"),
 )
 """All surroundings in as few runs as possible, the longest first."""
 
