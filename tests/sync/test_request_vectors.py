@@ -10,7 +10,7 @@ from blocking import Call, Connect
 from ipc_channel import CallTimeoutError
 from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.conformance.request_handler import handle_blocking
-from ipc_channel.sync import RequestChannel
+from ipc_channel.sync import RequestChannel, request_cancelled
 from request_steps import CASES, check_result, options_of, play_peer
 
 # A thread that waits cannot be cancelled from outside.
@@ -30,7 +30,7 @@ def test_each_step(case: dict[str, Any], connect: Connect) -> None:
         if "serve" in case:
             serving = Call(
                 requests.serve,
-                lambda payload: handle_blocking(payload, requests.call),
+                lambda payload: handle_blocking(payload, requests.call, request_cancelled),
                 concurrency=case["serve"],
             )
         for step in case["steps"]:

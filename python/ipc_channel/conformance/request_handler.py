@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 from ipc_channel.errors import RequestError
-from ipc_channel.sync.request_handling import request_cancelled
 
 
 async def handle(payload: bytes, call: Callable[[bytes], Awaitable[bytes]]) -> bytes:
@@ -28,8 +27,10 @@ async def handle(payload: bytes, call: Callable[[bytes], Awaitable[bytes]]) -> b
     raise AssertionError("an event that nobody sets")
 
 
-def handle_blocking(payload: bytes, call: Callable[[bytes], bytes]) -> bytes:
-    """Do the same in a thread."""
+def handle_blocking(
+    payload: bytes, call: Callable[[bytes], bytes], cancelled: Callable[[], bool]
+) -> bytes:
+    """Do the same in a thread; ``cancelled`` tells whether the caller has given up."""
     kind, rest = payload[:1], payload[1:]
     if kind == b"c":
         return call(rest)
@@ -37,7 +38,7 @@ def handle_blocking(payload: bytes, call: Callable[[bytes], bytes]) -> bytes:
         call(rest)
     elif kind not in b"wi":
         return _answer(kind, rest)
-    while not request_cancelled():
+    while not cancelled():
         time.sleep(0.001)  # this handler stands for one that works
     if kind == b"i":
         return rest

@@ -23,6 +23,7 @@ from ipc_channel.sync import (
     RequestChannel,
     from_environment,
     make_ipc_channel_client,
+    request_cancelled,
 )
 from ipc_channel.transports.registry import usable_types
 
@@ -175,7 +176,7 @@ class Testee:
 
         def count(payload: bytes) -> bytes:
             try:
-                return handle_blocking(payload, requests.call)
+                return handle_blocking(payload, requests.call, request_cancelled)
             finally:
                 answered.append(payload)
 
