@@ -20,7 +20,6 @@ LEFT_OUT = (
     *("transports/registry", "transports/umask"),
     *(
         "client_readmes",
-        "deferred",
         "digest_pool",
         "help",
         "how_to_requests",

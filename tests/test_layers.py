@@ -15,7 +15,7 @@ PACKAGE = Path(ipc_channel.__file__).parent
 # Each layer may import itself, and what stands before it. Modules of the package's own
 # folder are layers too.
 LAYERS = (
-    ("introspection", "deferred"),
+    ("introspection",),
     ("errors",),
     ("closed", "codec"),
     ("windows",),

@@ -45,19 +45,14 @@ What to look at next, with ``help(ipc_channel.Helper)`` and so on:
 - You rarely need the classes of a single transport, such as ``TCPSocketChannel``: the
   two ``make_`` functions construct them.
 
-``Helper``, pools and requests are imported when their names are used first, so that a
-helper starts fast. A service that gives up its rights imports them before it does, with
-``from ipc_channel import Helper``.
-
 Sizes are in bytes and times in seconds. Docstrings cite pages of the specification,
 such as spec/session.md: an installed package has them in its folder ``spec``, and
 https://github.com/ipc-channel/ipc-channel/tree/main/spec shows them.
 """
 
-from typing import TYPE_CHECKING
-
+from ipc_channel.aio.request_channel import RequestChannel, serve
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannel, IPCChannelClient
-from ipc_channel.deferred import deferred
+from ipc_channel.codec import JSON, Codec
 from ipc_channel.errors import (
     BadAnswerError,
     BadMessageError,
@@ -86,10 +81,17 @@ from ipc_channel.errors import (
     WrongProcessError,
 )
 from ipc_channel.factory import make_ipc_channel, make_ipc_channel_client
+from ipc_channel.helper.events import SupervisorEvent
+from ipc_channel.helper.helper import Helper
+from ipc_channel.helper.result import HelperResult
+from ipc_channel.helper.supervisor import Supervisor
 from ipc_channel.helper_main import run_helper
 from ipc_channel.options import DEFAULT_LINGER, Options
+from ipc_channel.pool.counters import HelperCounters, PoolCounters
+from ipc_channel.pool.helper_pool import HelperPool
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
+from ipc_channel.service_signals import exit_on_signals
 from ipc_channel.transports import Transport
 from ipc_channel.transports.named_pipe import (
     PosixNamedPipeChannel,
@@ -99,35 +101,6 @@ from ipc_channel.transports.named_pipe import (
 from ipc_channel.transports.tcp_protocol import TCPSocketProtocol
 from ipc_channel.transports.tcp_socket import TCPSocketChannel, TCPSocketChannelClient
 from ipc_channel.transports.unix_socket import UnixSocketChannel, UnixSocketChannelClient
-
-if TYPE_CHECKING:
-    from ipc_channel.aio.request_channel import RequestChannel, serve
-    from ipc_channel.codec import JSON, Codec
-    from ipc_channel.helper.events import SupervisorEvent
-    from ipc_channel.helper.helper import Helper
-    from ipc_channel.helper.result import HelperResult
-    from ipc_channel.helper.supervisor import Supervisor
-    from ipc_channel.pool.counters import HelperCounters, PoolCounters
-    from ipc_channel.pool.helper_pool import HelperPool
-    from ipc_channel.service_signals import exit_on_signals
-else:  # out of sight of type checkers, which would accept any name
-    __getattr__, __dir__ = deferred(
-        __name__,
-        {
-            "Codec": "codec",
-            "Helper": "helper.helper",
-            "HelperCounters": "pool.counters",
-            "HelperPool": "pool.helper_pool",
-            "HelperResult": "helper.result",
-            "JSON": "codec",
-            "PoolCounters": "pool.counters",
-            "RequestChannel": "aio.request_channel",
-            "Supervisor": "helper.supervisor",
-            "SupervisorEvent": "helper.events",
-            "exit_on_signals": "service_signals",
-            "serve": "aio.request_channel",
-        },
-    )
 
 __version__ = "0.1.0"
 

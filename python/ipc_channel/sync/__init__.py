@@ -29,10 +29,8 @@ language. The errors are those of
 :mod:`ipc_channel`.
 """
 
-from typing import TYPE_CHECKING
-
 from ipc_channel.channel import PIPE_CONN_TIMEOUT
-from ipc_channel.deferred import deferred
+from ipc_channel.codec import JSON, Codec
 from ipc_channel.errors import (
     BadAnswerError,
     BadMessageError,
@@ -59,12 +57,21 @@ from ipc_channel.errors import (
     UnfinishedWriteError,
     WrongProcessError,
 )
+from ipc_channel.helper.events import SupervisorEvent
+from ipc_channel.helper.result import HelperResult
 from ipc_channel.options import DEFAULT_LINGER, Options
+from ipc_channel.pool.counters import HelperCounters, PoolCounters
 from ipc_channel.protocol.framing import DEFAULT_MAX_MESSAGE_SIZE
 from ipc_channel.protocol.rendezvous import ENV_IN, ENV_OUT, from_environment
+from ipc_channel.service_signals import exit_on_signals
 from ipc_channel.sync.channel import IPCChannel, IPCChannelClient
 from ipc_channel.sync.factory import make_ipc_channel, make_ipc_channel_client
+from ipc_channel.sync.helper import Helper, HelperProcess
 from ipc_channel.sync.helper_main import run_helper
+from ipc_channel.sync.pool import HelperPool
+from ipc_channel.sync.request_channel import RequestChannel, serve
+from ipc_channel.sync.request_handling import request_cancelled
+from ipc_channel.sync.supervisor import Supervisor
 from ipc_channel.sync.transports import (
     PosixNamedPipeChannel,
     PosixNamedPipeChannelClient,
@@ -74,38 +81,6 @@ from ipc_channel.sync.transports import (
     UnixSocketChannelClient,
 )
 from ipc_channel.transports import Transport
-
-if TYPE_CHECKING:
-    from ipc_channel.codec import JSON, Codec
-    from ipc_channel.helper.events import SupervisorEvent
-    from ipc_channel.helper.result import HelperResult
-    from ipc_channel.pool.counters import HelperCounters, PoolCounters
-    from ipc_channel.service_signals import exit_on_signals
-    from ipc_channel.sync.helper import Helper, HelperProcess
-    from ipc_channel.sync.pool import HelperPool
-    from ipc_channel.sync.request_channel import RequestChannel, serve
-    from ipc_channel.sync.request_handling import request_cancelled
-    from ipc_channel.sync.supervisor import Supervisor
-else:  # out of sight of type checkers, which would accept any name
-    __getattr__, __dir__ = deferred(
-        __name__,
-        {
-            "Codec": "codec",
-            "Helper": "sync.helper",
-            "HelperCounters": "pool.counters",
-            "HelperPool": "sync.pool",
-            "HelperProcess": "sync.helper",
-            "HelperResult": "helper.result",
-            "JSON": "codec",
-            "PoolCounters": "pool.counters",
-            "RequestChannel": "sync.request_channel",
-            "Supervisor": "sync.supervisor",
-            "SupervisorEvent": "helper.events",
-            "exit_on_signals": "service_signals",
-            "request_cancelled": "sync.request_handling",
-            "serve": "sync.request_channel",
-        },
-    )
 
 __all__ = [
     "DEFAULT_LINGER",
