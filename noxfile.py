@@ -277,7 +277,8 @@ def conformance(session: nox.Session) -> None:
             session.warn(f"no {tool} here: the skeleton that needs it is NOT TESTED")
         options = [*helper_options(session, "echo"), *options_of("testee", clients)]
         options += tool_options(session)
-        session.run("pytest", "-n", "auto", "tests/conformance", *options)
+        spread = ("-n", WORKERS, "--dist", "worksteal")
+        session.run("pytest", *spread, "tests/conformance", *options)
 
 
 @nox.session
