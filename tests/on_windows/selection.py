@@ -9,7 +9,7 @@ from named_tests import files_of
 
 OWN_TESTS = files_of(
     *("windows/", "helper/windows", "transports/owner_windows", "protocol/"),
-    *("aio/clock", "aio/inbox", "aio/waiter"),
+    *("aio/clock", "aio/inbox", "aio/waiter", "sync/slices"),
 )
 """Tests of what is Windows' own, and fast ones."""
 

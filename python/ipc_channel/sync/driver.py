@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 from ipc_channel import fork
 from ipc_channel.errors import CallTimeoutError
 from ipc_channel.sync.caller_loop import LONGEST_PAUSE, CallerLoop
+from ipc_channel.sync.slices import slice_of
 from ipc_channel.sync.spinning import SpinningPoller
 from ipc_channel.sync.waker import Waker
 
@@ -184,7 +185,7 @@ class Driver:
         left = None
         if deadline is not None:
             left = max(min(deadline - self.loop.time(), LONGEST_PAUSE), 0)
-        self._round_over.wait(left)
+        self._round_over.wait(slice_of(left))
 
     def leave(self, token: object, is_nested: bool) -> None:
         """Stop waiting, and let another thread lead, if there is one."""

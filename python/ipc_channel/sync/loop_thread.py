@@ -6,15 +6,13 @@ import asyncio
 import concurrent.futures
 import contextlib
 import queue
-import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
-_T = TypeVar("_T")
+from ipc_channel.sync.slices import SLICE
 
-_SLICE = 0.1 if sys.platform == "win32" else None
-"""Seconds to wait at a time: on Windows, Ctrl-C does not interrupt a thread that waits."""
+_T = TypeVar("_T")
 
 
 class Work(Generic[_T]):
@@ -94,7 +92,7 @@ class LoopThread:
                 # Behind all that was submitted: so nothing of that is left unfinished.
                 self._loop.call_soon_threadsafe(self._end.set_result, None)
         while self._thread.is_alive():
-            self._thread.join(_SLICE)
+            self._thread.join(SLICE)
 
     def _work(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -136,7 +134,7 @@ def take(done: queue.SimpleQueue[_T]) -> _T:
     """Wait until something is in the queue, and return it."""
     while True:
         with contextlib.suppress(queue.Empty):
-            return done.get(timeout=_SLICE)
+            return done.get(timeout=SLICE)
 
 
 def wait_for(future: concurrent.futures.Future[_T]) -> _T:
@@ -144,6 +142,6 @@ def wait_for(future: concurrent.futures.Future[_T]) -> _T:
 
     Raises ``concurrent.futures.CancelledError`` if the loop was closed before the end.
     """
-    while _SLICE is not None and not future.done():
-        concurrent.futures.wait([future], _SLICE)
+    while SLICE is not None and not future.done():
+        concurrent.futures.wait([future], SLICE)
     return future.result()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ipc_channel import fork
+from ipc_channel.sync.slices import slice_of
 
 READ = 1
 """There is input. What a poller reports may have more bits: errors and hang-ups."""
@@ -28,7 +29,10 @@ class Poller(Protocol):
 
     @property
     def poll(self) -> Callable[[float | None], Sequence[tuple[int, int]]]:
-        """Waits so many seconds until a descriptor is ready; returns which, and for what."""
+        """Waits so many seconds until a descriptor is ready; returns which, and for what.
+
+        On Windows it may wait for less.
+        """
 
     def watch(self, fd: int, events: int) -> None:
         """Watch ``fd`` for ``events`` from now on; for 0, stop watching it."""
@@ -79,7 +83,7 @@ class SelectorPoller:
             fork.in_child(self, SelectorPoller._leave)
 
     def poll(self, timeout: float | None) -> Sequence[tuple[int, int]]:
-        found = self._selector.select(timeout)
+        found = self._selector.select(slice_of(timeout))
         return [(key.fd, _from_selector(events)) for key, events in found]
 
     def watch(self, fd: int, events: int) -> None:
