@@ -16,6 +16,14 @@ PEER = 4321  # the number of the peer's process
 TIME = 10**17  # when its socket was made
 
 
+class CodedError(OSError):
+    """An error with a code of Windows, which elsewhere no OSError has."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code, "as Windows says")
+        self.winerror = code
+
+
 class Windows:
     """The two answers of Windows, as a test wants them."""
 

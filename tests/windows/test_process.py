@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ipc_channel.windows.process import priority_class
+from fake_windows import CodedError
+from ipc_channel.windows import process
+from ipc_channel.windows.process import is_console_host, priority_class
 
 IDLE, BELOW_NORMAL, ABOVE_NORMAL, HIGH = 0x40, 0x4000, 0x8000, 0x80
 
@@ -22,3 +24,13 @@ IDLE, BELOW_NORMAL, ABOVE_NORMAL, HIGH = 0x40, 0x4000, 0x8000, 0x80
 def test_nice_is_a_priority_class(nice: int, priority: int) -> None:
     """And never REALTIME_PRIORITY_CLASS, which can stop the whole machine."""
     assert priority_class(nice) == priority
+
+
+@pytest.mark.parametrize(("code", "has_ended"), [(87, True), (5, False), (8, False)])
+def test_a_process_that_cannot_be_opened(
+    monkeypatch: pytest.MonkeyPatch, code: int, has_ended: bool
+) -> None:
+    """It has ended only if there is none of that number, and not if we may not ask."""
+    monkeypatch.setattr(process, "_open_process", lambda *_: None)
+    monkeypatch.setattr(process, "last_error", lambda: CodedError(code))
+    assert is_console_host(4321) is has_ended

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from ctypes import wintypes
 from typing import Any
 
+ACCESS_DENIED = 5
+NO_SUCH_PROCESS = 87
+"""What opening a process says if its number belongs to none (ERROR_INVALID_PARAMETER)."""
+
 
 class Function:
     """A function of Windows, which is looked up when it is called first."""
@@ -56,6 +60,12 @@ def error_of(code: int, filename: str | None = None) -> OSError:
     if sys.platform != "win32":
         raise NotImplementedError
     return OSError(None, strerror(code), filename, code)
+
+
+def code_of(error: OSError) -> int | None:
+    """Return the code of Windows that an error has, if it has one."""
+    code: int | None = getattr(error, "winerror", None)  # other systems do not know it
+    return code
 
 
 def socket_error(code: int) -> OSError:

@@ -10,7 +10,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from ctypes import wintypes
 
-from ipc_channel.windows.api import Function, close_handle, closing, duplicate, last_error
+from ipc_channel.windows.api import (
+    NO_SUCH_PROCESS,
+    Function,
+    close_handle,
+    closing,
+    code_of,
+    duplicate,
+    last_error,
+)
 
 _HANDLE, _DWORD, _ANY = wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p
 _create_process = Function(
@@ -143,12 +151,13 @@ def _block(env: Mapping[str, str]) -> str:
 def is_console_host(pid: int) -> bool:
     """Whether a process only serves the console of others, or has ended.
 
-    Windows starts it for a program that has a console of its own; it ends by itself.
+    Windows starts it for a program that has a console of its own; it ends by itself. A
+    process that we may not ask about is none.
     """
     name, size = ctypes.create_unicode_buffer(2**15), _DWORD(2**15)
     process = _open_process(_QUERY_LIMITED_INFORMATION, False, pid)
     if not process:
-        return True
+        return code_of(last_error()) == NO_SUCH_PROCESS
     with closing(process):
         _query_image_name(process, 0, name, ctypes.byref(size))
     return os.path.basename(name.value).lower() in _CONSOLE_HOSTS
