@@ -9,7 +9,14 @@ import struct
 from ctypes import wintypes
 from typing import NamedTuple
 
-from ipc_channel.windows.api import Function, closing
+from ipc_channel.windows.api import (
+    ACCESS_DENIED,
+    NO_SUCH_PROCESS,
+    Function,
+    closing,
+    code_of,
+    error_of,
+)
 
 _HANDLE, _DWORD = wintypes.HANDLE, wintypes.DWORD
 _open_process = Function(
@@ -58,19 +65,23 @@ class _TokenUser(ctypes.Structure):
 def user_of_process(pid: int) -> ProcessUser | None:
     """Return the user of a process; None if it has ended, or we may not ask.
 
-    Only an administrator may ask for processes of other users.
+    Only an administrator may ask for processes of other users. Raises OSError if Windows
+    lacks something that the answer takes, since that says nothing about the process.
     """
     try:
         with closing(_open_process.checked(_QUERY_LIMITED_INFORMATION, False, pid)) as one:
             return ProcessUser(_user_of(one), _creation_time(one))
-    except OSError:
-        return None
+    except OSError as error:
+        if code_of(error) in (ACCESS_DENIED, NO_SUCH_PROCESS):
+            return None
+        raise
 
 
 def own_sid() -> str:
-    """Return the user of this process."""
+    """Return the user of this process; raise OSError if Windows does not tell."""
     found = user_of_process(os.getpid())
-    assert found is not None, "a process may ask for its own user"
+    if found is None:  # as for a thread that impersonates another user
+        raise error_of(ACCESS_DENIED)
     return found.sid
 
 
