@@ -11,7 +11,7 @@ from typing import Any
 from ipc_channel.windows.accounts import ProcessUser
 
 OURS, OTHER = "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002"
-SYN_SENT, ESTABLISHED, FIN_WAIT, CLOSE_WAIT, TIME_WAIT = 3, 5, 7, 8, 11
+ESTABLISHED, TIME_WAIT = 5, 11
 PEER = 4321  # the number of the peer's process
 TIME = 10**17  # when its socket was made
 
