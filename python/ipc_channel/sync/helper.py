@@ -82,7 +82,8 @@ class Helper:
     ``with Helper(["./helper"]) as channel:`` starts the process, connects, and on leaving
     closes the channel and waits for the process to end. The arguments, and what the helper
     is given, are those of :class:`ipc_channel.Helper`; ``channel`` is a blocking one, and
-    ``timeout`` may be None, for no limit.
+    ``timeout`` may be None, for no limit. What is different on Windows is described there,
+    too.
     """
 
     def __init__(
