@@ -55,6 +55,31 @@ async def test_input_is_reported_until_it_is_read() -> None:
         assert not watcher.remove_reader(ours.fileno())
 
 
+async def test_a_start_that_a_signal_handler_interrupts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread runs by then, and must not go on beside the next one."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    with pairs(1) as [(ours, other)]:
+        watcher = SelectorThread(asyncio.get_running_loop())
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            watcher.add_reader(ours.fileno(), bool)
+        monkeypatch.undo()
+        came = asyncio.Event()
+        watcher.add_reader(ours.fileno(), came.set)
+        other.send(b"x")
+        await came.wait()
+        await eventually(lambda: running() == 1)
+        watcher.remove_reader(ours.fileno())
+    await eventually(lambda: running() == 0)
+
+
 async def test_room_is_reported_once_there_is_some() -> None:
     with pairs(2) as [(ours, other), (ready, _)]:
         watcher = SelectorThread(asyncio.get_running_loop())

@@ -100,8 +100,10 @@ class SelectorThread:
                 name="ipc_channel selector",
                 daemon=True,
             ).start()
-        except BaseException:  # the system has no thread left
-            fork.close(receiver)
+        except BaseException:  # the system has no thread left, or a signal handler raised
+            fork.close(
+                receiver
+            )  # a thread that runs nevertheless finds that it is not ours
             fork.close(waker)
             raise
         self._waker, self._is_reporting = waker, False
@@ -133,6 +135,8 @@ class SelectorThread:
     def _copy(self, waker: socket.socket) -> tuple[list[_Watch], list[_Watch]] | None:
         """Wait until there is something to watch; None once the thread is to end."""
         with self._lock:
+            if self._waker is not waker:  # its start was interrupted
+                return None
             while self._is_reporting or not (self._readers or self._writers):
                 if not self._lock.wait(_IDLE) and self._is_done():
                     self._end(waker)  # now: the next watch finds that it must start another
