@@ -11,6 +11,7 @@ import pytest
 
 from helper_programs import IGNORES, connected, program
 from ipc_channel import Helper, HelperError
+from ipc_channel.helper.result import KILLED, HelperResult
 from raw import PATIENCE
 
 CLOSE = r"os.write(w, b'\0\0\0\0');"
@@ -71,6 +72,21 @@ async def test_a_failure_after_the_close_of_the_channel() -> None:
     with pytest.raises(HelperError, match="ended with status 4"):
         async with helper:
             pass
+
+
+@pytest.mark.parametrize(
+    ("status", "crashed"),
+    [
+        *((one, False) for one in (0, 3, 255, 259, 0x80000003, 2**32 - 1, KILLED)),
+        *((one, True) for one in (-11, -1)),
+        *((one, True) for one in (0xC0000000, 0xC0000005, 0xC000013A, 0xE06D7363)),
+    ],
+)
+def test_what_is_a_crash(status: int, crashed: bool) -> None:
+    """On Windows, what ended with an exception, of a program too, and not with -1."""
+    for requested in (False, True):
+        result = HelperResult(("x",), 1, status, 0.0, "ended", requested=requested)
+        assert result.crashed is (crashed and not requested)
 
 
 @pytest.mark.parametrize("how", ["stop", "user"])

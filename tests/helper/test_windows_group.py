@@ -14,7 +14,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("needs Windows: nox -s windows runs it", allow_module_level=True)
 
-from ipc_channel.helper.windows_process import KILLED
+from ipc_channel.helper.result import KILLED
 from windows_programs import (
     DEAF,
     PATIENCE,

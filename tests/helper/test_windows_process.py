@@ -22,7 +22,8 @@ from ipc_channel.helper import windows_process
 from ipc_channel.helper.child import reap_abandoned
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess
-from ipc_channel.helper.windows_process import KILLED, TERMINATED, WindowsChild
+from ipc_channel.helper.result import KILLED
+from ipc_channel.helper.windows_process import TERMINATED, WindowsChild
 from windows_programs import DEAF, PATIENCE, SLEEP, Observed, handles, say, start, wait_for
 from wine import NO_CTRL_BREAK, not_under_wine
 

@@ -204,8 +204,8 @@ class Helper:
         """What came of the process that was started last; None before it has ended.
 
         It has ``command``, ``pid``, ``status``, ``signal`` (a name or None), ``duration`` in
-        seconds, ``last_lines``, ``requested`` (whether this object had sent it a signal) and
-        ``failed``. ``str()`` says it in words.
+        seconds, ``last_lines``, ``requested`` (whether this object had sent it a signal),
+        ``failed`` and ``crashed``. ``str()`` says it in words.
         """
         return self._life.result
 

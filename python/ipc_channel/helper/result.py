@@ -5,6 +5,15 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 
+KILLED = 0xE04B494C
+"""Exit status, on Windows, of the processes of a helper that had to be killed.
+
+Bit 29 sets it apart from the codes of Windows, and its last bytes are "KIL".
+"""
+# The first digit of an NTSTATUS with the severity "error": of Windows, or of a program, such
+# as that of an exception of C++. 0xF is none: with -1, for instance, a program ends itself.
+_ERRORS = (0xC, 0xE)
+
 
 @dataclass(frozen=True)
 class HelperResult:
@@ -37,6 +46,15 @@ class HelperResult:
     def failed(self) -> bool:
         """Whether it ended by itself, and not with status 0."""
         return self.status != 0 and not self.requested
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a signal that this process had not sent ended it.
+
+        On Windows, whether an exception did, such as an access violation.
+        """
+        by_exception = self.status >> 28 in _ERRORS and self.status != KILLED
+        return (self.status < 0 or by_exception) and not self.requested
 
     def __str__(self) -> str:
         return f"{self.ending} after {self.duration:.1f} s{quoted(self.last_lines)}"

@@ -70,7 +70,7 @@ class Life:
     def was_well(self) -> bool:
         """Whether it was well when it was to end, and then did not crash either."""
         result = self.result
-        crashed = result is not None and result.status < 0 and not result.requested
+        crashed = result is not None and result.crashed
         return bool(self._was_well) and self._reason is None and not crashed
 
     @property

@@ -22,6 +22,7 @@ from ctypes import wintypes
 
 from ipc_channel.fork import this_process
 from ipc_channel.helper.child import Watch, abandon, reap_abandoned
+from ipc_channel.helper.result import KILLED
 from ipc_channel.helper.watch import PollingWatch
 from ipc_channel.windows.api import Function, close_handle
 from ipc_channel.windows.job import Job
@@ -46,11 +47,6 @@ _send_console_event = Function(
 
 TERMINATED = 1
 """Exit status of a process that ``terminate`` or ``kill`` has ended; as in asyncio."""
-KILLED = 0xE04B494C
-"""Exit status of the processes of a helper that had to be killed.
-
-Bit 29 sets it apart from the codes of Windows, and its last bytes are "KIL".
-"""
 _ENDINGS = {
     KILLED: "was killed by this service",
     0xC000013A: "was ended by CTRL_BREAK or CTRL_C (STATUS_CONTROL_C_EXIT)",
