@@ -45,7 +45,6 @@ class HelperProcess:
         self._output = output
         self._started = time.monotonic()
         self._duration: float | None = None  # until its end was noticed
-        self._ended_by_us = False
         self._sent: set[int] = set()  # signals that may end it, or may not
         self._ending = asyncio.Lock()  # so that SIGTERM is sent only once
         self._dropped = weakref.finalize(self, _on_dropped, child, output)
@@ -81,7 +80,7 @@ class HelperProcess:
             status=status,
             duration=self._duration or 0.0,
             ending=self.ending,
-            requested=self._ended_by_us or status in _statuses_after(self._sent),
+            requested=_explain(self._sent, status),
             last_lines=self._output.last_lines,
         )
 
@@ -106,7 +105,8 @@ class HelperProcess:
         """Send a signal to the process only, not to its group.
 
         On Windows, as in asyncio, SIGTERM ends it at once with status 1, and besides it
-        there is only CTRL_BREAK_EVENT, for a helper in a group of its own.
+        there is only CTRL_BREAK_EVENT, for a helper in a group of its own: CTRL_C_EVENT
+        does not reach such a group.
 
         Raises ProcessLookupError once it has ended, WrongProcessError in a forked child,
         and ValueError for a signal that Windows does not have.
@@ -114,10 +114,8 @@ class HelperProcess:
         self._child.maker.check()
         if self.returncode is not None:
             raise ProcessLookupError(f"process {self.pid} has ended")
-        if signal in _ENDING or sys.platform == "win32":
-            self._ended_by_us = True
-        self._sent.add(signal)
-        self._child.signal(signal)
+        with self._noting(signal):
+            self._child.signal(signal)
 
     def terminate(self) -> None:
         """Send it SIGTERM; on Windows, end it at once."""
@@ -162,11 +160,11 @@ class HelperProcess:
         try:
             async with self._ending:
                 if not await self.wait_for(patience) or self._child.group_lives():
-                    self._note_signal()
                     self._log_signal(
                         logging.INFO, patience, "of the end of its channel", "SIGTERM"
                     )
-                    self._child.terminate_all()
+                    with self._noting(signal.SIGTERM):
+                        self._child.terminate_all()
                     await self._all_gone_in(grace)
                 self._log_signal(logging.WARNING, grace, "of SIGTERM", "SIGKILL")
                 self._child.kill_all()
@@ -181,15 +179,28 @@ class HelperProcess:
         """Kill it and its group because of ``reason``, and wait until they have ended."""
         if not self._child.maker.runs:
             return  # a forked child unwinds the parent's frames
-        with contextlib.suppress(PermissionError):
-            self._note_signal()
+        with contextlib.suppress(PermissionError), self._noting(_KILL):
             self._child.kill_all()
         # A coroutine that is closed because its loop has gone cannot wait.
         if not isinstance(reason, GeneratorExit):
             await complete(self._settle())
 
-    def _note_signal(self) -> None:
-        self._ended_by_us = self._ended_by_us or self.returncode is None
+    @contextlib.contextmanager
+    def _noting(self, number: int) -> Iterator[None]:
+        """Note the signal that the block sends, unless it has ended or that is refused.
+
+        Noted before, since it may end at once. If a signal handler raises something else,
+        the signal may have been sent.
+        """
+        if number in self._sent or self.returncode is not None:
+            yield
+            return
+        self._sent.add(number)
+        try:
+            yield
+        except (OSError, ValueError):
+            self._sent.discard(number)
+            raise
 
     def _log_signal(self, level: int, seconds: float, event: str, name: str) -> None:
         """Log that it still runs, and so gets a signal: what it had in hand may be lost."""
@@ -236,6 +247,13 @@ async def complete(work: Coroutine[Any, Any, None]) -> None:
     if cancelled is not None:
         raise cancelled
     task.result()
+
+
+def _explain(signals: set[int], status: int) -> bool:
+    """Whether a process may have ended with ``status`` because it got these signals."""
+    if any(number in _ENDING or sys.platform == "win32" for number in signals):
+        return True
+    return status in _statuses_after(signals)
 
 
 def _statuses_after(signals: set[int]) -> set[int]:

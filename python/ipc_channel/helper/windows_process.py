@@ -190,6 +190,12 @@ class WindowsChild:
                 "the helper shares our process group: leave process_group out to send"
                 " signals to the helper alone"
             )
+        elif number == _CTRL_C:
+            # Windows says that it was sent, and sends it to nobody in such a group.
+            raise ValueError(
+                "CTRL_C_EVENT does not reach a helper in a group of its own: use"
+                " signal.CTRL_BREAK_EVENT"
+            )
         else:
             _send_console_event.checked(number, self.pid)
 
