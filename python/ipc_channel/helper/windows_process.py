@@ -20,11 +20,11 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import wintypes
 
-from ipc_channel.fork import this_process
+from ipc_channel.fork import lock, this_process
 from ipc_channel.helper.child import Watch, abandon, reap_abandoned
 from ipc_channel.helper.result import KILLED
 from ipc_channel.helper.watch import PollingWatch
-from ipc_channel.windows.api import Function, close_handle
+from ipc_channel.windows.api import Function, close_handle, closing, duplicate
 from ipc_channel.windows.job import Job
 from ipc_channel.windows.process import ProcessInformation, create_process, is_console_host
 from ipc_channel.windows.wait import Wait
@@ -152,31 +152,44 @@ class WindowsChild:
         return _ENDINGS.get(status, f"ended with status 0x{status:08X}")
 
     def poll(self) -> int | None:
-        if self._status is None and not self.released and self.maker.runs:
-            if _wait_for_object(self._made.process, 0) == _SIGNALLED:
-                code = wintypes.DWORD()
-                _get_exit_code.checked(self._made.process, ctypes.byref(code))
-                self._status = code.value
-            if self._status is not None and not self.group_lives():
-                self.release()
+        if self._status is None and self.maker.runs:
+            with lock:  # another thread must not close the handle while this one looks
+                self._poll()
         return self._status
 
+    def _poll(self) -> None:
+        if self._status is not None or self.released:
+            return
+        if _wait_for_object(self._made.process, 0) == _SIGNALLED:
+            code = wintypes.DWORD()
+            _get_exit_code.checked(self._made.process, ctypes.byref(code))
+            self._status = code.value
+        if self._status is not None and not self.group_lives():
+            self.release()
+
     def watch(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], object]) -> Watch:
-        if not self.released:
-            with contextlib.suppress(OSError):  # a resource is lacking
-                return Wait(self._made.process, functools.partial(_call_in, loop, on_end))
+        with contextlib.suppress(OSError):  # a resource is lacking
+            with lock:
+                handle = None if self.released else duplicate(self._made.process)
+            if handle is not None:
+                with closing(handle):  # outside of the lock, for which a callback may wait
+                    return Wait(handle, functools.partial(_call_in, loop, on_end))
         return PollingWatch(loop, lambda: self.poll() is not None, on_end)
 
     def group_lives(self) -> bool:
-        if not self._own_group or self.released:
-            return False
-        others = (pid for pid in self._job.members() if pid != self.pid)
-        return not all(map(is_console_host, others))
+        with lock:
+            if not self._own_group or self.released:
+                return False
+            others = (pid for pid in self._job.members() if pid != self.pid)
+            return not all(map(is_console_host, others))
 
     def signal(self, number: int) -> None:
         """Do what ``send_signal`` of asyncio's processes does."""
-        if self.poll() is not None:
-            return
+        with lock:
+            if self.poll() is None and not self.released:
+                self._signal(number)
+
+    def _signal(self, number: int) -> None:
         if number == signal.SIGTERM:
             self._terminate()
         elif number not in (_CTRL_C, _CTRL_BREAK):
@@ -200,22 +213,25 @@ class WindowsChild:
             _send_console_event.checked(number, self.pid)
 
     def terminate_all(self) -> None:
-        if self.released:
-            return
-        # It reaches nothing without a console that both share.
-        if not (self._own_group and _send_console_event(_CTRL_BREAK, self.pid)):
-            self.kill_all()
+        with lock:
+            # It reaches nothing without a console that both share.
+            if not self.released and not (
+                self._own_group and _send_console_event(_CTRL_BREAK, self.pid)
+            ):
+                self.kill_all()
 
     def kill_all(self) -> None:
-        if not self.released:
-            self._job.terminate(KILLED)
+        with lock:
+            if not self.released:
+                self._job.terminate(KILLED)
 
     def release(self) -> None:
-        if self._status is None or self.released:
-            return
-        self._released = True
-        self._job.close()
-        close_handle(self._made.process)
+        with lock:  # or two threads would close one handle twice
+            if self._status is None or self.released:
+                return
+            self._released = True
+            self._job.close()
+            close_handle(self._made.process)
 
     def _terminate(self) -> None:
         try:
