@@ -159,7 +159,11 @@ def test_a_watch_begins_without_the_lock(
     depths: list[tuple[str, int]] = []
 
     def note(name: str, result: object) -> Callable[..., object]:
-        return lambda *_: (depths.append((name, lock.depth)), result)[1]
+        def function(*_: object) -> object:
+            depths.append((name, lock.depth))
+            return result
+
+        return function
 
     monkeypatch.setattr(windows_process, "duplicate", note("duplicate", 48))
     monkeypatch.setattr(windows_process, "Wait", note("wait", None))
