@@ -89,6 +89,7 @@ def _is_left_out(item: pytest.Item) -> bool:
     )
 
 
+@pytest.hookimpl(trylast=True)  # behind -k, or a pair could be lost to it
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = set(filter(_is_left_out, items))
     if config.getoption("pairs"):

@@ -125,6 +125,10 @@ def together(*names: str) -> Surrounding:
     """Return one surrounding that has what several change."""
     parts = [one for one in SURROUNDINGS if one.name in names]
     assert len(parts) == len(names)
+    assert not any(part.tests for part in parts)
+    changed = [name for part in parts for name in part.env]
+    changed += ["TMPDIR" for part in parts if part.place != Surrounding.place]
+    assert len(changed) == len(set(changed)), "one would take away what another one changes"
 
     def change() -> None:
         for part in parts:
@@ -150,9 +154,9 @@ def together(*names: str) -> Surrounding:
 
 # Every test takes its time in each run; so what can be had together is.
 USUAL = (
-    together("SIGPIPE at its default", "few descriptors"),
+    together("SIGPIPE at its default", "few descriptors", "no HOME, no TMPDIR"),
     together("an ordinary user", "umask 022"),
-    together("umask 000", "a path with spaces", "development mode", "no HOME, no TMPDIR"),
+    together("umask 000", "a path with spaces", "development mode"),
     together(
         *("nohup", "a job in the background", "no terminal, stdin closed"),
         *("SIGPIPE ignored", "SIGCHLD ignored", "signals blocked"),

@@ -19,7 +19,7 @@ def of_session(leader: int) -> list[str]:
         return []
     found = []
     for name in filter(str.isdigit, names):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             if os.getsid(int(name)) == leader:
                 found.append(f"/proc/{name}")
     return found

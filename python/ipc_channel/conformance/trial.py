@@ -78,6 +78,8 @@ class Trial(Dialogue):
 
     async def absent(self) -> dict[str, str]:
         """Return a rendezvous that has no server until :meth:`appear`."""
+        if self._server is not None:
+            self._server.close()
         self._server = self._new_server()
         # Some runtimes open descriptors of their own when they first connect.
         await self.tell("connect", **self.paths(), timeout=0)
