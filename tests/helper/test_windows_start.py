@@ -98,11 +98,29 @@ def test_its_output_is_ours() -> None:
     assert (done.stdout, done.stderr) == (b"out", b"err")
 
 
+def test_a_name_is_looked_up_in_its_own_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it gets the name as its first word; what lies in our directory is not started."""
+    name, end = os.path.splitext(os.path.basename(sys.executable))
+    (tmp_path / (name + end)).write_bytes(b"no program")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    env = {**os.environ, "PATH": os.path.dirname(sys.executable)}
+    command = [name, "-I", "-S", "-c", "import os; os._exit(7)"]
+    process = Command(command, env=env, cwd=None, process_group=True).start({})
+    asyncio.run(process.end(PATIENCE, 0))
+    assert process.returncode == 7
+    with pytest.raises(HelperError, match="check the path, or PATH"):
+        Command(command, env={}, cwd=None, process_group=True).start({})
+
+
 @pytest.mark.parametrize(
     ("command", "cwd", "text"),
     [
         (["nowhere"], None, "check the path, or PATH if it has no backslash"),
         ([r"C:\nowhere\x.exe"], None, "check the path"),
+        (["nowhere.cmd", "&calc"], None, "is a batch file"),
         (["{file}"], None, "start a script with its interpreter"),
         pytest.param(
             *(["{directory}"], None, "check that it is a program"),

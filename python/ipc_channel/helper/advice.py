@@ -17,7 +17,7 @@ _ADVICE = {
 }
 # By the numbers of Windows, of which errno has too few.
 _ADVICE_ON_WINDOWS = {
-    2: "check the path, or PATH if it has no backslash; only .exe may be left out",
+    2: "check the path, or PATH if it has no backslash; only .exe and .com may be left out",
     3: "check the path",
     5: "check that it is a program, and that this user may execute it",
     8: "there is no memory left for another process",

@@ -17,8 +17,10 @@ from ipc_channel.windows.api import (
     closing,
     code_of,
     duplicate,
+    error_of,
     last_error,
 )
+from ipc_channel.windows.program import find_program
 
 _HANDLE, _DWORD, _ANY = wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p
 _create_process = Function(
@@ -51,6 +53,7 @@ _query_image_name = Function(
     *(_HANDLE, _DWORD, wintypes.LPWSTR, wintypes.LPDWORD),
 )
 
+_FILE_NOT_FOUND = 2
 _QUERY_LIMITED_INFORMATION = 0x1000
 _CONSOLE_HOSTS = ("conhost.exe", "openconsole.exe")
 _HANDLE_LIST = 0x20002
@@ -103,12 +106,15 @@ def create_process(
     streams: Mapping[int, int],
     made: ProcessInformation,
 ) -> None:
-    """Start a process in ``job`` with an empty standard input; raise OSError.
+    """Start a process in ``job`` with an empty standard input; raise OSError or ValueError.
 
     It inherits nothing but standard output (1) and standard error (2): the handles in
     ``streams``, and otherwise ours. ``made`` is filled in by
     Windows: so the process is not lost if a signal handler raises right after the start.
     """
+    program = find_program(command[0], env, cwd)
+    if program is None:
+        raise error_of(_FILE_NOT_FOUND, command[0])
     startup = _Startup()
     startup.size = ctypes.sizeof(startup)
     startup.flags = _USE_STANDARD_HANDLES
@@ -119,7 +125,7 @@ def create_process(
         startup.attributes = attributes
         done = _create_process(
             *(
-                None,
+                program,
                 line,
                 None,
                 None,
