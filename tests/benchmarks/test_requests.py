@@ -18,8 +18,9 @@ INSTALLED = [name for name in WAYS if not name.startswith("gRPC")]
 def test_each_way_does_each_work() -> None:
     """In a process of its own, as ProcessPoolExecutor leaves one that lives as long."""
     command = [sys.executable, "-m", "benchmarks.requests", "--smoke", "--ways", *INSTALLED]
-    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    shown = subprocess.run(command, env=path, check=True, capture_output=True, text=True)
+    wide = {"COLUMNS": "200"}  # or large figures would leave names no room
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **wide}
+    shown = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
     for name in INSTALLED:
         rows = [line for line in shown.stdout.splitlines() if f"│ {name} " in line]
         assert len(rows) == sum(is_possible(work, name) for work in WORKS)

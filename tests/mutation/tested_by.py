@@ -224,6 +224,7 @@ TESTS = {
             "helper": "helper",
             "poller": "caller_loop messages fork",
             "reading": "races messages ends timeouts threads signals interrupts",
+            "slices": "slices",
             "spinning": "caller_loop messages",
             "supervisor": "supervisor names",
             "transports": "names messages dropped",
