@@ -43,7 +43,9 @@ class Helper:
     (CREATE_BREAKAWAY_FROM_JOB).
 
     Arguments:
-        command: program and arguments, each a str or a path.
+        command: program and arguments, each a str or a path. A program without a directory
+            is looked up in PATH of ``env``. On Windows a batch file is refused, since
+            cmd.exe would take parts of the arguments for commands.
         channel: the server that the helper is to connect to; by default one over a Unix
             socket, and over TCP on Windows. :meth:`stop` closes it.
         env: environment of the process besides the rendezvous; by default ours. On
