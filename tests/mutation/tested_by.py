@@ -1,7 +1,6 @@
 """Which tests cover which module of the package, named as in ``named_tests.py``.
 
-The modules of blocking channels are named with their folder: some of their names are those
-of others.
+The modules of blocking channels are named with their folder, as others have the same names.
 """
 
 from __future__ import annotations
