@@ -277,7 +277,8 @@ def conformance(session: nox.Session) -> None:
             session.warn(f"no {tool} here: the skeleton that needs it is NOT TESTED")
         options = [*helper_options(session, "echo"), *options_of("testee", clients)]
         options += tool_options(session)
-        spread = ("-n", WORKERS, "--dist", "worksteal")
+        # A worker for each core: each has four testees at once, some of which are timed.
+        spread = ("-n", "auto", "--dist", "worksteal")
         session.run("pytest", *spread, "tests/conformance", *options)
 
 

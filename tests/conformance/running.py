@@ -33,7 +33,7 @@ def run_suite(tmp_path: Path, *arguments: str, testee: list[str]) -> tuple[int, 
 
 def results_of(testee: list[str], ids: Sequence[str]) -> list[Result]:
     """Run these cases strictly in this process, without a first check."""
-    run = Run(testee, TRANSPORTS, ids, strict=True, patience=4, first_check=False, jobs=2)
+    run = Run(testee, TRANSPORTS, ids, strict=True, patience=4, first_check=False)
     results: list[Result] = []
 
     async def run_all() -> None:

@@ -54,14 +54,14 @@ async def full_queue(t: Trial) -> None:
     if sys.platform != "linux":
         t.skip("other systems refuse a connection when the queue is full")
     held = await t.server.fill_queue()
-    for seconds in (0.3, 0):
-        start = time.monotonic()
-        await t.fail("timeout", "connect", **t.paths(), timeout=seconds)
-        took = time.monotonic() - start
-        t.expect(took >= seconds, "the time until it gave up", f">= {seconds} s", took)
-        late = seconds + t.patience / 2
-        t.expect(took < late, "the time until it gave up", f"{seconds} s", took)
-    held.close()
+    with held:
+        for seconds in (0.3, 0):
+            start = time.monotonic()
+            await t.fail("timeout", "connect", **t.paths(), timeout=seconds)
+            took = time.monotonic() - start
+            t.expect(took >= seconds, "the time until it gave up", f">= {seconds} s", took)
+            late = seconds + t.patience / 2
+            t.expect(took < late, "the time until it gave up", f"{seconds} s", took)
 
 
 @case("connect/tcp/no-network", "RDV-11", transports=_TCP)
