@@ -130,7 +130,10 @@ def copy_tree(target: Path) -> Path:
 
 def environment(one: Surrounding, root: Path, place: Path) -> dict[str, str]:
     """Return what the tests get: paths to the tree, and what the surrounding changes."""
-    paths = os.pathsep.join(str(root / part) for part in ("python", "tests"))
+    parts = ["python", "tests"]
+    if "PYTHONDEVMODE" in one.env:
+        parts.append("tests/surroundings/calm")
+    paths = os.pathsep.join(str(root / part) for part in parts)
     env = {
         **os.environ,
         "PYTHONPATH": paths,
