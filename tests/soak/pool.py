@@ -105,7 +105,7 @@ class Run:
 
     async def _kill(self) -> None:
         """Kill a helper after each share of the calls, connected or not."""
-        for number in itertools.count(1):
+        for number in range(1, self.kills + 1):
             while self.pool.counters.done < number * self.calls / (self.kills + 1):
                 await asyncio.sleep(0.01)
             pids = [one.pid for one in self.pool.counters.helpers]
