@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import gc
 import hashlib
-import itertools
 import os
 import random
 import shlex
@@ -108,11 +107,16 @@ class Run:
         for number in range(1, self.kills + 1):
             while self.pool.counters.done < number * self.calls / (self.kills + 1):
                 await asyncio.sleep(0.01)
-            pids = [one.pid for one in self.pool.counters.helpers]
+            while not (pids := self._victims()):
+                await asyncio.sleep(0.01)
             pid = self._chance.choice(pids)
-            if pid is not None and pid not in self.killed:
-                self.killed.add(pid)
-                os.kill(pid, signal.SIGKILL)
+            self.killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+
+    def _victims(self) -> list[int]:
+        """Return the helpers that were not killed yet."""
+        pids = [one.pid for one in self.pool.counters.helpers]
+        return [pid for pid in pids if pid is not None and pid not in self.killed]
 
     async def _check_losses(self) -> None:
         """Each kill has to be told as a loss, and nothing else."""
