@@ -15,6 +15,7 @@ import ctypes
 import functools
 from collections.abc import Iterator
 
+from ipc_channel.windows.api import duplicate
 from ipc_channel.windows.wait import Wait, _close_all, _open
 
 PATIENCE = 60.0
@@ -42,7 +43,7 @@ def event() -> Iterator[Event]:
 
 def test_it_calls_once(event: Event) -> None:
     called = threading.Semaphore(0)
-    wait = Wait(event.handle, called.release)
+    wait = Wait(duplicate(event.handle), called.release)
     assert not called.acquire(timeout=0.1)
     event.signal()
     assert called.acquire(timeout=PATIENCE)
@@ -56,7 +57,7 @@ def test_it_does_not_call_any_more_once_it_is_closed(event: Event) -> None:
     called: list[int] = []
     for number in range(100):
         other = Event()
-        wait = Wait(other.handle, functools.partial(called.append, number))
+        wait = Wait(duplicate(other.handle), functools.partial(called.append, number))
         other.signal()
         wait.close()  # just as it calls
         before = len(called)
@@ -73,14 +74,14 @@ def test_it_may_be_closed_by_what_it_calls(event: Event) -> None:
         wait.close()
         closed.set()
 
-    wait = Wait(event.handle, close)
+    wait = Wait(duplicate(event.handle), close)
     event.signal()
     assert closed.wait(PATIENCE)
 
 
 def test_the_handle_may_be_closed_first() -> None:
     event, called = Event(), threading.Event()
-    wait = Wait(event.handle, called.set)
+    wait = Wait(duplicate(event.handle), called.set)
     event.signal()
     event.close()
     assert called.wait(PATIENCE)
@@ -89,7 +90,7 @@ def test_the_handle_may_be_closed_first() -> None:
 
 def test_all_are_closed_when_the_interpreter_ends(event: Event) -> None:
     called: list[int] = []
-    Wait(event.handle, lambda: called.append(1))
+    Wait(duplicate(event.handle), lambda: called.append(1))
     _close_all()
     event.signal()
     time.sleep(0.05)

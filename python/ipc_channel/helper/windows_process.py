@@ -24,7 +24,7 @@ from ipc_channel.fork import lock, this_process
 from ipc_channel.helper.child import Watch, abandon, reap_abandoned
 from ipc_channel.helper.result import KILLED
 from ipc_channel.helper.watch import PollingWatch
-from ipc_channel.windows.api import Function, close_handle, closing, duplicate
+from ipc_channel.windows.api import Function, close_handle, duplicate
 from ipc_channel.windows.job import Job
 from ipc_channel.windows.process import ProcessInformation, create_process, is_console_host
 from ipc_channel.windows.wait import Wait
@@ -171,9 +171,8 @@ class WindowsChild:
         with contextlib.suppress(OSError):  # a resource is lacking
             with lock:
                 handle = None if self.released else duplicate(self._made.process)
-            if handle is not None:
-                with closing(handle):  # outside of the lock, for which a callback may wait
-                    return Wait(handle, functools.partial(_call_in, loop, on_end))
+            if handle is not None:  # outside of the lock, for which a callback may wait
+                return Wait(handle, functools.partial(_call_in, loop, on_end))
         return PollingWatch(loop, lambda: self.poll() is not None, on_end)
 
     def group_lives(self) -> bool:

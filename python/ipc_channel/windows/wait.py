@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ctypes import wintypes
 from typing import Any
 
-from ipc_channel.windows.api import Function, close_handle, duplicate
+from ipc_channel.windows.api import Function, close_handle
 
 _register_wait = Function(
     "kernel32",
@@ -35,14 +35,17 @@ _thread = threading.local()
 
 
 class Wait:
-    """Calls ``callback`` in a thread of the pool once ``handle`` is signalled."""
+    """Calls ``callback`` in a thread of the pool once ``handle`` is signalled.
+
+    The handle is the wait's own, and is closed with it: none may be closed while it is
+    waited for.
+    """
 
     def __init__(self, handle: int, callback: Callable[[], object]) -> None:
         self.callback = callback
         self._number = next(_numbers)
         self._wait = wintypes.HANDLE()
-        # Of our own, since a handle may not be closed while it is waited for.
-        self._handle = duplicate(handle)
+        self._handle = handle
         _open[self._number] = self
         try:
             _register_wait.checked(
