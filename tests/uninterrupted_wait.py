@@ -12,14 +12,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from ipc_channel.sync import (
-    IPCChannelClient,
-    caller_loop,
-    make_ipc_channel,
-    make_ipc_channel_client,
-    poller,
-    slices,
-)
+from blocking_pair import pair
+from ipc_channel.sync import IPCChannelClient, caller_loop, poller, slices
 from ipc_channel.sync.channel import parts_of
 from ipc_channel.sync.driver import NOBODY
 
@@ -46,14 +40,9 @@ def interrupt_when(channel: IPCChannelClient, waiting: int) -> None:
 
 def main(who: str) -> None:
     if sys.platform != "win32":
-        slices.SLICE = 0.01  # type: ignore[misc]
-    caller_loop.make_poller = CountingPoller  # type: ignore[attr-defined]
-    server = make_ipc_channel()
-    client = make_ipc_channel_client(server.out_path, server.in_path)
-    connecting = threading.Thread(target=client.connect)
-    connecting.start()
-    assert server.connect()
-    connecting.join()
+        slices.SLICE = 0.01  # type: ignore[misc]  # Final, but for this program
+    caller_loop.make_poller = CountingPoller  # type: ignore[attr-defined]  # it imports the name
+    server, client = pair()
     threads = 1
     if who == "follows":
         threads = 2

@@ -44,6 +44,8 @@ async def failed_start(transport: Any) -> None:
         await helper.start()
     except HelperError as error:
         assert "did not connect" in str(error)
+    else:
+        raise AssertionError("a helper that does not connect was started")
     other = other_process(helper.process.pid)
     await helper.stop()
     helper.process._child.signal(signal.SIGKILL)
@@ -57,7 +59,7 @@ async def reaped_by_other_code(transport: Any) -> None:
     await helper.start()
     pid = helper.process.pid
     os.kill(pid, signal.SIGKILL)
-    assert os.waitpid(pid, 0)[0] == pid  # noqa: ASYNC222
+    assert os.waitpid(pid, 0)[0] == pid  # noqa: ASYNC222  # nothing else runs in this loop
     other = other_process(pid)
     assert await helper.stop() == 255
     check(other)

@@ -13,26 +13,10 @@ if sys.platform != "win32":
     pytest.skip("needs Windows: nox -s windows runs it", allow_module_level=True)
 
 import windows_programs
-from ipc_channel.sync import (
-    CallTimeoutError,
-    Helper,
-    IPCChannel,
-    IPCChannelClient,
-    make_ipc_channel,
-    make_ipc_channel_client,
-)
+from blocking_pair import pair
+from ipc_channel.sync import CallTimeoutError, Helper
 
 EXAMPLES = Path(__file__).parents[2] / "python" / "examples"
-
-
-def pair() -> tuple[IPCChannel, IPCChannelClient]:
-    server = make_ipc_channel()
-    client = make_ipc_channel_client(server.out_path, server.in_path)
-    connecting = threading.Thread(target=client.connect)
-    connecting.start()
-    assert server.connect()
-    connecting.join()
-    return server, client
 
 
 def test_messages_both_ways() -> None:

@@ -100,10 +100,10 @@ class SelectorThread:
                 name="ipc_channel selector",
                 daemon=True,
             ).start()
-        except BaseException:  # the system has no thread left, or a signal handler raised
-            fork.close(
-                receiver
-            )  # a thread that runs nevertheless finds that it is not ours
+        except BaseException:
+            # The system has no thread left; or a signal handler raised, and a thread that
+            # runs nevertheless ends by itself, as its waker is not ours.
+            fork.close(receiver)
             fork.close(waker)
             raise
         self._waker, self._is_reporting = waker, False
