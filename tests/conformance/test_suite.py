@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from conformance.running import RIGHT, WRONG, results_of, run, run_suite, status
 from conformance.wrong import FAULTS
 from ipc_channel.conformance import cases
 from ipc_channel.conformance.case import CATALOGUE
+from odd_paths import make_long
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -24,6 +26,17 @@ def test_a_wrong_client_is_found(fault: str) -> None:
     assert {result.case.id for result in failed} == set(ids)
     assert all(result.expected and result.actual for result in failed)
     assert "an error of the suite itself" not in {result.what for result in failed}
+
+
+@pytest.mark.parametrize(
+    "fault", ["follows-a-link-to-the-socket", "loses-bytes-of-its-paths"]
+)
+def test_a_wrong_client_is_found_from_a_long_directory(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client refuses a path that is too long, whatever is there."""
+    monkeypatch.setattr(tempfile, "tempdir", make_long(tmp_path, 200))
+    test_a_wrong_client_is_found(fault)
 
 
 @pytest.mark.parametrize("fault", ["leaks-descriptors", "memory-by-the-header"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import logging
 import tempfile
 import time
 import traceback
@@ -21,6 +22,8 @@ from ipc_channel.conformance.case import (
 from ipc_channel.conformance.testee import Greeting, TesteeError
 from ipc_channel.conformance.trace import Trace, shorten_text
 from ipc_channel.conformance.trial import Trial
+from ipc_channel.transports.temporary_directory import short_directory
+from ipc_channel.transports.unix_address import MAX_PATH
 
 Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
 """The outcome of a case.
@@ -29,6 +32,8 @@ Status = Literal["passed", "failed", "warned", "known", "fixed", "skipped"]
 ``fixed`` one that was listed and passes.
 """
 _FIRST = "connect/server-first"  # the simplest case, which a client passes first
+_PREFIX = "ipc-channel-"
+_ROOM = len(_PREFIX) + 40  # bytes for the rest of a name, and what the cases make in it
 _CASE = 12  # times the patience of anything in it
 _RED: frozenset[Status] = frozenset({"failed", "fixed"})
 
@@ -101,7 +106,7 @@ async def greet(run: Run) -> Greeting:
 
     Raises TesteeError, which says what to do.
     """
-    with tempfile.TemporaryDirectory(prefix="ipc-channel-") as directory:
+    with _directory(run.transports[0]) as directory:
         trial = _trial(run, run.transports[0], directory, Trace())
         try:
             await trial.start()
@@ -182,7 +187,7 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
     if missing:
         return Result(case, "skipped", 0, f"the testee cannot: {', '.join(missing)}")
     trace = Trace()
-    with tempfile.TemporaryDirectory(prefix="ipc-channel-") as directory:
+    with _directory(case.transport) as directory:
         trial = _trial(run, case.transport, directory, trace)
         failure: CaseFailedError | None = None
         try:
@@ -230,6 +235,16 @@ async def run_case(run: Run, case: Case, can: frozenset[str]) -> Result:
         trace.lines(),
         stderr,
     )
+
+
+def _directory(transport: str) -> tempfile.TemporaryDirectory[str]:
+    """Return a new directory for one case, in which the path of a socket has its room."""
+    parent = None
+    if transport == "unix":
+        parent = short_directory(
+            _ROOM, MAX_PATH, logging.getLogger(__name__), is_open=False
+        )
+    return tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent)
 
 
 def _shown(value: object) -> str:
