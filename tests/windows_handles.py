@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from ctypes import wintypes
 
@@ -15,6 +16,11 @@ _query_system = Function(
     wintypes.PULONG,
     result=ctypes.c_long,
 )
+_query_object = Function(
+    *("ntdll", "NtQueryObject", wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p),
+    *(wintypes.ULONG, wintypes.PULONG),
+    result=ctypes.c_long,
+)
 _getsockopt = Function(
     *("ws2_32", "getsockopt", ctypes.c_size_t, ctypes.c_int, ctypes.c_int),
     *(ctypes.c_void_p, ctypes.c_void_p),
@@ -22,6 +28,9 @@ _getsockopt = Function(
 )
 _HANDLES = 64  # SystemExtendedHandleInformation
 _ENTRY = struct.Struct("=QQQ16x")  # object, process, handle
+_TYPE = 2  # ObjectTypeInformation
+_NAME = struct.Struct("=HHxxxxQ")  # size, room, address
+_OURS = {"Process", "Thread", "File", "Job", "IoCompletion", "Section"}
 _SOL_SOCKET, _SO_TYPE = 0xFFFF, 0x1008
 
 
@@ -41,6 +50,22 @@ def all_handles() -> Iterator[int]:
     yield from (
         handle for _, pid, handle in _ENTRY.iter_unpack(entries) if pid == os.getpid()
     )
+
+
+def handles() -> Counter[str]:
+    """Count the handles of this process by type, of those types that our code opens.
+
+    The system's own pool of threads comes and goes, and has events.
+    """
+    return Counter(kind for kind in map(_kind, all_handles()) if kind in _OURS)
+
+
+def _kind(handle: int) -> str:
+    told = ctypes.create_string_buffer(1024)
+    if _query_object(handle, _TYPE, told, len(told), None) != 0:
+        return "closed since"
+    size, _, address = _NAME.unpack_from(told)
+    return ctypes.string_at(address, size).decode("utf-16-le")
 
 
 def open_sockets() -> set[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from ctypes import wintypes
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 from ipc_channel.helper.command import Command
 from ipc_channel.helper.helper_process import HelperProcess
 from ipc_channel.windows.api import Function
-from windows_handles import all_handles
+from windows_handles import handles
 
 PATIENCE = 60.0
 SLEEP = "import time\ntime.sleep(1000)"
@@ -84,9 +86,17 @@ class Observed:
         _terminate.checked(self._handle, 9)
 
 
-def handles() -> int:
-    """Return how many handles this process has."""
-    return len(list(all_handles()))
+def no_more_handles_than(before: Counter[str]) -> None:
+    """Check that no more handles are open than before, or soon will be."""
+
+    def more() -> Counter[str]:
+        gc.collect()  # some are in reference cycles
+        return handles() - before
+
+    try:
+        until(lambda: not more())
+    except AssertionError:
+        raise AssertionError(f"handles left open: {dict(more())}") from None
 
 
 PARENT = f"""
