@@ -15,7 +15,7 @@ from ipc_channel.aio import standstill
 from ipc_channel.conformance.raw_peer import frame
 from raw import connected
 
-LARGE = bytes(4 * 2**20)
+LARGE = bytes(20 * 2**20)  # more than all buffers between the ends hold
 
 
 @pytest.fixture(autouse=True)

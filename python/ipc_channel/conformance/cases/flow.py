@@ -13,7 +13,7 @@ _MUCH = 100 * 2**20  # bytes: more than all buffers between the ends hold
 _SPARE = 64 * 2**20  # bytes that may be buffered, or taken as memory
 
 
-_LARGE = 4 * 2**20  # bytes: more than any buffer of the system
+_LARGE = 20 * 2**20  # bytes: more than any buffer of the system
 
 
 @case("flow/write-waits", "SES-22")
