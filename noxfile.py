@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import filterfalse
 from pathlib import Path
 
@@ -72,7 +73,7 @@ PYRIGHT_PROGRAMS = (
     "python/examples/echo_blocking.py",
     "python/examples/digest_blocking.py",
 )
-WORKERS = str(2 * (os.cpu_count() or 1))  # most of a test is waiting
+WORKERS = 2 * (os.cpu_count() or 1)  # most of a test is waiting
 FUZZED = {"decoder": "decoder", "session": "session", "blocking": "session"}
 # Requests lie above messages: one transport is enough for their vectors, the third of all cases.
 ONCE = tuple(
@@ -119,7 +120,7 @@ def types(session: nox.Session) -> None:
 def run_tests(session: nox.Session) -> None:
     """Run the tests of the Python package on one Python; arguments go to pytest."""
     install(session, "test")
-    options = ["-n", WORKERS, "--dist", "worksteal", "--ignore=tests/conformance"]
+    options = ["-n", str(WORKERS), "--dist", "worksteal", "--ignore=tests/conformance"]
     options += session.posargs
     if set(session.posargs) - {PAIRS}:
         session.run("pytest", *options)
@@ -185,19 +186,28 @@ def package(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoder and sessions (atheris), 15 s each; arguments go to libFuzzer."""
     install(session, "fuzz")
-    for name, corpus in FUZZED.items():
-        found = Path(session.create_tmp()).resolve() / name
+    place = Path(session.create_tmp()).resolve()
+
+    def run(name: str, corpus: str) -> object:
+        found = place / name
         found.mkdir(exist_ok=True)
-        session.run(
+        return session.run(
             "python",
             f"tests/fuzz/fuzz_{name}.py",
             str(found),  # new inputs go here, not into the repository
             f"tests/fuzz/corpus/{corpus}",
-            f"-artifact_prefix={found.parent}/",
+            f"-artifact_prefix={place}/",
             "-max_total_time=15",
             "-max_len=400",
             *session.posargs,
+            silent=not session.posargs,  # or else the lines of all would be mixed
         )
+
+    with ThreadPoolExecutor() as pool:
+        for name, output in zip(
+            FUZZED, pool.map(run, FUZZED, FUZZED.values()), strict=True
+        ):
+            session.log(f"{name}: {output}")
 
 
 @nox.session
@@ -277,8 +287,8 @@ def conformance(session: nox.Session) -> None:
             session.warn(f"no {tool} here: the skeleton that needs it is NOT TESTED")
         options = [*helper_options(session, "echo"), *options_of("testee", clients)]
         options += tool_options(session)
-        # A worker for each core: each has four testees at once, some of which are timed.
-        spread = ("-n", "auto", "--dist", "worksteal")
+        # Most of them wait for what a wrong client does not do.
+        spread = ("-n", str(2 * WORKERS), "--dist", "worksteal")
         session.run("pytest", *spread, "tests/conformance", *options)
 
 

@@ -31,9 +31,11 @@ def run_suite(tmp_path: Path, *arguments: str, testee: list[str]) -> tuple[int, 
     return done.returncode, json.loads(file.read_text("utf-8"))
 
 
-def results_of(testee: list[str], ids: Sequence[str]) -> list[Result]:
+def results_of(
+    testee: list[str], ids: Sequence[str], transports: Sequence[str] = TRANSPORTS
+) -> list[Result]:
     """Run these cases strictly in this process, without a first check."""
-    run = Run(testee, TRANSPORTS, ids, strict=True, patience=4, first_check=False)
+    run = Run(testee, transports, ids, strict=True, patience=4, first_check=False)
     results: list[Result] = []
 
     async def run_all() -> None:
