@@ -72,6 +72,8 @@ def test_go(session: nox.Session, tool: str) -> None:
     race = ["-race"] if shutil.which("gcc") or shutil.which("clang") else []
     if not race:
         session.warn("no C compiler here: the Go tests run without the race detector")
+    # Each process with the detector would sleep for a second before it ends.
+    session.env["GORACE"] = "atexit_sleep_ms=0"
     run_in(session, "go-client", tool, "test", *race, "-count=1", "./...")
     # A number of inputs, since Go before 1.27 may fail when a time is up (golang/go#75804).
     fuzz = ("-run=^$", "-fuzz=FuzzDecoder", "-fuzztime=100000x", ".")
