@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -152,6 +153,20 @@ def test_nothing_can_be_run(arguments: list[str], text: str) -> None:
     done = run("conformance", *arguments)
     assert done.returncode == 2
     assert text in done.stderr
+
+
+def test_a_machine_without_a_temporary_directory() -> None:
+    code = """
+import sys, tempfile
+from ipc_channel import cli
+tempfile._candidate_tempdir_list = lambda: ["/nowhere"]
+sys.exit(cli.main(["conformance", "--", "true"]))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "the cases need a temporary directory: " in done.stderr
+    assert "'/nowhere'" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -142,6 +142,8 @@ async def _run(run: Run, files: Sequence[Path]) -> int:
             f"the testee {' '.join(run.command)!r} cannot be run: {error}\n"
             "A testee begins with a greeting, one line of JSON: spec/conformance.md."
         )
+    except OSError as error:
+        return _refuse(f"the cases need a temporary directory: {error}")
     results: list[Result] = []
     start = time.monotonic()
     with Display(greeting, len(run.cases())) as display:

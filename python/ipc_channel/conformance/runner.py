@@ -104,8 +104,10 @@ def matches(case: Case, patterns: Iterable[str]) -> bool:
 async def greet(run: Run) -> Greeting:
     """Start the testee once, and return its greeting.
 
-    Raises TesteeError, which says what to do.
+    Raises TesteeError, which says what to do, and OSError if the cases can have no directory.
     """
+    for transport in run.transports:
+        _directory(transport).cleanup()
     with _directory(run.transports[0]) as directory:
         trial = _trial(run, run.transports[0], directory, Trace())
         try:
