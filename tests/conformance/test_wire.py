@@ -1,15 +1,20 @@
-"""The server's end of the suite: what it leaves watched when it is closed."""
+"""The server's end of the suite: what it leaves watched or open when it is closed."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import gc
 import os
+import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from ipc_channel.conformance.raw_server import RawListener
 from ipc_channel.conformance.trace import Trace
 from ipc_channel.conformance.wire import Wire
 
@@ -50,3 +55,25 @@ async def test_a_descriptor_is_not_watched_once_it_is_closed(
         reading.join()
         for fd in (no_input, unread, next_no_input, read):
             os.close(fd)
+
+
+async def test_a_connection_that_comes_as_its_accept_is_cancelled_is_closed(
+    tmp_path: Path,
+) -> None:
+    """Unclosed, it would fail another test."""
+    for turns in range(6):
+        server = RawListener(str(tmp_path), Trace(), 10)
+        server.appear()
+        accepting = asyncio.create_task(server.accept())
+        await asyncio.sleep(0)
+        with socket.create_connection(("127.0.0.1", int(server.testee_in))) as peer:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            accepting.cancel()
+            await asyncio.wait({accepting})
+            server.close()
+            peer.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                assert peer.recv(1) == b""
+        del accepting
+        gc.collect()

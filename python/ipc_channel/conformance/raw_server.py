@@ -105,6 +105,7 @@ class RawListener(RawServer):
         del directory  # a port needs none
         super().__init__(trace, patience)
         self._listener = self._bind()
+        self._accepted: list[socket.socket] = []
 
     def _bind(self) -> socket.socket:
         listener = socket.socket()
@@ -131,9 +132,24 @@ class RawListener(RawServer):
         return True
 
     async def _accept(self) -> Wire:
-        sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+        sock = await self._next()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._wire(sock)
+
+    async def _next(self) -> socket.socket:
+        """Accept a connection, which is closed with this server if the caller is cancelled.
+
+        That of asyncio would be lost if it came just then.
+        """
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                await asyncio.sleep(PAUSE)
+            else:
+                sock.setblocking(False)
+                self._accepted.append(sock)
+                return sock
 
     async def fill_queue(self) -> socket.socket:
         self._listener.listen(0)  # room for one, as Linux counts
@@ -160,7 +176,8 @@ class RawListener(RawServer):
         return True
 
     def close(self) -> None:
-        self._listener.close()
+        for sock in (self._listener, *self._accepted):
+            sock.close()
 
 
 class RawUnixSocket(RawListener):
@@ -178,8 +195,7 @@ class RawUnixSocket(RawListener):
         return listener
 
     async def _accept(self) -> Wire:
-        sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
-        return self._wire(sock)
+        return self._wire(await self._next())
 
     async def fill_queue(self) -> socket.socket:
         self._listener.listen(0)  # room for one, as Linux counts
