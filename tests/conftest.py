@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Protocol, Unpack
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import descriptors
 import dispositions
@@ -101,11 +102,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=list(left_out))
 
 
+@settings(derandomize=True, database=None, max_examples=1)
+@given(st.none())
+def _use_hypothesis(_: None) -> None:
+    """Have it make its random numbers, and look for who refers to them.
+
+    It would not find what is frozen, and warn that they could be lost. It looks only where
+    it is deterministic, which is its default under continuous integration.
+    """
+
+
 def pytest_collection_finish() -> None:
     """Have garbage collections leave alone what is there for ever.
 
     Thousands of tests have so many objects that each collection would take 0.1 s.
     """
+    _use_hypothesis()
     gc.collect()
     gc.freeze()
 

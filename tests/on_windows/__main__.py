@@ -163,6 +163,7 @@ def unit_tests(
     Without ``full``, the tests under load run on the newest Python only.
     """
     env = {
+        "CI": "1",  # Hypothesis is then deterministic, here as well
         "HYPOTHESIS_PROFILE": "quick",
         "LONG_TESTS": "1" if full else "",
         "PYTHONUNBUFFERED": "1",

@@ -80,6 +80,8 @@ SURROUNDINGS = (
         change=stage.umask(0o022),
         env={"PYTHONHASHSEED": "0"},
     ),
+    # Hypothesis is deterministic there, and pytest says more.
+    Surrounding("continuous integration", env={"CI": "true"}),
     Surrounding("umask 077", change=stage.umask(0o077)),
     Surrounding("a path with spaces", place="a path with späces", copy=True),
     Surrounding("a long TMPDIR", place="long-" * 40),
@@ -155,7 +157,7 @@ def together(*names: str) -> Surrounding:
 # Every test takes its time in each run; so what can be had together is.
 USUAL = (
     together("SIGPIPE at its default", "few descriptors", "no HOME, no TMPDIR"),
-    together("an ordinary user", "umask 022"),
+    together("an ordinary user", "umask 022", "continuous integration"),
     together("umask 000", "a path with spaces", "development mode"),
     together(
         *("nohup", "a job in the background", "no terminal, stdin closed"),
