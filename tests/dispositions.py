@@ -32,6 +32,16 @@ def unblock() -> None:
 
 
 @contextlib.contextmanager
+def with_ctrl_c() -> Iterator[None]:
+    """Have SIGINT raise KeyboardInterrupt, as Python does unless it is ignored from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def without_sigpipe() -> Iterator[None]:
     """Ignore SIGPIPE, as Python does from the start: asyncio's own streams count on that."""
     if sys.platform == "win32":

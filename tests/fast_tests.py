@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from named_tests import files_of
 
-# The tests of the package itself.
-ALL = ("", "protocol/", "aio/", "transports/", "helper/")
+# The tests of the package itself; of blocking channels, those that signals have a part in.
+ALL = (
+    *("", "protocol/", "aio/", "transports/", "helper/"),
+    *("sync/ctrl_c", "sync/request_ends", "sync/signals", "sync/slices"),
+)
 # Not fast, or the same wherever they run. aio/test_interrupts.py also raises where no signal
 # handler could, such as between the last step of a block and the release of its lock: it
 # wants an interpreter of its own.

@@ -7,6 +7,7 @@ the interpreter of a signal without one that would interrupt a system call.
 from __future__ import annotations
 
 import _thread
+import signal
 import sys
 import threading
 import time
@@ -39,6 +40,7 @@ def interrupt_when(channel: IPCChannelClient, waiting: int) -> None:
 
 
 def main(who: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     if sys.platform != "win32":
         slices.SLICE = 0.01  # type: ignore[misc]  # Final, but for this program
     caller_loop.make_poller = CountingPoller  # type: ignore[attr-defined]  # it imports the name

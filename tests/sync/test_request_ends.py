@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import dispositions
 from blocking import Call, Connect, connected, until_blocked, until_waiting
 from ipc_channel import BadMessageError, CallTimeoutError, UnansweredError
 from ipc_channel.conformance.raw_peer import frame
@@ -77,7 +78,7 @@ def test_a_request_that_is_interrupted_before_it_is_sent_takes_no_room(
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
         interrupting = Call(interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        with dispositions.with_ctrl_c(), pytest.raises(KeyboardInterrupt):
             requests.call(b"x")
         interrupting.result()
         assert requests.open_requests == 0
