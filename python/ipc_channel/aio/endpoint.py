@@ -153,7 +153,7 @@ class Endpoint(IPCChannelClient):
                 return None
             raise self._not_connected()
         inbox = self.session.inbox
-        return inbox.read_nowait() or await inbox.read()
+        return (inbox.messages and inbox.read_nowait()) or await inbox.read()
 
     async def close(self) -> None:
         if not self._process.runs:

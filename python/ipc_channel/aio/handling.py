@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipc_channel.aio.eager import start_task
 from ipc_channel.aio.sender import Sender
@@ -41,7 +42,6 @@ class Handling:
         self._running: dict[int, _Running] = {}
         self._refusals: set[asyncio.Task[None]] = set()
         self._starts = False
-        self._stopped = False
         self._exits = False
         self._answers = True
 
@@ -72,7 +72,7 @@ class Handling:
 
     async def stop(self, *, answers: bool) -> None:
         """Cancel all handlers, and wait for their ends; send their answers or not."""
-        self._stopped, self._answers = True, answers
+        self._answers = answers
         for number in (*self._waiting, *self._running):
             self.cancel(number)
         tasks = [one.task for one in self._running.values() if one.task is not None]
@@ -80,36 +80,73 @@ class Handling:
             await asyncio.wait(tasks)
 
     def _start(self, number: int, payload: bytes) -> None:
-        running = self._running[number] = _Running(self._loop)
-        running.task = start_task(self._loop, self._handle(number, payload, running))
+        """Call the handler, and answer; only what has to wait does so in a task."""
+        context = contextvars.copy_context()  # the handler keeps its changes to itself
+        try:
+            answer: Any = context.run(self._handler, payload)
+            waits = type(answer) is not bytes and inspect.isawaitable(answer)
+            message = b"" if waits else encode(ANSWER, number, answer, self._limit)
+        except BaseException as error:  # noqa: BLE001  # the application's; serving goes on
+            waits, message = False, self._failure(number, error)
+        if waits:
+            running = self._running[number] = _Running(self._loop)
+            work = self._await(number, answer, running)
+            running.task = context.run(start_task, self._loop, work)
+            if not running.started and inspect.iscoroutine(answer):
+                running.task.add_done_callback(lambda _: answer.close())
+        elif (writing := self._send(message)) is not None:
+            running = self._running[number] = _Running(self._loop)
+            running.in_handler = False
+            running.task = start_task(self._loop, self._write(number, writing))
 
-    async def _handle(self, number: int, payload: bytes, running: _Running) -> None:
+    async def _await(
+        self, number: int, answer: Awaitable[Buffer], running: _Running
+    ) -> None:
         running.started = True
         try:
             try:
-                if self._stopped:
-                    raise asyncio.CancelledError
-                answer = self._handler(payload)
-                if type(answer) is not bytes and inspect.isawaitable(answer):
-                    answer = await answer
-                message = encode(ANSWER, number, answer, self._limit)
-            except asyncio.CancelledError:
-                message = encode_error(number, cancelled(), self._limit)
-            except (SystemExit, KeyboardInterrupt) as error:
-                self._exit(error)
-                return
-            except Exception as error:  # noqa: BLE001  # the application's; serving goes on
-                told = failure_of(error) or fault(error)
-                message = encode_error(number, told, self._limit)
+                message = encode(ANSWER, number, await answer, self._limit)
+            except GeneratorExit:  # of a loop that is closed
+                raise
+            except BaseException as error:  # noqa: BLE001  # as above
+                message = self._failure(number, error)
             running.in_handler = False
-            if self._answers and (writing := self._sender.write(message)) is not None:
-                await writing
-        except IPCChannelError:
-            pass  # the session has ended, as the reader will find
+            if (writing := self._send(message)) is not None:
+                await _finish(writing)
         finally:
-            del self._running[number]
-            if self._waiting:
-                self._start_waiting()
+            self._end(number)
+
+    def _send(self, message: bytes) -> Coroutine[None, None, None] | None:
+        """Begin to send an answer, if there is one; return what is to be awaited, if anything."""
+        if message and self._answers:
+            try:
+                return self._sender.write(message)
+            except IPCChannelError:
+                pass  # the session has ended, as the reader will find
+        return None
+
+    async def _write(self, number: int, writing: Coroutine[None, None, None]) -> None:
+        try:
+            await _finish(writing)
+        finally:
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        """A request is answered: it is the turn of another one."""
+        del self._running[number]
+        if self._waiting:
+            self._start_waiting()
+
+    def _failure(self, number: int, error: BaseException) -> bytes:
+        """Return the message for what a handler has raised; none if that ends the loop."""
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self._exit(error)
+            return b""
+        if isinstance(error, asyncio.CancelledError):
+            told = cancelled()
+        else:
+            told = failure_of(error) or fault(error)
+        return encode_error(number, told, self._limit)
 
     def _start_waiting(self) -> None:
         """Start handlers for requests that wait, in a loop: a start may end at once."""

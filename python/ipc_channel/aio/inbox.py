@@ -98,11 +98,17 @@ class Inbox:
         return message
 
     async def read(self) -> bytes | None:
-        """Return the next message, or None at an orderly end; raise at any other end."""
+        """Return the next message, or None at an orderly end; raise at any other end.
+
+        Whoever reads often asks :meth:`read_nowait` first if there are ``messages``.
+        """
+        stream = self._stream
+        if get_ident() != stream.thread or not stream.loop.is_running():
+            stream.check_loop()
         while len(self.messages) <= self._reserved:
             if self.is_over():
                 return None
-            waiter: Waiter = asyncio.Future(loop=self._stream.loop)
+            waiter: Waiter = asyncio.Future(loop=stream.loop)
             try:
                 self._readers.append(waiter)
                 await waiter

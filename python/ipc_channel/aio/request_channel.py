@@ -108,9 +108,9 @@ class RequestChannel(Generic[Sent, Received]):
         TimeoutError, after ``timeout`` seconds; UnansweredError if the session ends before
         the answer comes, which leaves open whether the request was dealt with;
         ChannelClosedError if this end has closed; BadMessageError if the other end sends
-        something else than requests and answers; MessageTooLargeError or TypeError for a payload that cannot be
-        sent; BadAnswerError if the codec cannot decode the answer. It never sends a
-        request twice.
+        something else than requests and answers; MessageTooLargeError or TypeError for a
+        payload that cannot be sent; BadAnswerError if the codec cannot decode the answer.
+        It never sends a request twice.
         """
         codec = self._codec
         data: Any = payload if codec is None else encode(codec, payload, "request")
@@ -143,10 +143,11 @@ class RequestChannel(Generic[Sent, Received]):
         """Answer the requests of the other end until the session ends.
 
         ``handler`` gets the payload, and returns the answer, which is bytes-like; with a
-        codec, both are objects. It may be a coroutine function or a plain one, which runs
-        in the event loop. To answer with an error, it raises RequestError. Any other
-        exception becomes an error with the code ``failed``, and is logged. If the other end
-        cancels the request, or the session ends, the handler is cancelled.
+        codec, both are objects. It may be a coroutine function or a plain one: that runs in
+        the event loop without a task of its own, which costs less. To answer with an error,
+        it raises RequestError. Any other exception becomes an error with the code
+        ``failed``, and is logged. If the other end cancels the request, or the session
+        ends, the handler is cancelled.
 
         At most ``concurrency`` handlers run at once, by default as many as there are open
         requests; further requests wait for their turn.

@@ -56,15 +56,17 @@ class Call(Turn):
     __slots__ = ("answer", "cancelled_at", "error", "writing")
 
     def __init__(self) -> None:
-        super().__init__()
+        self.done = False
+        self.waiter = None
         self.answer = b""
         self.error: IPCChannelError | None = None
         self.writing: asyncio.Task[None] | None = None
         self.cancelled_at: float | None = None  # of the loop's clock
 
     def give(self, answer: bytes = b"", error: IPCChannelError | None = None) -> None:
-        self.answer, self.error = answer, error
-        self.finish()
+        self.answer, self.error, self.done = answer, error, True
+        if self.waiter is not None:
+            wake(self.waiter)
 
 
 class RequestLine(Exchange[Call]):
@@ -193,6 +195,8 @@ class RequestLine(Exchange[Call]):
         if self._reader is not turn:
             return
         self._reader = None
+        if not self._listeners and not self.open:
+            return
         if (other := self._next_reader()) is not None:
             self._reader = other
             assert other.waiter is not None
@@ -245,7 +249,7 @@ class RequestLine(Exchange[Call]):
         inbox = self._session.inbox
         try:
             while self.end is None and not turn.done:
-                message = inbox.read_nowait() or await inbox.read()
+                message = (inbox.messages and inbox.read_nowait()) or await inbox.read()
                 if message is None:
                     self._on_end(None)
                 else:
