@@ -73,7 +73,7 @@ class TCPSocketProtocol:
     async def read(self) -> bytes | None:
         """See :meth:`ipc_channel.IPCChannelClient.read`."""
         inbox = self._session.inbox
-        return inbox.read_nowait() or await inbox.read()
+        return (inbox.messages and inbox.read_nowait()) or await inbox.read()
 
     async def close(self) -> None:
         """See :meth:`ipc_channel.IPCChannelClient.close`."""
