@@ -21,6 +21,7 @@ class FakePlace:
         self.outcomes = deque(outcomes)
         self.in_flight = self.turn = self.answered = 0
         self.is_open = True
+        self.helper_name = "fake"
         self.error: HelperError | None = None
         self.forgotten: list[IPCChannelError] = []
         self.left = self.killed = False

@@ -80,6 +80,13 @@ def test_an_error_of_main_is_raised_once_the_channel_is_closed(kind: str) -> Non
     assert said.endswith("\nValueError: out of cheese\n")
 
 
+def test_a_blocking_helper_takes_no_coroutine_function() -> None:
+    with started(python("blocking", "return __import__('asyncio').sleep(0)")) as helper:
+        status, said = helper.ends_in_order()
+    assert status == 1
+    assert "use ipc_channel.run_helper" in said.splitlines()[-1]
+
+
 def test_no_service_is_a_failure(kind: str) -> None:
     """One line says so, and no traceback."""
     with socket.socket() as unused:

@@ -31,7 +31,7 @@ PRINTED = {
     " tzinfo=datetime.timezone.utc), 'raw': b'\\x00'}\n",
     "settings.py": "b'hello, world'\n",
     "threads.py": "[b'counted to 3', b'counted to 2', b'counted to 1']\n"
-    "no answer came in time; the request was cancelled\nb'counted to 1'\n",
+    "no answer came within 0.1 s; the request was cancelled\nb'counted to 1'\n",
 }
 
 

@@ -75,11 +75,17 @@ def check_codec(codec: Any) -> None:
 def encode(codec: Codec[Any, Any], value: Any, what: str) -> Buffer:
     """Return the bytes of a request or an answer, or raise TypeError."""
     try:
-        return codec.encode(value)
+        data = codec.encode(value)
     except Exception as error:
         raise TypeError(
             f"the codec cannot encode the {what}, a {type(value).__name__}: {_named(error)}"
         ) from error
+    if isinstance(data, str) or data is None:
+        raise TypeError(
+            f"encode of the codec has returned {type(data).__name__} for the {what}: it has to"
+            " return bytes"
+        )
+    return data
 
 
 def decode_request(codec: Codec[Any, Any], data: bytes) -> Any:

@@ -133,9 +133,11 @@ class _Life:
 
     async def _was_closed(self) -> bool:
         """Whether the service has closed its channel, after a write has failed."""
+        assert self._channel.session is not None
+        inbox = self._channel.session.inbox
         try:
             async with asyncio.timeout(LOOK_FOR_END):
-                while await self._channel.read() is not None:
+                while await inbox.read() is not None:
                     pass
         except (IPCChannelError, TimeoutError):
             return False

@@ -47,8 +47,9 @@ async def test_a_call_that_times_out_is_cancelled_and_its_answer_dropped(
 ) -> None:
     ours, theirs = peer
     requests = RequestChannel(ours)
-    with pytest.raises(CallTimeoutError, match=r"within 0\.01 s"):
+    with pytest.raises(CallTimeoutError, match=r"no answer came within 0\.01 s") as caught:
         await requests.call(b"x", 0.01)
+    assert caught.value.sent == 1
     assert await frame_of(theirs) == bytes.fromhex("1100000001") + b"x"
     assert await frame_of(theirs) == bytes.fromhex("1400000001")
     assert requests.open_requests == 1
@@ -58,6 +59,20 @@ async def test_a_call_that_times_out_is_cancelled_and_its_answer_dropped(
     assert await frame_of(theirs) == bytes.fromhex("1100000002") + b"y"
     theirs.send(answer(2, b"in time"))
     assert await call == b"in time"
+
+
+async def test_a_call_that_times_out_tells_that_it_was_not_sent(peer: Peer) -> None:
+    ours, theirs = peer
+    requests = RequestChannel(ours, max_open=1)
+    first = asyncio.create_task(requests.call(b"first"))
+    assert await frame_of(theirs) == request(1, b"first")[4:]
+    with pytest.raises(
+        CallTimeoutError, match=r"not sent within .* max_open = 1 r"
+    ) as caught:
+        await requests.call(b"second", 0.01)
+    assert caught.value.sent == 0
+    theirs.send(answer(1))
+    assert await first == b""
 
 
 async def test_the_reader_is_cancelled_and_another_call_reads(peer: Peer) -> None:
@@ -192,6 +207,9 @@ async def test_misuse_is_refused(peer: Peer) -> None:
         RequestChannel(object())  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="has a RequestChannel already"):
         RequestChannel(ours)
+    for misused in (ours.read(), ours.write(b"x")):
+        with pytest.raises(RuntimeError, match="belong to its RequestChannel"):
+            await misused
     with pytest.raises(ValueError, match="max_open is 0, but must be at least 1"):
         RequestChannel(ours, max_open=0)
     with pytest.raises(TypeError, match="must be a bytes-like object, not str: encode it"):
@@ -215,6 +233,9 @@ async def test_misuse_is_refused(peer: Peer) -> None:
     with pytest.raises(BadMessageError, match="68 65 6c 6c 6f"):
         await serving
     await ours.close()
+    assert await ours.read() is None
+    with pytest.raises(ChannelClosedError):
+        await ours.write(b"x")
     with pytest.raises(BadMessageError):
         await requests.call(b"x")
 

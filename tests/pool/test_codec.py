@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -34,6 +35,11 @@ async def test_what_cannot_be_encoded_takes_no_helper() -> None:
             await pool.call({1}, idempotent=True)
         counters = pool.counters
         assert (counters.answered, counters.failed) == (0, 0)
+    async with HelperPool(helper, size=1, codec=Codec(json.dumps, json.loads)) as pool:  # type: ignore[arg-type]
+        with pytest.raises(
+            TypeError, match="encode of the codec has returned str for the req"
+        ):
+            await pool.call(1)
 
 
 async def test_an_answer_that_cannot_be_decoded_is_an_answer() -> None:

@@ -17,6 +17,7 @@ from ipc_channel import (
     HelperPool,
     RequestError,
     UnansweredError,
+    WrongLoopError,
 )
 from pooling import COMMAND, connected, pid_of, pool
 
@@ -52,7 +53,9 @@ async def test_an_error_of_a_helper_is_an_answer() -> None:
 
 async def test_a_call_fails_if_its_helper_is_lost() -> None:
     async with pool(1) as helpers:
-        with pytest.raises(UnansweredError):
+        with pytest.raises(
+            UnansweredError, match=r"^helper .* was lost: the session ended"
+        ):
             await helpers.call(b"die")
         assert (await helpers.call(b"x")).endswith(b" x")
         counters = helpers.counters
@@ -70,7 +73,9 @@ async def test_an_idempotent_call_goes_to_another_helper(tmp_path: Any) -> None:
 
 async def test_retries_have_an_end() -> None:
     async with pool(2, retries=3) as helpers:
-        with pytest.raises(UnansweredError):
+        with pytest.raises(
+            UnansweredError, match=r"was lost \(sent 4 times\): the session"
+        ):
             await helpers.call(b"die", idempotent=True)
         assert helpers.counters.retried == 3
         await raw.eventually(lambda: sum(one.lost for one in helpers.counters.helpers) == 4)
@@ -229,4 +234,8 @@ async def test_misuse_is_refused() -> None:
             await helpers.call("text")  # type: ignore[arg-type]
         with pytest.raises(HelperError, match="entered already"):
             await helpers.__aenter__()
+        with pytest.raises(
+            WrongLoopError, match="the pool was entered in an event loop other"
+        ):
+            await asyncio.to_thread(asyncio.run, helpers.call(b"x"))
         assert helpers.counters.in_flight == 0

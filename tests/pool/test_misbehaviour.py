@@ -119,6 +119,17 @@ async def test_a_maker_that_raises_leaves_the_other_places() -> None:
         assert isinstance(cause.__cause__, ZeroDivisionError)
 
 
+async def test_a_maker_that_returns_the_same_helper_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The second place stays empty, and the log says why."""
+    same = Helper(COMMAND)
+    async with HelperPool(lambda: same, size=2) as helpers:
+        assert await helpers.call(b"x")
+        await raw.eventually(lambda: "has to return a new Helper each time" in caplog.text)
+        assert [one.name for one in helpers.counters.helpers] == [str(same), ""]
+
+
 async def test_a_maker_may_have_too_few_descriptors_for_a_while() -> None:
     failures = 3
 

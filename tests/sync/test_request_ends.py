@@ -14,7 +14,7 @@ from blocking import Call, Connect, connected, until_blocked, until_waiting
 from ipc_channel import BadMessageError, CallTimeoutError, UnansweredError
 from ipc_channel.conformance.raw_peer import frame
 from ipc_channel.sync import RequestChannel, serve
-from requesting import answer, request
+from requesting import answer, cancel, request
 
 _LARGE = 20 * 2**20  # bytes: more than all buffers between the ends hold
 
@@ -95,8 +95,9 @@ def test_a_request_that_is_not_sent_in_time_takes_no_room(connect: Connect) -> N
         requests = RequestChannel(ours, max_open=1)
         fills = Call(ours.write, bytes(_LARGE))
         until_blocked(ours)
-        with pytest.raises(CallTimeoutError):
+        with pytest.raises(CallTimeoutError, match=r"not sent within 0\.01 s") as caught:
             requests.call(b"x", 0.01)
+        assert caught.value.sent == 0
         assert requests.open_requests == 0
         assert raw.recv_frame() == bytes(_LARGE)
         fills.result()
@@ -104,3 +105,26 @@ def test_a_request_that_is_not_sent_in_time_takes_no_room(connect: Connect) -> N
         assert raw.recv_frame() == request(2, b"y")[4:]
         raw.send(answer(2, b"z"))
         assert call.result() == b"z"
+
+
+def test_a_call_that_times_out_tells_whether_it_was_sent(connect: Connect) -> None:
+    with connect() as (ours, raw):
+        requests = RequestChannel(ours, max_open=1)
+        with pytest.raises(
+            CallTimeoutError, match=r"no answer came within 0\.01 s"
+        ) as sent:
+            requests.call(b"x", 0.01)
+        with pytest.raises(CallTimeoutError, match=r"not sent .* max_open = 1") as unsent:
+            requests.call(b"y", 0.01)
+        assert (sent.value.sent, unsent.value.sent) == (1, 0)
+        assert raw.recv_frame() == request(1, b"x")[4:]
+        assert raw.recv_frame() == cancel(1)[4:]
+
+
+async def _coroutine_function(_: object) -> bytes:
+    return b""
+
+
+def test_a_coroutine_function_is_no_handler(connect: Connect) -> None:
+    with connect() as (ours, _), pytest.raises(TypeError, match=r"use ipc_channel\.serve"):
+        serve(ours, _coroutine_function)  # type: ignore[arg-type]

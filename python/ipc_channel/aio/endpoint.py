@@ -141,18 +141,20 @@ class Endpoint(IPCChannelClient):
             self._forget_peer()
 
     async def write(self, data: Buffer) -> None:
-        if self.session is None:
-            raise self._not_connected()
-        waiting = self.session.sender.write(data)
+        session = self.session
+        if session is None or session.has_requests:
+            raise self._no_messages()
+        waiting = session.sender.write(data)
         if waiting is not None:
             await waiting
 
     async def read(self) -> bytes | None:
-        if self.session is None:
+        session = self.session
+        if session is None or session.has_requests:
             if self.is_closed:
                 return None
-            raise self._not_connected()
-        inbox = self.session.inbox
+            raise self._no_messages()
+        inbox = session.inbox
         return (inbox.messages and inbox.read_nowait()) or await inbox.read()
 
     async def close(self) -> None:
@@ -225,11 +227,16 @@ class Endpoint(IPCChannelClient):
         self._dispose()
         warn_unclosed(self)  # last: as an error, it would keep the rest from happening
 
-    def _not_connected(self) -> IPCChannelError:
+    def _no_messages(self) -> Exception:
+        """Return why messages can be neither read nor written."""
         self._process.check()
         check_running(self._loop)
         if self.is_closed:
             return channel_closed()
+        if self.session is not None:
+            return RuntimeError(
+                "all messages of this session belong to its RequestChannel: use that one"
+            )
         return NotConnectedError("the channel is not connected; call connect first")
 
     def _check_loop(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from ipc_channel.aio.endpoint import Endpoint
 from ipc_channel.aio.handling import Handling
-from ipc_channel.aio.request_line import RequestLine, claim
+from ipc_channel.aio.request_line import Call, RequestLine, claim
 from ipc_channel.channel import IPCChannelClient
 from ipc_channel.codec import (
     Codec,
@@ -19,8 +19,9 @@ from ipc_channel.codec import (
     encode,
     with_codec,
 )
-from ipc_channel.errors import CallTimeoutError, NotConnectedError
+from ipc_channel.errors import NotConnectedError
 from ipc_channel.options import check_count, check_seconds
+from ipc_channel.protocol.exchange import call_timeout
 from ipc_channel.protocol.request_messages import MOST_OPEN_REQUESTS
 
 if TYPE_CHECKING:
@@ -101,11 +102,13 @@ class RequestChannel(Generic[Sent, Received]):
 
         ``payload`` is any bytes-like object, which may be empty; with a codec, an object
         that it can encode. Any number of tasks may call at once. Waits while ``max_open``
-        requests are open. If it is cancelled, or ``timeout`` seconds are over, the other
-        end is told to cancel the request, and the answer is dropped when it comes.
+        requests are open. If it is cancelled, or ``timeout`` seconds are over, of which that
+        waiting is a part, the other end is told to cancel the request, and the answer is
+        dropped when it comes.
 
         Raises RequestError if the other end answers with an error; CallTimeoutError, a
-        TimeoutError, after ``timeout`` seconds; UnansweredError if the session ends before
+        TimeoutError, after ``timeout`` seconds, whose ``sent`` is 0 if the request was not
+        sent; UnansweredError if the session ends before
         the answer comes, which leaves open whether the request was dealt with;
         ChannelClosedError if this end has closed; BadMessageError if the other end sends
         something else than requests and answers; MessageTooLargeError or TypeError for a
@@ -115,7 +118,7 @@ class RequestChannel(Generic[Sent, Received]):
         codec = self._codec
         data: Any = payload if codec is None else encode(codec, payload, "request")
         if timeout is None:
-            answer: Any = await self._line.call(data)
+            answer: Any = await self._line.call(data, Call())
         else:
             answer = await self._call_in_time(data, timeout)
         result: Received = answer if codec is None else decode_answer(codec, answer)
@@ -124,15 +127,14 @@ class RequestChannel(Generic[Sent, Received]):
     async def _call_in_time(self, data: Buffer, timeout: float) -> bytes:
         check_seconds("timeout", timeout)
         limit = asyncio.timeout(timeout)
+        call = Call()
         try:
             async with limit:
-                return await self._line.call(data)
+                return await self._line.call(data, call)
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise CallTimeoutError(
-                f"no answer came within {timeout} s; the request was cancelled"
-            ) from None
+            raise call_timeout(timeout, self._max_open, sent=call.sent) from None
 
     async def serve(
         self,

@@ -53,13 +53,14 @@ class Turn:
 class Call(Turn):
     """A request of this end, until it is answered."""
 
-    __slots__ = ("answer", "cancelled_at", "error", "writing")
+    __slots__ = ("answer", "cancelled_at", "error", "sent", "writing")
 
     def __init__(self) -> None:
         self.done = False
         self.waiter = None
         self.answer = b""
         self.error: IPCChannelError | None = None
+        self.sent = False  # in full or in part
         self.writing: asyncio.Task[None] | None = None
         self.cancelled_at: float | None = None  # of the loop's clock
 
@@ -105,11 +106,10 @@ class RequestLine(Exchange[Call]):
             self._listeners.remove(turn)
             self._leave(turn)
 
-    async def call(self, payload: Buffer) -> bytes:
+    async def call(self, payload: Buffer, call: Call) -> bytes:
         """Send a request, and return the answer, or raise the error."""
         if len(self.open) + len(self._admitted) >= self._max_open:
             await self._wait_for_room()
-        call = Call()
         try:
             number = self._send(payload, call)
         except BaseException:
@@ -159,6 +159,7 @@ class RequestLine(Exchange[Call]):
             reason = self._session.end_reason
             raise not_sent(self.failure(None, reason, sent=False)) from error
         self.open[number] = call
+        call.sent = True
         if writing is not None:
             # In a task: a write that is cancelled does not tell whether it was sent.
             call.writing = self._in_background(self._write(writing))

@@ -31,54 +31,58 @@ class SupervisorEvent:
     exactly one of ``"lost"``, ``"finished"`` and ``"stopped"``. ``"restarting"`` comes
     before another start. The last event of all is ``"finished"``, ``"given_up"`` or
     ``"stopped"``.
+
+    Attributes:
+        kind: what happened:
+
+            - ``"starting"``: the process is about to be started;
+            - ``"connected"``: it has connected, and the loop gets the channel;
+            - ``"lost"``: it has ended, or had to be ended, for ``reason``;
+            - ``"finished"``: it closed its channel and exited with status 0;
+            - ``"stopped"``: the service has stopped it, or the pause before its next start,
+              by ``stop``, by leaving the block, or by cancelling a start;
+            - ``"restarting"``: it will be started again in ``delay`` seconds;
+            - ``"given_up"``: it was lost too often, and the loop gets ``error``.
+        attempt: number of the start, from 1; with ``"restarting"``, that of the next one.
+        text: what ``str()`` returns.
+        pid: number of the process; None before there is one.
+        reason: why it was lost:
+
+            - ``"not_connected"``: it could not be started, or did not connect; see ``error``;
+            - ``"ended"``: its process or its session ended; see ``result`` and
+              ``end_reason``;
+            - ``"lingering"``: its session ended, but its process did not exit within
+              ``grace`` seconds, and was ended;
+            - ``"held_open"``: its process ended, but for ``grace`` seconds another process
+              that it had started kept its session open;
+            - ``"unhealthy"``: a health check failed, and the process was ended; see
+              ``error``;
+            - ``"replaced"``: the loop went on to the next iteration while it was well.
+        end_reason: how its session ended; None if it never began, or if this end was not
+            reached.
+        error: what went wrong: the error of the start, of the session, or of the health
+            check.
+        result: what came of its process; None if there was none.
+        delay: seconds until the next start, with ``"restarting"``.
+        unread: messages of the helper that had arrived whole and were not read; None if
+            unknown.
+        unsent: bytes that were written and that the kernel had not taken; None if unknown.
+            Those of a write that raised count as well, with 4 bytes for each message. What
+            the kernel had taken may be lost as well: only an answer shows what a helper has
+            dealt with. The supervisor never sends a message again.
     """
 
     kind: EventKind
-    """What happened:
-
-    - ``"starting"``: the process is about to be started;
-    - ``"connected"``: it has connected, and the loop gets the channel;
-    - ``"lost"``: it has ended, or had to be ended, for ``reason``;
-    - ``"finished"``: it closed its channel and exited with status 0;
-    - ``"stopped"``: the service has stopped it, or the pause before its next start, by
-      ``stop``, by leaving the block, or by cancelling a start;
-    - ``"restarting"``: it will be started again in ``delay`` seconds;
-    - ``"given_up"``: it was lost too often, and the loop gets ``error``.
-    """
     attempt: int
-    """Number of the start, from 1; with ``"restarting"``, that of the next one."""
     text: str = field(repr=False)
     pid: int | None = None
-    """Number of the process; None before there is one."""
     reason: LossReason | None = None
-    """Why it was lost:
-
-    - ``"not_connected"``: it could not be started, or did not connect; see ``error``;
-    - ``"ended"``: its process or its session ended; see ``result`` and ``end_reason``;
-    - ``"lingering"``: its session ended, but its process did not exit within ``grace``
-      seconds, and was ended;
-    - ``"held_open"``: its process ended, but for ``grace`` seconds another process that it
-      had started kept its session open;
-    - ``"unhealthy"``: a health check failed, and the process was ended; see ``error``;
-    - ``"replaced"``: the loop went on to the next iteration while it was well.
-    """
     end_reason: EndReason | None = None
-    """How its session ended; None if it never began, or if this end was not reached."""
     error: Exception | None = None
-    """What went wrong: the error of the start, of the session, or of the health check."""
     result: HelperResult | None = None
-    """What came of its process; None if there was none."""
     delay: float | None = None
-    """Seconds until the next start, with ``"restarting"``."""
     unread: int | None = None
-    """Messages of the helper that had arrived whole and were not read; None if unknown."""
     unsent: int | None = None
-    """Bytes that were written and that the kernel had not taken; None if unknown.
-
-    Those of a write that raised count as well, with 4 bytes for each message. What the
-    kernel had taken may be lost as well: only an answer shows what a helper has dealt
-    with. The supervisor never sends a message again.
-    """
 
     def __str__(self) -> str:
         return self.text

@@ -17,25 +17,27 @@ _ERRORS = (0xC, 0xE)
 
 @dataclass(frozen=True)
 class HelperResult:
-    """How the process of a helper ended. ``str()`` says it in words."""
+    """How the process of a helper ended. ``str()`` says it in words.
+
+    Attributes:
+        command: the program and its arguments.
+        pid: its number, which may belong to another process by now.
+        status: its exit status, negative for a signal; on Windows as Windows has it. 255 if
+            another part of the service has reaped it: then its status is unknown.
+        duration: seconds from its start until this process noticed its end.
+        ending: the end in words: "ended with status 3", "was killed by SIGSEGV".
+        requested: whether this process had sent it the signal that ended it, or SIGTERM,
+            SIGINT or SIGKILL.
+        last_lines: the last lines, at most 100, of those outputs that are not inherited.
+    """
 
     command: tuple[str, ...]
-    """The program and its arguments."""
     pid: int
-    """Its number, which may belong to another process by now."""
     status: int
-    """Its exit status, negative for a signal; on Windows as Windows has it.
-
-    255 if another part of the service has reaped it: then its status is unknown.
-    """
     duration: float
-    """Seconds from its start until this process noticed its end."""
     ending: str
-    """The end in words: "ended with status 3", "was killed by SIGSEGV"."""
     requested: bool = False
-    """Whether this process had sent it the signal that ended it, or SIGTERM, SIGINT or SIGKILL."""
     last_lines: tuple[str, ...] = field(default=(), repr=False)
-    """The last lines, at most 100, of those outputs that are not inherited."""
 
     @property
     def signal(self) -> str | None:

@@ -45,6 +45,7 @@ class Calls:
 
     async def _call(self, payload: Buffer, timeout: float | None, retries: int) -> bytes:
         before: Place | None = None
+        tries = 0
         while True:
             place, requests = await self._balancer.take(before)
             answered = False
@@ -58,7 +59,7 @@ class Calls:
                 place.forget(requests, error)
                 sent = getattr(error, "sent", True)
                 if sent and not (retries and self._balancer.is_open):
-                    raise self._failure(error) from error.__cause__
+                    raise self._failure(error, place, tries + 1) from error.__cause__
             except CallTimeoutError:
                 if not retries:
                     raise
@@ -69,13 +70,17 @@ class Calls:
                 return answer
             retries -= sent
             self.retried += sent
+            tries += sent
             before = place
 
-    def _failure(self, error: IPCChannelError) -> IPCChannelError:
+    def _failure(self, error: IPCChannelError, place: Place, tries: int) -> IPCChannelError:
         """Return what a call raises whose helper is lost."""
+        times = f" (sent {tries} times)" if tries > 1 else ""
+        helper = f"helper {place.helper_name} was lost{times}"
+        if isinstance(error, UnansweredError):
+            return UnansweredError(f"{helper}: {error}", error.end_reason)
         if isinstance(error, ChannelClosedError) and self._balancer.is_open:
-            error = UnansweredError(
-                "the helper was lost, and no answer came: the request may or may not have"
-                " been dealt with"
+            return UnansweredError(
+                f"{helper}, and no answer came: the request may or may not have been dealt with"
             )
         return error

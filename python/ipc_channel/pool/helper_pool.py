@@ -148,9 +148,12 @@ class HelperPool(Generic[Sent, Received]):
         answered in time, or whose helper is lost, goes to another helper, ``retries`` times
         at most, with the same timeout each time. Use ``asyncio.timeout`` to limit it all.
 
-        Raises what :meth:`RequestChannel.call` raises, and HelperError if no helper is left.
+        Raises what :meth:`RequestChannel.call` raises, UnansweredError with the name of the
+        helper if it was lost, ChannelClosedError if the pool is stopped while a helper has the
+        call, HelperError if no helper is left or the pool is stopped while the call waits, and
+        WrongLoopError in another event loop than that of the block.
         """
-        self._owner.check()
+        self._check()
         if timeout is not None:
             check_seconds("timeout", timeout)
         codec, retries = self._codec, self._retries if idempotent else 0
@@ -216,7 +219,7 @@ class HelperPool(Generic[Sent, Received]):
 
     async def drain(self) -> None:
         """Wait until no call waits or is in flight."""
-        self._owner.check()
+        self._check()
         await self._balancer.drain()
 
     async def resize(self, size: int) -> None:
@@ -225,12 +228,15 @@ class HelperPool(Generic[Sent, Received]):
         New ones are started without waiting for them. Those that are too many get no more
         calls, and end once theirs are answered, which this waits for.
         """
-        self._owner.check()
+        self._check()
         check_count("size", size)
         await self._places.resize(size)
 
     async def stop(self) -> None:
-        """End all helpers; calls that they have, and calls that wait, fail."""
+        """End all helpers.
+
+        Calls that they have raise ChannelClosedError, and calls that wait HelperError.
+        """
         self._owner.check()
         await self._places.stop()
 
@@ -251,6 +257,11 @@ class HelperPool(Generic[Sent, Received]):
     def __repr__(self) -> str:
         now = self.counters
         return f"<HelperPool of {self.size}, {now.in_flight} in flight, {now.waiting} wait>"
+
+    def _check(self) -> None:
+        """Raise if this is another process or another event loop than that of the block."""
+        self._owner.check()
+        self._places.check_loop()
 
     def _tell(self, on_progress: Callable[[PoolCounters], object]) -> None:
         try:

@@ -83,13 +83,18 @@ class Place:
         return self.error is None and not self._closes
 
     @property
+    def helper_name(self) -> str:
+        """What errors call its helper; "" before the first one is made."""
+        return str(self._helper or "")
+
+    @property
     def counters(self) -> HelperCounters:
         """What it has done."""
         process = None
         with contextlib.suppress(HelperError):
             process = self._helper and self._helper.process
         return HelperCounters(
-            name=str(self._helper or ""),
+            name=self.helper_name,
             pid=process.pid if process and process.returncode is None else None,
             in_flight=self.in_flight,
             answered=self._answered,
@@ -162,6 +167,8 @@ class Place:
         except Exception as error:  # noqa: BLE001  # of ``make``, for those who wait
             self.error = _cannot_make(error)
         finally:
+            if self.error is not None:
+                safely(_logger.error, "a place of the pool stays empty: %s", self.error)
             self._closes = True
             self.requests = None
             self._on_change()

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from ipc_channel.errors import HelperError
+from ipc_channel.errors import HelperError, WrongLoopError
 from ipc_channel.pool.balancer import Balancer
 from ipc_channel.pool.makers import Maker
 from ipc_channel.pool.place import Place
@@ -28,6 +28,7 @@ class Places:
         self._make_place = make_place
         self._retired: set[Place] = set()
         self._is_open = self._is_stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def end(self) -> HelperError | None:
         """Return why no call is possible any more, or None."""
@@ -51,7 +52,16 @@ class Places:
         if self._is_open or self._is_stopped:
             raise HelperError("the pool was entered already: make a new one")
         self._is_open = True
+        self._loop = asyncio.get_running_loop()
         self._fill()
+
+    def check_loop(self) -> None:
+        """Raise WrongLoopError if the pool was entered in a loop other than the running one."""
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise WrongLoopError(
+                "the pool was entered in an event loop other than the running one: use it in"
+                " that one, or ipc_channel.sync.HelperPool, which any thread may use"
+            )
 
     async def resize(self, size: int) -> None:
         """Have another number of places; wait until those that are too many have ended."""

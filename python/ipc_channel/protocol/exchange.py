@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ipc_channel.errors import (
     BadMessageError,
+    CallTimeoutError,
     ChannelClosedError,
     EndReason,
     IPCChannelError,
@@ -222,6 +223,19 @@ def not_sent(error: IPCChannelError) -> IPCChannelError:
     return error
 
 
+def call_timeout(timeout: float, most: int, *, sent: bool) -> CallTimeoutError:
+    """Return what a call raises after ``timeout`` seconds, if its request was sent or not."""
+    text = f"no answer came within {timeout} s; the request was cancelled"
+    if not sent:
+        text = (
+            f"the request was not sent within {timeout} s: max_open = {most} requests are"
+            " open, or the other end does not read"
+        )
+    error = CallTimeoutError(text)
+    error.sent = int(sent)
+    return error
+
+
 def unserved() -> RequestError:
     """Return the error of an end that answers no requests."""
     text = "the end that got this request does not serve: it only calls, or has stopped"
@@ -235,4 +249,5 @@ def cancelled() -> RequestError:
 
 def busy(most: int) -> RequestError:
     """Return the error of a request that is one too many."""
-    return RequestError(f"{most} requests are open already", code="busy")
+    text = f"{most} requests are open already: both ends need the same max_open"
+    return RequestError(text, code="busy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import socket
 import threading
@@ -89,7 +90,12 @@ def _serve(
     stopped: threading.Event,
 ) -> None:
     try:
-        main(channel)
+        if inspect.iscoroutine(work := main(channel)):
+            work.close()
+            raise TypeError(
+                "main is a coroutine function, or calls one: use ipc_channel.run_helper, or"
+                " what ipc_channel.sync has"
+            )
     except (PeerGoneError, ResetError):
         if not (stopped.is_set() or _was_closed(channel)):
             raise

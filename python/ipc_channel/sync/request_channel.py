@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
@@ -16,14 +17,18 @@ from ipc_channel.codec import (
     encode,
     with_codec,
 )
-from ipc_channel.errors import NotConnectedError
+from ipc_channel.errors import CallTimeoutError, NotConnectedError
 from ipc_channel.options import check_count, check_seconds
+from ipc_channel.protocol.exchange import call_timeout
 from ipc_channel.protocol.request_messages import MOST_OPEN_REQUESTS
 from ipc_channel.sync.channel import IPCChannelClient, parts_of
 from ipc_channel.sync.request_handling import Handling
 from ipc_channel.sync.request_line import RequestLine
+from ipc_channel.sync.request_turn import Call
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from ipc_channel.sync.request_handling import Handler
 
 
@@ -82,21 +87,30 @@ class RequestChannel(Generic[Sent, Received]):
         """
         codec = self._codec
         data: Any = payload if codec is None else encode(codec, payload, "request")
-        deadline = None
-        if timeout is not None:
-            deadline = self._line.clock() + check_seconds("timeout", timeout)
-        answer: Any = self._line.call(data, deadline)
+        if timeout is None:
+            answer: Any = self._line.call(data, None, Call())
+        else:
+            answer = self._call_in_time(data, timeout)
         result: Received = answer if codec is None else decode_answer(codec, answer)
         return result
+
+    def _call_in_time(self, data: Buffer, timeout: float) -> bytes:
+        deadline = self._line.clock() + check_seconds("timeout", timeout)
+        call = Call()
+        try:
+            return self._line.call(data, deadline, call)
+        except CallTimeoutError:
+            raise call_timeout(timeout, self._max_open, sent=not call.unsent) from None
 
     def serve(self, handler: Callable[[Received], Sent], *, concurrency: int = 1) -> None:
         """Answer the requests of the other end until the session ends.
 
         ``handler`` gets the payload, and returns the answer, which is bytes-like; with a
         codec, both are objects. To answer with an error, it raises RequestError; any other
-        exception becomes an error with the code ``failed``, and is logged. It runs in this
-        thread and, if ``concurrency`` is more than 1, in as many others. A handler that
-        takes long asks now and then whether :func:`request_cancelled`.
+        exception becomes an error with the code ``failed``, and is logged. It runs in
+        ``concurrency`` threads, of which this one is the first. A handler that takes long
+        asks now and then whether :func:`request_cancelled`. A coroutine function cannot be
+        a handler here, and raises TypeError.
 
         Returns at an orderly end, and raises what ``read`` raises at any other one, or
         BadMessageError. If it is interrupted, or a handler calls ``sys.exit``, it ends the
@@ -104,6 +118,11 @@ class RequestChannel(Generic[Sent, Received]):
         """
         if not callable(handler):
             raise TypeError(f"handler is a callable, not {type(handler).__name__}")
+        if inspect.iscoroutinefunction(handler):
+            raise TypeError(
+                "handler is a coroutine function, which needs an event loop: pass a plain"
+                " function, or use ipc_channel.serve in ipc_channel.run_helper"
+            )
         check_count("concurrency", concurrency)
         line = self._line
         handle: Any = handler if self._codec is None else with_codec(self._codec, handler)

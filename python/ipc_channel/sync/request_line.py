@@ -65,9 +65,8 @@ class RequestLine(Exchange[Call]):
         if serves:
             self.handling = EarlyRequests(max_open, self.refuse)
 
-    def call(self, payload: Buffer, deadline: float | None) -> bytes:
+    def call(self, payload: Buffer, deadline: float | None, call: Call) -> bytes:
         """Send a request, and return the answer; ``deadline`` is one of ``clock``."""
-        call = Call()
         with self.lock:
             if len(self.open) >= self._max_open:
                 self._wait_for_room(deadline)
@@ -89,7 +88,7 @@ class RequestLine(Exchange[Call]):
         """Wait, with the lock, until fewer requests are open than may be."""
         while self.end is None and len(self.open) >= self._max_open:
             if self._left(deadline) <= 0:
-                raise _timeout(deadline)
+                raise CallTimeoutError
             self.look()  # if all open requests were cancelled, nobody else reads
             if len(self.open) >= self._max_open:
                 self._room.wait(min(self._left(deadline), _SLICE))
@@ -120,11 +119,11 @@ class RequestLine(Exchange[Call]):
                 turn.sleeps = not reads
             if not reads:
                 if not turn.alarm.acquire(timeout=self._left(deadline, -1)):
-                    raise _timeout(deadline)
+                    raise CallTimeoutError
             elif not self._read_one(self._patience(deadline)) and not (
                 deadline is None or self._left(deadline) > 0
             ):
-                raise _timeout(deadline)
+                raise CallTimeoutError
 
     def leave(self, turn: Turn) -> None:
         """Wait no more; if ``turn`` is the reader, have another thread read."""
@@ -196,7 +195,7 @@ class RequestLine(Exchange[Call]):
                 return  # the rest goes out while this thread waits for the answer
             except CallTimeoutError:
                 if self._left(deadline) <= 0:
-                    raise _timeout(deadline) from None
+                    raise CallTimeoutError from None
                 self.look()
             else:
                 return
@@ -268,8 +267,3 @@ class RequestLine(Exchange[Call]):
     def on_cancel(self, number: int) -> None:
         if self.handling is not None:
             self.handling.cancel(number)
-
-
-def _timeout(deadline: float | None) -> CallTimeoutError:
-    assert deadline is not None
-    return CallTimeoutError("no answer came in time; the request was cancelled")
