@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
-from ipc_channel import IPCChannelClient
-from ipc_channel.conformance.raw_peer import frame
+from ipc_channel import IPCChannelClient, serve
+from ipc_channel.conformance.raw_peer import CLOSE, frame
 from raw import Raw
 
 Peer = tuple[IPCChannelClient, Raw]
@@ -30,3 +33,14 @@ def request(number: int, payload: bytes = b"") -> bytes:
 
 def cancel(number: int) -> bytes:
     return frame(b"\x14" + number.to_bytes(4, "big"))
+
+
+@contextlib.asynccontextmanager
+async def served(peer: Peer, handler: Any, **options: int) -> AsyncIterator[Raw]:
+    """Serve, and give the raw other end; end the session in order."""
+    ours, theirs = peer
+    serving = asyncio.create_task(serve(ours, handler, **options))
+    yield theirs
+    theirs.send(CLOSE)
+    theirs.end_writing()
+    await serving

@@ -152,7 +152,9 @@ async def test_an_answer_that_cannot_be_decoded_ends_its_call_alone(
 
 async def test_a_codec_has_to_return_bytes(peer: tuple[IPCChannelClient, Raw]) -> None:
     wrong: Any = Codec(str, bytes)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="must be a bytes-like object, not str"):
+    with pytest.raises(
+        TypeError, match="has returned str for the request: it has to return bytes"
+    ):
         await RequestChannel(peer[0], codec=wrong).call(1)
     with pytest.raises(TypeError, match=r"such as ipc_channel\.JSON, not dict"):
         RequestChannel(peer[0], codec={})  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""The errors of a channel, or of a session, that this end has closed."""
+"""The errors of a channel, or of a session, that cannot be used, or not any more."""
 
 from __future__ import annotations
 
-from ipc_channel.errors import ChannelClosedError
+from ipc_channel.errors import ChannelClosedError, NotConnectedError
 
 
 def channel_closed() -> ChannelClosedError:
@@ -18,4 +18,13 @@ def ended_here() -> ChannelClosedError:
     return ChannelClosedError(
         "this end has ended the session, and sends nothing more: after disconnect or abort"
         " call connect for the next session, after close make a new channel"
+    )
+
+
+def no_messages(session: object) -> Exception:
+    """Return the error of ``read`` and ``write`` before a session, or if it has requests."""
+    if session is None:
+        return NotConnectedError("the channel is not connected; call connect first")
+    return RuntimeError(
+        "all messages of this session belong to its RequestChannel: use that one"
     )

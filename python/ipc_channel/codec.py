@@ -109,10 +109,19 @@ def decode_answer(codec: Codec[Any, Any], data: bytes) -> Any:
         ) from error
 
 
+def is_async(handler: Callable[..., Any]) -> bool:
+    """Whether calling a handler only makes a coroutine, as far as can be told."""
+    call = getattr(handler, "__call__", None)  # noqa: B004  # of an object with this method
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
+
+
 def with_codec(
     codec: Codec[Any, Any], handler: Callable[[Any], Any]
 ) -> Callable[[bytes], Any]:
     """Return a handler of bytes for a handler of objects, which may be asynchronous."""
+
+    async def handle_async(payload: bytes) -> Any:
+        return encode(codec, await handler(decode_request(codec, payload)), "answer")
 
     def handle(payload: bytes) -> Any:
         answer = handler(decode_request(codec, payload))
@@ -120,7 +129,7 @@ def with_codec(
             return _encode_later(codec, answer)
         return encode(codec, answer, "answer")
 
-    return handle
+    return handle_async if is_async(handler) else handle
 
 
 async def _encode_later(codec: Codec[Any, Any], answer: Awaitable[Any]) -> Buffer:

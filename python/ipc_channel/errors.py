@@ -280,9 +280,8 @@ class CallTimeoutError(IPCChannelError, TimeoutError):
 
     A read has lost nothing, and the message of a write was not sent. The request of a call
     was cancelled: the other end may or may not have dealt with it, unless ``sent`` is 0.
-
-    ``sent`` is how many messages of a ``write_many`` were sent, and not those behind them; of
-    a call it is 1, or 0 if its request was never sent, as it waited for others to be answered.
+    ``sent`` is how many messages of a ``write_many`` were sent, and not those behind them;
+    of a call it is 1, or 0 if its request was never sent.
     """
 
     code = "timeout"

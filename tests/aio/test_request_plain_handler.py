@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable
 from contextvars import ContextVar
-from typing import Any
 
 import pytest
 
-from ipc_channel import IPCChannelClient, RequestChannel, serve
-from ipc_channel.conformance.raw_peer import CLOSE
-from requesting import Peer, answer, cancel, frame_of, request
+from ipc_channel import (
+    IPCChannelClient,
+    RequestChannel,
+    RequestError,
+)
+from requesting import Peer, answer, cancel, frame_of, request, served
 
 _LARGE = 20 * 2**20  # bytes: more than all buffers between the ends hold
 _VARIABLE: ContextVar[bytes] = ContextVar("variable", default=b"unset")
-
-
-@contextlib.asynccontextmanager
-async def served(peer: Peer, handler: Any, **options: int) -> Any:
-    ours, theirs = peer
-    serving = asyncio.create_task(serve(ours, handler, **options))
-    yield theirs
-    theirs.send(CLOSE)
-    theirs.end_writing()
-    await serving
 
 
 async def test_it_gets_a_context_of_its_own(peer: Peer) -> None:
@@ -141,30 +132,35 @@ async def test_it_is_called_in_the_order_of_requests(
     await serving
 
 
-async def test_a_coroutine_that_never_begins_is_closed(peer: Peer) -> None:
-    """As when all tasks are cancelled before a loop without eager tasks begins them."""
-    ours, theirs = peer
-    loop, begun = asyncio.get_running_loop(), False
+class UntoldRequestError(RequestError):
+    """Its text cannot be told."""
 
-    def make(
-        loop: asyncio.AbstractEventLoop, work: Any, **options: Any
-    ) -> asyncio.Task[Any]:
-        task = asyncio.Task(work, loop=loop, **options)
-        if work.__qualname__.startswith("Handling."):
-            task.cancel()
-        return task
+    def __str__(self) -> str:
+        raise ZeroDivisionError("no text")
 
-    async def handler(_: bytes) -> bytes:
-        nonlocal begun
-        begun = True
-        return b""
 
-    serving = asyncio.create_task(serve(ours, handler))
-    loop.set_task_factory(make)
-    try:
-        theirs.send(request(1) + CLOSE)
-        theirs.end_writing()
-        await serving
-    finally:
-        loop.set_task_factory(None)
-    assert not begun
+class UncodedRequestError(RequestError):
+    """Its code is none."""
+
+    def __init__(self) -> None:
+        super().__init__("uncoded")
+        self.code = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("error", [UntoldRequestError, UncodedRequestError])
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_an_error_that_cannot_be_told_is_answered(
+    peer: Peer, error: type[Exception], *, awaited: bool
+) -> None:
+    async def later(_: bytes) -> bytes:
+        raise error
+
+    def handler(_: bytes) -> bytes:
+        raise error
+
+    async with served(peer, later if awaited else handler) as theirs:
+        for number in (1, 2):
+            theirs.send(request(number))
+            got = await frame_of(theirs)
+            assert got is not None
+            assert got[:12] == bytes.fromhex(f"130000000{number}") + b"\6failed"

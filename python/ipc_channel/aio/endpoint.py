@@ -19,13 +19,12 @@ from ipc_channel.aio.stream import Stream
 from ipc_channel.aio.timing import SHORTEST_SLEEP, wait_until
 from ipc_channel.aio.usage import check_running, warn_unclosed
 from ipc_channel.channel import PIPE_CONN_TIMEOUT, IPCChannelClient
-from ipc_channel.closed import channel_closed
+from ipc_channel.closed import channel_closed, no_messages
 from ipc_channel.errors import (
     ConnectInProgressError,
     ConnectTimeoutError,
     EndReason,
     IPCChannelError,
-    NotConnectedError,
 )
 from ipc_channel.log import safely
 from ipc_channel.options import (
@@ -231,13 +230,7 @@ class Endpoint(IPCChannelClient):
         """Return why messages can be neither read nor written."""
         self._process.check()
         check_running(self._loop)
-        if self.is_closed:
-            return channel_closed()
-        if self.session is not None:
-            return RuntimeError(
-                "all messages of this session belong to its RequestChannel: use that one"
-            )
-        return NotConnectedError("the channel is not connected; call connect first")
+        return channel_closed() if self.is_closed else no_messages(self.session)
 
     def _check_loop(self) -> None:
         """Raise WrongLoopError if a session or a connect is under way in another loop."""

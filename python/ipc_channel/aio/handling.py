@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipc_channel.aio.eager import start_task
 from ipc_channel.aio.sender import Sender
+from ipc_channel.codec import is_async
 from ipc_channel.errors import IPCChannelError, RequestError
-from ipc_channel.protocol.exchange import busy, cancelled, failure_of, fault
+from ipc_channel.protocol.exchange import busy, cancelled, failure_message
 from ipc_channel.protocol.request_messages import ANSWER, encode, encode_error
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Handling:
         self, handler: Handler, concurrency: int, max_open: int, sender: Sender
     ) -> None:
         self._handler = handler
+        self._is_async = is_async(handler)
         self._concurrency = concurrency
         self._max_open = max_open
         self._sender = sender
@@ -80,7 +82,13 @@ class Handling:
             await asyncio.wait(tasks)
 
     def _start(self, number: int, payload: bytes) -> None:
-        """Call the handler, and answer; only what has to wait does so in a task."""
+        """Have a request handled, in a task if its handler has to wait for something."""
+        running = self._running[number] = _Running(self._loop)
+        if self._is_async:
+            self._run(
+                number, running, self._handle(number, running, self._handler, payload)
+            )
+            return
         context = contextvars.copy_context()  # the handler keeps its changes to itself
         try:
             answer: Any = context.run(self._handler, payload)
@@ -89,23 +97,45 @@ class Handling:
         except BaseException as error:  # noqa: BLE001  # the application's; serving goes on
             waits, message = False, self._failure(number, error)
         if waits:
-            running = self._running[number] = _Running(self._loop)
-            work = self._await(number, answer, running)
-            running.task = context.run(start_task, self._loop, work)
-            if not running.started and inspect.iscoroutine(answer):
-                running.task.add_done_callback(lambda _: answer.close())
-        elif (writing := self._send(message)) is not None:
-            running = self._running[number] = _Running(self._loop)
-            running.in_handler = False
-            running.task = start_task(self._loop, self._write(number, writing))
+            work = self._handle(number, running, _unchanged, answer)
+            context.run(self._run, number, running, work, answer)
+            return
+        running.in_handler = False
+        if (writing := self._send(message)) is None:
+            self._end(number)
+        else:
+            self._run(number, running, self._write(number, running, writing), writing)
 
-    async def _await(
-        self, number: int, answer: Awaitable[Buffer], running: _Running
+    def _run(
+        self,
+        number: int,
+        running: _Running,
+        work: Coroutine[Any, Any, None],
+        awaited: object = None,
+    ) -> None:
+        """Do ``work`` in a task; if that is cancelled before it begins, give it up."""
+        running.task = start_task(self._loop, work)
+        if running.started:
+            return
+
+        def give_up(_: object) -> None:
+            if not running.started:
+                if inspect.iscoroutine(awaited):
+                    awaited.close()
+                self._end(number)
+
+        running.task.add_done_callback(give_up)
+
+    async def _handle(
+        self, number: int, running: _Running, handler: Callable[[Any], Any], argument: Any
     ) -> None:
         running.started = True
         try:
             try:
-                message = encode(ANSWER, number, await answer, self._limit)
+                answer = handler(argument)
+                if type(answer) is not bytes and inspect.isawaitable(answer):
+                    answer = await answer
+                message = encode(ANSWER, number, answer, self._limit)
             except GeneratorExit:  # of a loop that is closed
                 raise
             except BaseException as error:  # noqa: BLE001  # as above
@@ -125,7 +155,10 @@ class Handling:
                 pass  # the session has ended, as the reader will find
         return None
 
-    async def _write(self, number: int, writing: Coroutine[None, None, None]) -> None:
+    async def _write(
+        self, number: int, running: _Running, writing: Coroutine[None, None, None]
+    ) -> None:
+        running.started = True
         try:
             await _finish(writing)
         finally:
@@ -134,7 +167,7 @@ class Handling:
     def _end(self, number: int) -> None:
         """A request is answered: it is the turn of another one."""
         del self._running[number]
-        if self._waiting:
+        if self._waiting and self._loop.is_running():  # or else its loop was closed
             self._start_waiting()
 
     def _failure(self, number: int, error: BaseException) -> bytes:
@@ -143,10 +176,8 @@ class Handling:
             self._exit(error)
             return b""
         if isinstance(error, asyncio.CancelledError):
-            told = cancelled()
-        else:
-            told = failure_of(error) or fault(error)
-        return encode_error(number, told, self._limit)
+            return encode_error(number, cancelled(), self._limit)
+        return failure_message(number, error, self._limit)
 
     def _start_waiting(self) -> None:
         """Start handlers for requests that wait, in a loop: a start may end at once."""
@@ -187,12 +218,16 @@ class _Running:
         self._loop = loop
 
     def cancel(self) -> None:
-        if not self.in_handler:
+        if not self.in_handler or (self.task is not None and self.task.done()):
             return
         if self.started and self.task is not None:
             self.task.cancel()
         else:  # a task that is cancelled before it starts never answers; or it begins now
             self._loop.call_soon(self.cancel)
+
+
+def _unchanged(awaitable: Any) -> Any:
+    return awaitable
 
 
 def _raise(error: BaseException) -> None:

@@ -31,6 +31,7 @@ from ipc_channel.protocol.request_messages import (
     bad_message,
     decode_error,
     encode,
+    encode_error,
 )
 
 if TYPE_CHECKING:
@@ -195,13 +196,19 @@ class EarlyRequests:
         return requests
 
 
-def failure_of(error: BaseException) -> RequestError | None:
-    """Return what the other end is told of what a handler has raised; None for a fault."""
+def failure_message(number: int, error: BaseException, limit: int) -> bytes:
+    """Return the answer to a request whose handler has raised ``error``."""
+    told = None
     if isinstance(error, RequestError):
-        return error
-    if isinstance(error, AnswerTooLargeError):
-        return RequestError(str(error), code="too-large")
-    return None
+        told = error
+    elif isinstance(error, AnswerTooLargeError):
+        told = RequestError(str(error), code="too-large")
+    if told is not None:
+        try:
+            return encode_error(number, told, limit)
+        except Exception as failure:  # noqa: BLE001  # of a subclass of the application
+            error = failure
+    return encode_error(number, fault(error), limit)
 
 
 def fault(error: BaseException) -> RequestError:

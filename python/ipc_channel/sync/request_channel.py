@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
@@ -15,6 +14,7 @@ from ipc_channel.codec import (
     check_codec,
     decode_answer,
     encode,
+    is_async,
     with_codec,
 )
 from ipc_channel.errors import CallTimeoutError, NotConnectedError
@@ -118,7 +118,7 @@ class RequestChannel(Generic[Sent, Received]):
         """
         if not callable(handler):
             raise TypeError(f"handler is a callable, not {type(handler).__name__}")
-        if inspect.iscoroutinefunction(handler):
+        if is_async(handler):
             raise TypeError(
                 "handler is a coroutine function, which needs an event loop: pass a plain"
                 " function, or use ipc_channel.serve in ipc_channel.run_helper"

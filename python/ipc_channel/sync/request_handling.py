@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ipc_channel.errors import IPCChannelError
-from ipc_channel.protocol.exchange import busy, cancelled, failure_of, fault
-from ipc_channel.protocol.request_messages import ANSWER, encode, encode_error
+from ipc_channel.protocol.exchange import busy, cancelled, failure_message
+from ipc_channel.protocol.request_messages import ANSWER, encode
 from ipc_channel.sync.request_line import RequestLine
 from ipc_channel.sync.request_turn import Turn
 
@@ -124,8 +124,7 @@ class Handling:
         try:
             return encode(ANSWER, request.number, self._handler(request.payload), limit)
         except Exception as error:  # noqa: BLE001  # the application's; serving goes on
-            told = failure_of(error) or fault(error)
-            return encode_error(request.number, told, limit)
+            return failure_message(request.number, error, limit)
 
 
 class Worker(Turn):
