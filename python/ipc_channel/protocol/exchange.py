@@ -24,12 +24,12 @@ from ipc_channel.protocol.request_messages import (
     ANSWER,
     CANCEL,
     ERROR,
-    HEAD,
     HEAD_SIZE,
     REQUEST,
     AnswerTooLargeError,
     bad_message,
     decode_error,
+    decode_head,
     encode,
     encode_error,
 )
@@ -87,9 +87,7 @@ class Exchange(Generic[Call]):
 
     def on_message(self, message: bytes) -> None:
         """Deal with a message; raise BadMessageError if it may not come."""
-        if len(message) < HEAD_SIZE:
-            raise bad_message(message, f"it has fewer than {HEAD_SIZE} bytes")
-        kind, number = HEAD.unpack_from(message)
+        kind, number = decode_head(message)
         if kind == ANSWER:
             self._call_of(message, number).give(message[HEAD_SIZE:])
         elif kind == REQUEST:
