@@ -13,6 +13,7 @@ from ipc_channel.aio.handling import Handling
 from ipc_channel.aio.inbox import Inbox
 from ipc_channel.aio.request_line import RequestLine
 from ipc_channel.conformance import python_testee
+from ipc_channel.protocol import exchange
 from ipc_channel.protocol.request_messages import bad_message, encode_cancel, encode_error
 
 # --- Answers and errors
@@ -78,7 +79,7 @@ def cuts_a_text_inside_a_character() -> None:
     def encode(number: int, error: Any, limit: int) -> bytes:
         return encode_error(number, error, 2**20)[:limit]
 
-    handling.encode_error = encode
+    exchange.encode_error = encode
 
 
 # --- Cancels
