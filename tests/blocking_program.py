@@ -17,7 +17,7 @@ LARGE = bytes(10**7)
 def main(transport: str, within: str) -> None:
     server = make_ipc_channel(transport=transport, linger=60)  # type: ignore[arg-type]  # a plain str
     before = len(os.listdir("/proc/self/fd"))
-    print(server.out_path, server.in_path, flush=True)
+    print(server.out_path, server.in_path, sep="\t", flush=True)
     steps: dict[str, Callable[[], object]] = {
         "connect": lambda: server.connect(60),
         "read": server.read,

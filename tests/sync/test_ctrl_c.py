@@ -27,7 +27,7 @@ class Program:
         self.process = process
         assert process.stdout
         self._out = process.stdout
-        self.paths = self.told().split()
+        self.paths = self.told().split("\t")
 
     def told(self) -> str:
         """Return its next line."""
