@@ -28,6 +28,13 @@ VERSIONS = ("3.14", "3.11")
 _LIMIT, _LIMIT_FULL = 1500, 3600  # seconds of one job, on a busy machine
 SESSIONS = ("cancel", "ends", "flow", "load")
 """Cases in which it matters how a client waits."""
+# If it hangs, the trace of the case tells where: that comes before the suite's own time limit.
+TESTEE = """
+import faulthandler
+faulthandler.dump_traceback_later(50)
+from ipc_channel.conformance import python_testee
+python_testee.main()
+"""
 SELECTOR_TESTEE = """
 import asyncio
 from ipc_channel.conformance import python_testee
@@ -216,7 +223,7 @@ def conformance(
     newest, oldest = interpreters
     some = () if full else tuple(f"--run={group}" for group in SESSIONS)
     own = machine.another("suite-python")
-    testee = newest.command(own, "-m", "ipc_channel.conformance.python_testee")
+    testee = newest.command(own, "-c", TESTEE)
     yield _suite(f"Python {newest.version}", "python", own, testee)
     own = machine.another("suite-selector")
     testee = oldest.command(own, "-c", SELECTOR_TESTEE)
