@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 
 import pytest
@@ -21,6 +22,8 @@ class Bad(Exception):
 def handler(payload):
     if payload == b"exit":
         sys.exit(7)
+    if payload == b"Ctrl-C":
+        raise KeyboardInterrupt
     if payload == b"bad":
         raise Bad
     return payload
@@ -43,6 +46,8 @@ async def handler(payload):
     {wait}
     if payload == b"exit":
         sys.exit(7)
+    if payload == b"Ctrl-C":
+        raise KeyboardInterrupt
     if payload == b"bad":
         raise Bad
     return payload
@@ -56,26 +61,29 @@ PROGRAMS = {
     "one thread": SYNC.format(concurrency=1),
     "threads": SYNC.format(concurrency=3),
     "at once": ASYNC.format(wait=""),
+    "plain": ASYNC.format(wait="").replace("async def handler", "def handler"),
     "later": ASYNC.format(wait="await asyncio.sleep(0.01)"),
 }
 
 
+@pytest.mark.parametrize("how", [b"exit", b"Ctrl-C"])
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_a_handler_that_exits_ends_the_helper(program: str) -> None:
+async def test_a_handler_that_exits_ends_the_helper(program: str, how: bytes) -> None:
     helper = Helper(
         [sys.executable, "-c", PROGRAMS[program]], stderr="discard", check=False
     )
     async with helper as channel:
         requests = RequestChannel(channel)
         assert await requests.call(b"x") == b"x"
-        calls = [requests.call(b"exit"), requests.call(b"exit"), requests.call(b"exit")]
+        calls = [requests.call(how), requests.call(how), requests.call(how)]
         results = await asyncio.wait_for(
             asyncio.gather(*calls, return_exceptions=True), raw.PATIENCE
         )
         assert UnansweredError in map(type, results)
     assert helper.result is not None
-    assert helper.result.status == 7
-    assert "".join(helper.result.last_lines) == ""
+    assert helper.result.status == (7 if how == b"exit" else -signal.SIGINT)
+    said = () if how == b"exit" else ("KeyboardInterrupt",)
+    assert helper.result.last_lines[-1:] == said
 
 
 @pytest.mark.covers("REQ-9")
