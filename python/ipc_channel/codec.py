@@ -80,11 +80,14 @@ def encode(codec: Codec[Any, Any], value: Any, what: str) -> Buffer:
         raise TypeError(
             f"the codec cannot encode the {what}, a {type(value).__name__}: {_named(error)}"
         ) from error
-    if isinstance(data, str) or data is None:
-        raise TypeError(
-            f"encode of the codec has returned {type(data).__name__} for the {what}: it has to"
-            " return bytes"
-        )
+    if type(data) is not bytes:
+        try:
+            memoryview(data)
+        except TypeError:
+            kind = type(data).__name__
+            raise TypeError(
+                f"encode of the codec has returned {kind} for the {what}: it has to return bytes"
+            ) from None
     return data
 
 

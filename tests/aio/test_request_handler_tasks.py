@@ -7,7 +7,7 @@ import contextlib
 import gc
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from ipc_channel import (
     serve,
 )
 from ipc_channel.aio import handling
+from ipc_channel.aio.eager import start_task
 from ipc_channel.conformance.raw_peer import CLOSE
 from requesting import Peer, answer, cancel, frame_of, request, served
 
@@ -101,14 +102,17 @@ async def test_a_plain_handler_holds_its_place_while_it_runs(peer: Peer) -> None
     theirs.send(request(1) + answer(1))
     await call
     at_once, most = 0, 0
-    asked: set[asyncio.Task[bytes]] = set()
+    asked: set[asyncio.Task[None]] = set()
+
+    async def ask() -> None:
+        await requests.call(b"!")
 
     def handler(payload: bytes) -> bytes:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
         if not asked:
-            asked.add(eager(requests.call(b"!")))
+            asked.add(start_task(asyncio.get_running_loop(), ask()))
         at_once -= 1
         return payload
 
@@ -122,14 +126,6 @@ async def test_a_plain_handler_holds_its_place_while_it_runs(peer: Peer) -> None
     await serving
     await asyncio.gather(*asked)
     assert most == 1
-
-
-def eager(work: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
-    """Return a task that has begun, where that is possible."""
-    loop = asyncio.get_running_loop()
-    if sys.version_info >= (3, 12):
-        return asyncio.Task(work, loop=loop, eager_start=True)
-    return loop.create_task(work)
 
 
 async def test_what_several_handlers_return_is_awaited_once(peer: Peer) -> None:
